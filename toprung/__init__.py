@@ -1,1 +1,47 @@
-"""."""
+"""Toprung: hyperparameter search for image classifiers on Ray Tune.
+
+    import toprung
+
+    sweep = toprung.run("digits_cnn", trials=24)
+    sweep.best(), sweep.test()
+
+Heavy packages (torch, Ray) are imported when a name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis import Sweep, TestResult, TrainedModel, TrialResult, load_model
+    from toprung.api import open_sweep as open  # noqa: A004
+    from toprung.api import run
+    from toprung.errors import ToprungError
+
+_HOMES = {
+    "Sweep": ("analysis", "Sweep"),
+    "TestResult": ("analysis", "TestResult"),
+    "ToprungError": ("toprung.errors", "ToprungError"),
+    "TrainedModel": ("analysis", "TrainedModel"),
+    "TrialResult": ("analysis", "TrialResult"),
+    "load_model": ("analysis", "load_model"),
+    "open": ("toprung.api", "open_sweep"),
+    "run": ("toprung.api", "run"),
+}
+
+__all__ = [
+    "Sweep",
+    "TestResult",
+    "ToprungError",
+    "TrainedModel",
+    "TrialResult",
+    "load_model",
+    "open",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'toprung' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -1,1 +1,22 @@
-"""."""
+"""Where images come from, how they are split, and how trials open them."""
+
+from trainables.data.cache import cache_dir
+from trainables.data.decode import decode_image
+from trainables.data.errors import BadImage, DataError
+from trainables.data.open_data import TestData, TrainingData, open_test_data, open_training_data
+from trainables.data.prepare import PreparedData, prepare
+from trainables.data.settings import DataSettings
+
+__all__ = [
+    "BadImage",
+    "DataError",
+    "DataSettings",
+    "PreparedData",
+    "TestData",
+    "TrainingData",
+    "cache_dir",
+    "decode_image",
+    "open_test_data",
+    "open_training_data",
+    "prepare",
+]

@@ -1,0 +1,84 @@
+"""Where everything lies in a sweep's folder: the only file that knows the names.
+
+sweep.yaml        what was asked for: settings, space, data, versions
+search_space.py   the space's own source
+study.db          the Optuna study: what was tried, what each trial scored, how it ended
+splits.csv        which image is in which split
+trials/           Ray Tune's logs and checkpoints, a folder per trial
+tensorboard/      scalars and hyperparameters, a folder per trial
+best/             the export of the winner
+sealed_test.json  every opening of the test set
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+RAY_EXPERIMENT = "trials"
+
+
+class SweepFolderError(ValueError):
+    """A folder that is not the sweep, export or result that was asked for."""
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The paths in one sweep's folder."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """What was asked for."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def search_space(self) -> Path:
+        """The source of the search space."""
+        return self.path / "search_space.py"
+
+    @property
+    def study(self) -> Path:
+        """The Optuna study's SQLite file."""
+        return self.path / "study.db"
+
+    @property
+    def study_url(self) -> str:
+        """The Optuna storage URL."""
+        return f"sqlite:///{self.study}"
+
+    @property
+    def splits(self) -> Path:
+        """Which image is in which split."""
+        return self.path / "splits.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's log folder."""
+        return self.path / "tensorboard"
+
+    @property
+    def best(self) -> Path:
+        """The export of the winner."""
+        return self.path / "best"
+
+    @property
+    def sealed_test(self) -> Path:
+        """The record of every opening of the test set."""
+        return self.path / "sealed_test.json"
+
+    @staticmethod
+    def trial_name(number: int) -> str:
+        """The name of a trial's folders."""
+        return f"trial_{number:05d}"
+
+    def checkpoint(self, number: int) -> Path:
+        """The last checkpoint of a trial (it holds the trial's best weights too).
+
+        Raises:
+            SweepFolderError: if the trial has none.
+        """
+        folder = self.path / RAY_EXPERIMENT / self.trial_name(number)
+        checkpoints = sorted(folder.glob("checkpoint_*"))
+        if not checkpoints:
+            raise SweepFolderError(f"trial {number} of {self.path}: has no checkpoint")
+        return checkpoints[-1]

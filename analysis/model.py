@@ -1,0 +1,122 @@
+"""A trained model with what belongs to it, from a checkpoint or from an export's folder."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from analysis.folder import SweepFolderError
+from trainables.config import TrialConfig, load_config
+from trainables.data import decode_image
+from trainables.evaluate import Normaliser, predict_logits
+from trainables.settings import parse
+from trainables.training_state import read_checkpoint
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+TRIAL_FILE = "trial.yaml"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trial's config and best weights, its class names and normalisation."""
+
+    config: TrialConfig
+    weights: dict[str, Tensor]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @cached_property
+    def weights_bytes(self) -> bytes:
+        """The weights as a safetensors file."""
+        return save({name: tensor.contiguous() for name, tensor in self.weights.items()})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights as a safetensors file."""
+        return hashlib.sha256(self.weights_bytes).hexdigest()
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network with its weights, in evaluation mode.
+
+        Raises:
+            SweepFolderError: if the weights are not this network's.
+        """
+        network = self.config.model.build(self.config.image_shape, len(self.class_names))
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise SweepFolderError(f"the weights do not fit the config: {error}") from None
+        return network.eval()
+
+    def logits(self, images_NHWC: NDArray[np.uint8]) -> Tensor:
+        """logits_NK of stored images (0..255), on the CPU."""
+        normalise = Normaliser(self.mean, self.std, torch.device("cpu"))
+        return predict_logits(self.network, normalise, images_NHWC)
+
+    def predict(self, image: Path, top_k: int = 5) -> list[tuple[str, float]]:
+        """The most probable classes of an image file, with their probabilities, best first.
+
+        Raises:
+            DataError: if the file is no image that can be read.
+        """
+        pixels_HWC = decode_image(image, self.config.data)
+        probabilities_K = self.logits(pixels_HWC[np.newaxis])[0].softmax(0)
+        values, indices = probabilities_K.topk(min(top_k, len(self.class_names)))
+        return [
+            (self.class_names[index], value)
+            for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+        ]
+
+
+def model_from_checkpoint(folder: Path) -> TrainedModel:
+    """The best model of the trial whose checkpoint lies in this folder.
+
+    Raises:
+        SweepFolderError: if the checkpoint cannot be read.
+    """
+    try:
+        saved = read_checkpoint(folder)
+    except Exception as error:
+        raise SweepFolderError(f"checkpoint {folder}: cannot be read: {error}") from None
+    return TrainedModel(
+        config=parse(TrialConfig, saved["config"], f"checkpoint {folder}"),
+        weights=saved["best_weights"] or saved["model"],
+        class_names=tuple(saved["class_names"]),
+        mean=tuple(saved["mean"]),
+        std=tuple(saved["std"]),
+    )
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """The model that an export's folder holds; runs no code from its files.
+
+    Raises:
+        SweepFolderError: if the folder is no export, or one of its files cannot be read.
+        ConfigError: if its `trial.yaml` has mistakes.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise SweepFolderError(f"{folder}: is no exported model: it has no {CONFIG_FILE}")
+    config = load_config(folder / TRIAL_FILE)
+    try:
+        card: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        return TrainedModel(
+            config=config,
+            weights=load_file(folder / WEIGHTS_FILE),
+            class_names=tuple(card["label_names"]),
+            mean=tuple(card["pretrained_cfg"]["mean"]),
+            std=tuple(card["pretrained_cfg"]["std"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise SweepFolderError(f"{folder}: is no exported model: {error!r}") from None

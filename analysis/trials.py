@@ -1,0 +1,70 @@
+"""The trials of a sweep, as its Optuna study tells of them, and the best of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+import yaml
+
+from analysis import attributes
+from trainables.config import METRICS, TrialConfig
+from trainables.settings import parse
+from trainables.training_state import Record
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial: what was tried, what it reached, how it ended.
+
+    `ended` is one of the words in `analysis.attributes`, or `running`; `best` is the record of
+    the trial's best validation; `values` maps validations to the metric.
+    """
+
+    number: int
+    ended: str
+    reason: str
+    parameters: dict[str, Any]
+    config: TrialConfig | None
+    best: Record | None
+    values: dict[int, float]
+    started: datetime | None
+
+
+def read_trials(study: optuna.Study) -> list[TrialResult]:
+    """Every trial that was started or refused, in order."""
+    states = [state for state in optuna.trial.TrialState if state.name != "WAITING"]
+    return [_result(trial) for trial in study.get_trials(deepcopy=False, states=states)]
+
+
+def select_best(trials: Sequence[TrialResult], metric: str) -> TrialResult | None:
+    """The trial with the best validation; None if none was validated.
+
+    Failed trials are left out. Every trial counts with its best validation, also one that was
+    stopped early. A tie goes to the lower validation loss, then to the earlier trial.
+    """
+    sign = 1 if METRICS[metric] == "max" else -1
+
+    def rank(trial: TrialResult) -> tuple[float, float, int]:
+        assert trial.best is not None
+        return sign * getattr(trial.best, metric), -trial.best.val_loss, -trial.number
+
+    scored = [trial for trial in trials if trial.best and trial.ended != attributes.FAILED]
+    return max(scored, key=rank, default=None)
+
+
+def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    attrs = trial.user_attrs
+    config, best = attrs.get(attributes.CONFIG), attrs.get(attributes.BEST)
+    where = f"trial {trial.number}"
+    return TrialResult(
+        number=trial.number,
+        ended=attrs.get(attributes.ENDED, "running"),
+        reason=attrs.get(attributes.REASON, ""),
+        parameters=dict(trial.params),
+        config=parse(TrialConfig, yaml.safe_load(config), where) if config else None,
+        best=Record(**best) if best else None,
+        values=dict(trial.intermediate_values),
+        started=trial.datetime_start,
+    )

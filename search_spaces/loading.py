@@ -1,0 +1,163 @@
+"""Finding a search space: a shipped name, a Python file, a module, or a function."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+
+SpaceFunction = Callable[[optuna.Trial], Mapping[str, Any]]
+_NOT_SPACES = {"loading", "pinned"}
+
+
+class SearchSpaceError(ValueError):
+    """A search space that cannot be found, loaded or used."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A named search space: its function, its sweep defaults, its text.
+
+    `source_code` is the text of the file it came from, kept with the sweep; None for a function
+    typed in by hand.
+    """
+
+    name: str
+    function: SpaceFunction
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    source_code: str | None = None
+
+    def __call__(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The config that the space draws for this trial.
+
+        Raises:
+            SearchSpaceError: when the function raises, or returns something that is no config.
+        """
+        try:
+            config = self.function(trial)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise SearchSpaceError(
+                f"search space {self.name}: raised {type(error).__name__}: {error}"
+                f"{_where(error)}"
+            ) from error
+        if not isinstance(config, Mapping):
+            raise SearchSpaceError(
+                f"search space {self.name}: must return a dict of settings, returned {config!r}"
+            )
+        return _plain_dict(config)
+
+
+def shipped() -> list[str]:
+    """The names of the search spaces that come with Toprung."""
+    folder = Path(__file__).parent
+    names = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    return sorted(names - _NOT_SPACES)
+
+
+def load(space: str | SpaceFunction) -> SearchSpace:
+    """Find a search space.
+
+    Args:
+        space: a shipped name, `path/to/file.py`, `package.module`, or the function itself.
+
+    Raises:
+        SearchSpaceError: if there is none, naming the nearest; or if its file cannot be run.
+    """
+    if not isinstance(space, str):
+        return _from_function(space)
+    if space in shipped():
+        return _from_module(space, importlib.import_module(f"search_spaces.{space}"))
+    if space.endswith(".py"):
+        return _from_module(Path(space).stem, _run_file(Path(space)))
+    if "." in space:
+        return _from_module(space, _import(space))
+    close = difflib.get_close_matches(space, shipped(), n=3, cutoff=0.4)
+    nearest = f"; nearest: {', '.join(close)}" if close else ""
+    raise SearchSpaceError(
+        f"search space {space!r}: there is none of this name{nearest}. Shipped: "
+        f"{', '.join(shipped())}. Or give a path/to/file.py or a package.module."
+    )
+
+
+def _from_function(function: SpaceFunction) -> SearchSpace:
+    if not callable(function):
+        raise SearchSpaceError(f"search space {function!r}: must be a name or a function")
+    name = getattr(function, "__name__", type(function).__name__)
+    return SearchSpace(
+        name=name.replace("<", "").replace(">", ""),
+        function=function,
+        defaults=getattr(sys.modules.get(function.__module__), "SWEEP", {}),
+        description=inspect.getdoc(function) or "",
+        source_code=_source_code(function),
+    )
+
+
+def _from_module(name: str, module: ModuleType) -> SearchSpace:
+    function = getattr(module, "search_space", None)
+    if not callable(function):
+        raise SearchSpaceError(f"search space {name}: has no function `search_space(trial)`")
+    defaults = getattr(module, "SWEEP", {})
+    if not isinstance(defaults, Mapping):
+        raise SearchSpaceError(f"search space {name}: SWEEP must be a dict, is {defaults!r}")
+    return SearchSpace(
+        name=name.rpartition(".")[2],
+        function=function,
+        defaults=defaults,
+        description=inspect.getdoc(module) or "",
+        source_code=_source_code(module),
+    )
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SearchSpaceError(f"search space {path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(f"toprung_space_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SearchSpaceError(
+            f"search space {path}: cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise SearchSpaceError(
+            f"search space {name}: cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _source_code(thing: Any) -> str | None:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return None
+
+
+def _where(error: Exception) -> str:
+    """The line of the space's own code that raised, if there is one."""
+    traceback = error.__traceback__
+    last = None
+    while traceback is not None:
+        last, traceback = traceback, traceback.tb_next
+    if last is None:
+        return ""
+    return f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})"
+
+
+def _plain_dict(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _plain_dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}

@@ -1,0 +1,116 @@
+"""Who trains, who validates, who tests."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.data import DataError, DataSettings
+from trainables.data.image_list import ListedImage, Split
+from trainables.data.splits import assign_splits
+
+
+def settings(**changes: Any) -> DataSettings:
+    return DataSettings(source="unused", **changes)
+
+
+def listed(counts: dict[str, int], split: Split | None = None) -> list[ListedImage]:
+    return [
+        ListedImage(f"{split}/{class_name}/{n}", class_name, split, Path("unused"))
+        for class_name, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def split_of(images: list[ListedImage], **changes: Any) -> dict[str, str | None]:
+    return {image.name: image.split for image in assign_splits(images, settings(**changes))}
+
+
+def error(images: list[ListedImage], **changes: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        assign_splits(images, settings(**changes))
+    return str(caught.value)
+
+
+def test_every_class_is_split_in_the_same_shares() -> None:
+    images = assign_splits(listed({"cat": 50, "dog": 10}), settings())
+    assert Counter((image.class_name, image.split) for image in images) == {
+        ("cat", "test"): 10,
+        ("cat", "validation"): 8,
+        ("cat", "train"): 32,
+        ("dog", "test"): 2,
+        ("dog", "validation"): 2,
+        ("dog", "train"): 6,
+    }
+
+
+def test_the_order_of_the_list_makes_no_difference() -> None:
+    images = listed({"cat": 20, "dog": 30})
+    shuffled = random.Random(0).sample(images, len(images))
+    assert assign_splits(images, settings()) == assign_splits(shuffled, settings())
+
+
+def test_the_seed_decides() -> None:
+    images = listed({"cat": 50, "dog": 50})
+    assert split_of(images) == split_of(images, split_seed=0)
+    assert split_of(images) != split_of(images, split_seed=1)
+
+
+def test_the_test_set_stays_whatever_the_validation_set_is() -> None:
+    images = listed({"cat": 50, "dog": 50})
+    small, large = (split_of(images, validation_fraction=share) for share in (0.1, 0.5))
+    in_test = [{name for name, split in s.items() if split == "test"} for s in (small, large)]
+    assert in_test[0] == in_test[1]
+
+
+def test_a_missing_validation_split_comes_from_the_training_images() -> None:
+    images = listed({"cat": 10, "dog": 10}, "train") + listed({"cat": 5, "dog": 5}, "test")
+    splits = split_of(images)
+    assert all(splits[name] == "test" for name in splits if name.startswith("test/"))
+    assert Counter(splits.values()) == {"train": 16, "validation": 4, "test": 10}
+
+
+def test_a_missing_test_split_comes_from_the_training_images() -> None:
+    images = listed({"cat": 10, "dog": 10}, "train") + listed({"cat": 5, "dog": 5}, "validation")
+    splits = split_of(images)
+    assert all(splits[name] == "validation" for name in splits if name.startswith("validation/"))
+    assert Counter(splits.values()) == {"train": 16, "validation": 10, "test": 4}
+
+
+def test_no_test_set() -> None:
+    splits = split_of(listed({"cat": 10, "dog": 10}), test_fraction=0)
+    assert Counter(splits.values()) == {"train": 16, "validation": 4}
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_every_class_is_in_every_split(count: int, fraction: float) -> None:
+    images = listed({"cat": count, "dog": 50})
+    fractions = {"test_fraction": fraction, "validation_fraction": fraction}
+    found = {(i.class_name, i.split) for i in assign_splits(images, settings(**fractions))}
+    assert len(found) == 6
+
+
+def test_all_classes_too_small_are_named() -> None:
+    message = error(listed({"cat": 2, "dog": 9, "emu": 1}))
+    assert "at least 3 training images, one for each of train, test, validation" in message
+    assert "class 'cat' has 2" in message
+    assert "class 'emu' has 1" in message
+    assert "dog" not in message
+
+
+def test_one_class() -> None:
+    assert "only the class 'cat'" in error(listed({"cat": 9}))
+
+
+def test_no_training_images() -> None:
+    assert "None of the images is a training image" in error(listed({"cat": 9, "dog": 9}, "test"))
+
+
+def test_classes_that_differ_between_splits_are_named() -> None:
+    images = listed({"cat": 9, "dog": 9}, "train") + listed({"cat": 9, "emu": 9}, "test")
+    message = error(images)
+    assert "class 'dog' has no test images" in message
+    assert "class 'emu' has test images but no training images" in message

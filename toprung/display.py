@@ -1,0 +1,164 @@
+"""What one sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from toprung.ray_parts import NotPickled
+from toprung.settings import SweepSettings
+from trainables import report
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress(NotPickled, Callback):  # type: ignore[misc]
+    """Counts trials as they start, report and end, and shows it.
+
+    Args:
+        name: the sweep's name.
+        settings: its budget, against which progress is shown.
+        console: where to show it.
+    """
+
+    def __init__(self, name: str, settings: SweepSettings, console: Console) -> None:
+        self._name = name
+        self._settings = settings
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._running: dict[str, str] = {}
+        self._ended: Counter[str] = Counter()
+        self._epochs: dict[str, float] = {}
+        self._best: tuple[float, str] | None = None
+
+    def setup(self, **info: Any) -> None:
+        """Begin: the sweep's first trial is about to start."""
+        del info
+        if self._live:
+            self._live.start()
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Show a trial as running."""
+        del iteration, trials, info
+        self._running[trial.trial_id] = f"trial {trial.config['number']}"
+        self._show()
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Take note of a validation, and of how the trial ends if it ends with it."""
+        del iteration, trials, info
+        if report.FAILURE in result:
+            self._ended["failed"] += 1
+            self._running.pop(trial.trial_id, None)
+            self._print(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
+        elif report.VALIDATION in result:
+            self._note(trial, result)
+        self._show()
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Count a trial that has ended."""
+        del iteration, trials, info
+        if self._running.pop(trial.trial_id, None) is None:
+            return
+        finished = trial.last_result.get(report.FINISHED)
+        self._ended["finished" if finished else "stopped early"] += 1
+        self._show()
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Count a trial whose process died."""
+        del iteration, trials, info
+        self._running.pop(trial.trial_id, None)
+        self._ended["failed"] += 1
+        self._print(f"trial {trial.config['number']} failed: its process died")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Show the last state and give the terminal back."""
+        del trials, info
+        self._show(force=True)
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live:
+            self._live.stop()
+
+    def _note(self, trial: Trial, result: dict[str, Any]) -> None:
+        self._epochs[trial.trial_id] = result[report.EPOCH]
+        sign = 1 if self._settings.metric == "val_accuracy" else -1
+        score = sign * result[report.SCORE]
+        if self._best is None or score > self._best[0]:
+            what = f"{self._settings.metric} {result[report.SCORE]:.4f}"
+            best_epoch = report.best_record_of(result).epoch
+            self._best = (
+                score,
+                f"{what} (trial {trial.config['number']}, epoch {best_epoch:g})",
+            )
+
+    def _show(self, force: bool = False) -> None:
+        if self._live:
+            self._live.update(self._table())
+            return
+        now = time.monotonic()
+        if force or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self._print(", ".join(f"{key} {value}" for key, value in self._figures().items()))
+
+    def _print(self, text: str) -> None:
+        (self._live.console if self._live else self._console).print(text, highlight=False)
+
+    def _figures(self) -> dict[str, str]:
+        num_ended = sum(self._ended.values())
+        figures = {
+            "trials": f"{num_ended}/{self._settings.trials}",
+            "running": str(len(self._running)),
+            "finished": str(self._ended["finished"]),
+            "stopped early": str(self._ended["stopped early"]),
+        }
+        if self._ended["failed"]:
+            figures["failed"] = str(self._ended["failed"])
+        figures["epochs"] = f"{sum(self._epochs.values()):g}"
+        figures["best"] = self._best[1] if self._best else "none yet"
+        figures["time"] = self._time(num_ended)
+        return figures
+
+    def _time(self, num_ended: int) -> str:
+        used = time.monotonic() - self._started
+        left = []
+        if num_ended:
+            left.append(used / num_ended * (self._settings.trials - num_ended))
+        if self._settings.time_budget:
+            left.append(max(0.0, self._settings.time_budget - used))
+        return f"{_clock(used)} used" + (f", about {_clock(min(left))} left" if left else "")
+
+    def _table(self) -> Table:
+        table = Table(title=f"sweep {self._name}", show_header=False, title_justify="left")
+        table.add_column(style="bold")
+        table.add_column()
+        for key, value in self._figures().items():
+            table.add_row(key, value)
+        return table
+
+
+def _clock(duration: float) -> str:
+    minutes, seconds = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

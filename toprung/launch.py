@@ -1,0 +1,186 @@
+"""Running a sweep: the Optuna study, Ray Tune and ASHA put together."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.logger import JsonLoggerCallback
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.stopper import Stopper
+from rich.console import Console
+
+from analysis import attributes
+from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from toprung.display import Progress
+from toprung.proposals import Proposals
+from toprung.ray_parts import NotPickled
+from toprung.searcher import StudySearcher
+from toprung.settings import SweepSettings
+from toprung.tensorboard import TensorBoardCallback
+from trainables import report
+from trainables.config import METRICS, TrialConfig
+from trainables.ray_trainable import train_trial
+
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Tune's automatic loggers cost seconds at the start of each trial; ours are named below.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A failed trial reports no score, on purpose; our own metric names are fixed.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Signals are handled below, together with the time budget.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+class _Ending(NotPickled, Stopper):  # type: ignore[misc]
+    """Ends the sweep when its time is used up, or when a signal asks for it."""
+
+    def __init__(self, time_budget: float | None) -> None:
+        self._deadline = time.monotonic() + time_budget if time_budget else None
+        self.interrupted = False
+        self.ended = attributes.FINISHED
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped here."""
+        del trial_id, result
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end the sweep now; `ended` keeps why."""
+        if self.interrupted:
+            self.ended = attributes.INTERRUPTED
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            self.ended = attributes.TIME_BUDGET
+        return self.ended != attributes.FINISHED
+
+
+def search(
+    study: optuna.Study,
+    proposals: Proposals,
+    settings: SweepSettings,
+    folder: SweepFolder,
+    pin_data: Callable[[TrialConfig], TrialConfig],
+    console: Console,
+) -> str:
+    """Run the trials of a sweep and return how it ended (see `analysis.attributes`)."""
+    is_grid = settings.sampler == "grid"
+    searcher = StudySearcher(study, proposals, pin_data, only_enqueued=is_grid)
+    ending = _Ending(settings.time_budget)
+    progress = Progress(folder.path.name, settings, console)
+    parameters = list(proposals.rehearsal.parameters)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            train_trial, {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial or 0}
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=_trial_scheduler(settings),
+            num_samples=settings.trials,
+            max_concurrent_trials=settings.concurrency,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=RAY_EXPERIMENT,
+            storage_path=str(folder.path),
+            stop=ending,
+            callbacks=[JsonLoggerCallback(), TensorBoardCallback(folder, parameters), progress],
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            verbose=0,
+        ),
+    )
+    try:
+        with _signals_set(ending):
+            tuner.fit()
+    finally:
+        progress.close()
+        searcher.close(ending.ended)
+    study.set_user_attr(attributes.SWEEP_ENDED, ending.ended)
+    return ending.ended
+
+
+@contextmanager
+def ray_running() -> Iterator[None]:
+    """Use the Ray that runs in this process, or start one on loopback and end it afterwards."""
+    os.environ.update(_RAY_ENVIRONMENT)
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        num_cpus=len(os.sched_getaffinity(0)),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:
+    """The Optuna sampler of these settings; a grid is enqueued, so its sampler is never asked."""
+    match settings.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=settings.seed)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=settings.seed)
+        case _:
+            return optuna.samplers.RandomSampler(seed=settings.seed)
+
+
+def _trial_scheduler(settings: SweepSettings) -> TrialScheduler:
+    """ASHA over epochs, comparing each trial's best validation so far (Li et al., 2020)."""
+    if settings.trial_scheduler == "none":
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr=report.EPOCH,
+        metric=report.SCORE,
+        mode=METRICS[settings.metric],
+        max_t=settings.max_epochs,
+        grace_period=settings.grace_epochs,
+        reduction_factor=settings.reduction_factor,
+    )
+
+
+def _trial_name(trial: Any) -> str:
+    return SweepFolder.trial_name(trial.config["number"])
+
+
+@contextmanager
+def _signals_set(ending: _Ending) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the sweep in order; the second ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        ending.interrupted = True
+        restore()
+
+    for number in signals:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        restore()

@@ -1,0 +1,182 @@
+"""From an Optuna trial to a trial's config: the space's draw, the user's settings, the checks."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+
+from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
+from toprung.errors import ToprungError
+from toprung.settings import SweepSettings
+from trainables.cnn import ImpossibleNetworkError
+from trainables.config import TrialConfig, flatten
+from trainables.settings import ConfigError, nearest, parse, setting_paths
+
+NUM_REHEARSALS = 50
+"""How many random draws of a space are checked before its sweep starts."""
+MAX_GRID = 10_000
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What random draws of a space showed: parameters, example configs, impossible networks."""
+
+    parameters: dict[str, optuna.distributions.BaseDistribution]
+    configs: tuple[TrialConfig, ...]
+    num_impossible: int
+
+
+class Proposals:
+    """Makes trial configs out of Optuna trials, for one space and one sweep.
+
+    A `--set` path that the space asks for as a parameter is pinned wherever it is asked for; any
+    other is laid over every config.
+    """
+
+    def __init__(
+        self, space: SearchSpace, settings: SweepSettings, overrides: Mapping[str, Any]
+    ) -> None:
+        self._space = space
+        self._settings = settings
+        self._overrides = dict(overrides)
+        self._parameters: set[str] = set()
+        self.rehearsal = self._rehearse()
+
+    def config(self, trial: optuna.Trial) -> TrialConfig:
+        """The config of this trial.
+
+        Raises:
+            ConfigError: if the space's config, with the user's settings, has mistakes.
+            SearchSpaceError: if the space raises or does not use a parameter it asked for.
+            ImpossibleNetworkError: if the network cannot exist for its images.
+        """
+        values, asked = self._ask(trial)
+        self._check_names(asked, values)
+        for path, value in self._overrides.items():
+            if path not in self._parameters:
+                _set(values, path, value)
+        if "data" in self._space.defaults:
+            _set_default(values, "data/source", self._space.defaults["data"])
+        _set_default(values, "seed", self._trial_seed(trial.number))
+        _set_default(values, "training/metric", self._settings.metric)
+        self._limit_epochs(values)
+        config = parse(TrialConfig, values, f"a config of search space {self._space.name}")
+        config.model.feature_shape(config.image_shape)
+        return config
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every combination of the space's parameters, in random order by the sweep's seed.
+
+        Raises:
+            ToprungError: if there are infinitely many, or more than `MAX_GRID`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.BruteForceSampler(seed=self._settings.seed)
+        study = optuna.create_study(sampler=sampler)
+        try:
+            study.optimize(self._walk, n_trials=MAX_GRID + 1)
+        except ValueError as error:
+            if "BruteForceSampler" not in str(error):
+                raise
+            raise ToprungError(
+                f"sampler = 'grid': search space {self._space.name} has a parameter without "
+                "steps, so its grid is infinite; give it a step or choices, or fix it with --set"
+            ) from None
+        if len(study.trials) > MAX_GRID:
+            raise ToprungError(
+                f"sampler = 'grid': search space {self._space.name} has more than {MAX_GRID} "
+                "combinations; use another sampler, or fix parameters with --set"
+            )
+        return [trial.params for trial in study.trials]
+
+    def _walk(self, trial: optuna.Trial) -> float:
+        self._ask(trial)
+        return 0.0
+
+    def _rehearse(self) -> Rehearsal:
+        """Draw at random, so that mistakes come to light before anything is started."""
+        self._check_paths()
+        study = optuna.create_study(
+            sampler=optuna.samplers.RandomSampler(seed=self._settings.seed)
+        )
+        trials = [study.ask() for _ in range(NUM_REHEARSALS)]
+        for trial in trials:
+            self._ask(trial)
+        configs, impossible = [], None
+        for trial in trials:
+            try:
+                configs.append(self.config(trial))
+            except ImpossibleNetworkError as error:
+                impossible = error
+        if not configs:
+            raise ImpossibleNetworkError(
+                f"search space {self._space.name}: none of {NUM_REHEARSALS} random networks can "
+                f"exist; the last one: {impossible}"
+            )
+        parameters = {name: d for trial in trials for name, d in trial.distributions.items()}
+        return Rehearsal(parameters, tuple(configs), NUM_REHEARSALS - len(configs))
+
+    def _ask(self, trial: optuna.Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The space's config for this trial, and the parameters that it asked for."""
+        pinned = PinnedTrial(trial, self._overrides)
+        values = self._space(pinned)  # type: ignore[arg-type]
+        self._parameters.update(pinned.asked)
+        return values, pinned.asked
+
+    def _check_paths(self) -> None:
+        known = set(setting_paths(TrialConfig))
+        for path in self._overrides:
+            if path not in known and not path.startswith("labels/"):
+                raise ToprungError(
+                    f"--set {path}: there is no such setting or parameter{nearest(path, known)}"
+                )
+
+    def _check_names(self, asked: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """A parameter is named by the path of the setting that it becomes."""
+        flat = flatten(values)
+        for name, value in asked.items():
+            if name not in flat:
+                hint = nearest(name, set(setting_paths(TrialConfig)))
+                problem = f"its config has no setting of that path (or labels/<anything>){hint}"
+            elif flat[name] != value:
+                problem = f"got {value!r}, but its config has {flat[name]!r} at that path"
+            else:
+                continue
+            raise SearchSpaceError(
+                f"search space {self._space.name}: asked for the parameter {name!r}, but {problem}"
+            )
+
+    def _trial_seed(self, number: int) -> int:
+        return int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
+
+    def _limit_epochs(self, values: dict[str, Any]) -> None:
+        """A trial trains for `max_epochs`, or for fewer if its config says so."""
+        limit = self._settings.max_epochs
+        given = self._overrides.get("training/epochs")
+        if isinstance(given, int) and given > limit:
+            raise ToprungError(
+                f"--set training/epochs={given}: is more than max_epochs = {limit}; "
+                f"give --max-epochs {given}"
+            )
+        _set_default(values, "training/epochs", limit)
+        epochs = values["training"]["epochs"]
+        if isinstance(epochs, int) and epochs > limit:
+            values["training"]["epochs"] = limit
+
+
+def _set(values: dict[str, Any], path: str, value: Any) -> None:
+    *parents, name = path.split("/")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {parent} = {values!r} is not a group of settings")
+    values[name] = value
+
+
+def _set_default(values: dict[str, Any], path: str, value: Any) -> None:
+    if path not in flatten(values):
+        _set(values, path, value)

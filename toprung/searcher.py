@@ -1,0 +1,146 @@
+"""Ray Tune's searcher around the sweep's Optuna study.
+
+Ray's own OptunaSearch tells every trial as COMPLETE with its last value; this one tells the
+study the truth: every validation's value, and COMPLETE, PRUNED or FAIL with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from analysis import attributes
+from toprung.errors import USER_ERRORS
+from toprung.proposals import Proposals
+from toprung.ray_parts import NotPickled
+from trainables import report
+from trainables.cnn import ImpossibleNetworkError
+from trainables.config import TrialConfig, as_plain, dump_config
+from trainables.training_state import Record
+
+MAX_REFUSALS_IN_A_ROW = 200
+
+
+@dataclass
+class _Running:
+    """A trial that Ray runs: its Optuna trial, and its last and best validation so far."""
+
+    trial: optuna.Trial
+    metric: str
+    last: Record | None = None
+    best: Record | None = None
+
+
+class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
+    """Asks the study for trials and tells it what became of them.
+
+    Args:
+        study: the sweep's study.
+        proposals: makes a config of each of its trials.
+        pin_data: puts the prepared data into a config, so that every trial sees the same.
+        only_enqueued: try what waits in the study, and nothing else.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        proposals: Proposals,
+        pin_data: Callable[[TrialConfig], TrialConfig],
+        *,
+        only_enqueued: bool,
+    ) -> None:
+        super().__init__()
+        self._study = study
+        self._proposals = proposals
+        self._pin_data = pin_data
+        self._only_enqueued = only_enqueued
+        self._running: dict[str, _Running] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next trial's config; networks that cannot exist never reach a worker."""
+        for _ in range(MAX_REFUSALS_IN_A_ROW):
+            if self._only_enqueued and not self._study.get_trials(states=(TrialState.WAITING,)):
+                break
+            trial = self._study.ask()
+            try:
+                config = self._pin_data(self._proposals.config(trial))
+            except ImpossibleNetworkError as error:
+                trial.set_constraint("network can exist", 1.0)
+                self._tell(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
+                continue
+            except USER_ERRORS as error:
+                self._tell(trial, TrialState.FAIL, attributes.FAILED, str(error))
+                continue
+            trial.set_user_attr(attributes.CONFIG, dump_config(config))
+            self._running[trial_id] = _Running(trial, config.training.metric)
+            return {"number": trial.number, "config": as_plain(config)}
+        return str(Searcher.FINISHED)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass a validation's value on to the study."""
+        running = self._running[trial_id]
+        if report.FAILURE in result:
+            return
+        record = report.record_of(result)
+        if running.last is None or record.validation > running.last.validation:
+            running.trial.report(getattr(record, running.metric), record.validation)
+            running.last, running.best = record, report.best_record_of(result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
+        if error or not result:
+            self._end(trial_id, attributes.FAILED, "its process died; see Ray's log of the trial")
+            return
+        self.on_trial_result(trial_id, result)
+        if report.FAILURE in result:
+            if result[report.TRACEBACK]:
+                trial = self._running[trial_id].trial
+                trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
+            self._end(trial_id, attributes.FAILED, result[report.FAILURE])
+        elif result[report.FINISHED]:
+            self._end(trial_id, attributes.FINISHED)
+        else:
+            self._end(trial_id, attributes.STOPPED_EARLY)
+
+    def close(self, ended: str) -> None:
+        """Tell the study of the trials that were cut short when the sweep ended."""
+        for trial_id, running in list(self._running.items()):
+            if running.best is None:
+                self._end(trial_id, attributes.FAILED, f"{ended} before its first validation")
+            else:
+                self._end(trial_id, ended)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the study is the record."""
+
+    def _end(self, trial_id: str, ended: str, reason: str = "") -> None:
+        running = self._running.pop(trial_id)
+        if running.best is not None:
+            running.trial.set_user_attr(attributes.BEST, asdict(running.best))
+        match ended:
+            case attributes.FAILED:
+                state = TrialState.FAIL
+            case attributes.FINISHED:
+                state = TrialState.COMPLETE
+            case _:
+                state = TrialState.PRUNED
+        value = getattr(running.best, running.metric) if state == TrialState.COMPLETE else None
+        self._tell(running.trial, state, ended, reason, value)
+
+    def _tell(
+        self,
+        trial: optuna.Trial,
+        state: TrialState,
+        ended: str,
+        reason: str,
+        value: float | None = None,
+    ) -> None:
+        trial.set_user_attr(attributes.ENDED, ended)
+        if reason:
+            trial.set_user_attr(attributes.REASON, reason)
+        self._study.tell(trial, values=value, state=state)

@@ -1,0 +1,76 @@
+"""A sweep's own settings: its budget, its machine, its sampler and trial scheduler."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+
+from trainables.settings import Settings, parse
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def seconds(duration: str | float) -> float:
+    """Read a duration such as `90s`, `15m`, `2h` or `1h30m`; a bare number is seconds.
+
+    Raises:
+        ValueError: if it is none of these, or not above zero.
+    """
+    text = str(duration).strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        try:
+            total = float(text)
+        except ValueError:
+            raise ValueError("a duration such as 90s, 15m, 2h or 1h30m") from None
+    if not 0 < total < float("inf"):
+        raise ValueError("a duration above zero")
+    return total
+
+
+class SweepSettings(Settings):
+    """One sweep: how much to try, on what, how to sample, when to stop a trial early.
+
+    `max_epochs`, `grace_epochs` and `reduction_factor` are ASHA's (Li et al., 2020): a trial is
+    compared at rungs of `grace_epochs * reduction_factor**k` epochs and goes on if it is in the
+    best 1/`reduction_factor` of those that came so far. `concurrency` None means as many trials
+    as the CPUs and GPUs hold; `gpus_per_trial` None means one where there is one.
+    """
+
+    trials: PositiveInt = 20
+    max_epochs: PositiveInt = 10
+    grace_epochs: PositiveInt = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    time_budget: Annotated[float, BeforeValidator(seconds)] | None = None
+    concurrency: PositiveInt | None = None
+    cpus_per_trial: PositiveInt = 1
+    gpus_per_trial: NonNegativeFloat | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
+    trial_scheduler: Literal["asha", "none"] = "asha"
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+
+    @model_validator(mode="after")
+    def _grace_within_max(self) -> "SweepSettings":
+        if self.trial_scheduler == "asha" and self.grace_epochs > self.max_epochs:
+            raise ValueError(
+                f"grace_epochs = {self.grace_epochs} must be at most "
+                f"max_epochs = {self.max_epochs}"
+            )
+        return self
+
+
+def resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SweepSettings:
+    """The space's defaults with what the user gave laid over them.
+
+    Raises:
+        ConfigError: with every setting that is unknown or out of its range.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    values = {key: value for key, value in defaults.items() if key != "data"} | given
+    if "max_epochs" in given and "grace_epochs" in defaults.keys() - given.keys():
+        values["grace_epochs"] = min(defaults["grace_epochs"], given["max_epochs"])
+    return parse(SweepSettings, values, "the sweep")

@@ -1,0 +1,109 @@
+"""TensorBoard: each trial's scalars while it runs, and its best value in the HParams tab."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from analysis.folder import SweepFolder
+from toprung.ray_parts import NotPickled
+from trainables import report
+from trainables.config import flatten
+
+_SCALARS = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "train_accuracy": "accuracy/train",
+    "val_accuracy": "accuracy/validation",
+    "lr": "lr",
+}
+
+
+class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
+    """Writes straight into the sweep's folder. The steps are validations.
+
+    Args:
+        folder: the sweep's folder.
+        parameters: the paths of what is searched: the columns of the HParams tab.
+    """
+
+    def __init__(self, folder: SweepFolder, parameters: list[str]) -> None:
+        self._folder = folder
+        self._parameters = parameters
+        self._writers: dict[str, SummaryWriter] = {}
+        self._best: dict[str, dict[str, float]] = {}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Write one validation's scalars."""
+        del iteration, trials, info
+        if report.FAILURE in result or report.VALIDATION not in result:
+            return
+        writer = self._writer(trial)
+        for name, tag in _SCALARS.items():
+            writer.add_scalar(tag, result[name], result[report.VALIDATION])
+        writer.flush()
+        best = report.best_record_of(result)
+        self._best[trial.trial_id] = {
+            "best/accuracy": best.val_accuracy,
+            "best/loss": best.val_loss,
+            "best/epoch": best.epoch,
+        }
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Write the trial's line of the HParams tab."""
+        del iteration, trials, info
+        self._close(trial.trial_id, trial.config)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """As for a trial that completes: what it reached is worth seeing."""
+        del iteration, trials, info
+        self._close(trial.trial_id, trial.config)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close what is still open: trials that were cut short."""
+        del info
+        for trial in trials:
+            self._close(trial.trial_id, trial.config)
+
+    def _writer(self, trial: Trial) -> SummaryWriter:
+        if trial.trial_id not in self._writers:
+            name = self._folder.trial_name(trial.config["number"])
+            self._writers[trial.trial_id] = _open_writer(self._folder.tensorboard / name)
+        return self._writers[trial.trial_id]
+
+    def _close(self, trial_id: str, config: Mapping[str, Any]) -> None:
+        writer = self._writers.pop(trial_id, None)
+        if writer is None:
+            return
+        flat = flatten(config["config"])
+        values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
+        best = self._best.pop(trial_id)
+        for summary in hparams(values, best):
+            writer.file_writer.add_summary(summary)
+        for tag, value in best.items():
+            writer.add_scalar(tag, value)
+        writer.close()
+
+
+def _open_writer(folder: Path) -> SummaryWriter:
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)

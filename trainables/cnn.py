@@ -1,0 +1,240 @@
+"""The configurable CNN: blocks of convolutions, dense layers, an output layer.
+
+Study D's five-block network and study C's three networks are settings of it.
+Shape letters: B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from trainables.settings import Settings
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "elu": nn.ELU,
+}
+_LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ImpossibleNetworkError(ValueError):
+    """A network that cannot exist for its input: the picture shrinks to nothing on the way."""
+
+
+class CnnSettings(Settings):
+    """A CNN of `num_blocks` blocks, each `convs_per_block` convolutions and one downsampling.
+
+    * `filters`: how many the first block has, and by `organisation` what follows; or, with
+      `organisation: listed`, one number for each block.
+    * `padding: same` keeps the picture's size at stride 1.
+    * `stride` is that of each block's first convolution; `downsampling: strided_conv` gives the
+      last convolution of each block the stride `pool_size`, in place of the pooling
+      (Springenberg et al., 2015).
+    * `batch_norm` stands before or after the activation.
+    * `block_dropout` follows each block: the same everywhere, rising linearly up to this value at
+      the last block, or listed for each block.
+    * `dense`: the widths of the hidden dense layers, from none to any number.
+    """
+
+    architecture: Literal["cnn"] = "cnn"
+    num_blocks: PositiveInt = 3
+    filters: PositiveInt | tuple[PositiveInt, ...] = 32
+    organisation: Literal["equal", "doubling", "halving", "listed"] = "doubling"
+    convs_per_block: PositiveInt = 1
+    kernel_size: PositiveInt = 3
+    padding: NonNegativeInt | Literal["same"] = "same"
+    stride: PositiveInt = 1
+    downsampling: Literal["max_pool", "strided_conv", "none"] = "max_pool"
+    pool_size: Annotated[int, Field(ge=2)] = 2
+    activation: Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"] = "relu"
+    batch_norm: Literal["none", "before", "after"] = "none"
+    block_dropout: Probability | tuple[Probability, ...] = 0.0
+    block_dropout_organisation: Literal["constant", "rising", "listed"] = "constant"
+    dense: PositiveInt | tuple[PositiveInt, ...] = 64
+    dense_dropout: Probability = 0.0
+    dense_batch_norm: bool = False
+    initialisation: Literal["default", "xavier", "kaiming"] = "default"
+
+    @model_validator(mode="after")
+    def _lists_fit_the_blocks(self) -> "CnnSettings":
+        for name, key in _LISTABLE.items():
+            value, organisation = getattr(self, name), getattr(self, key)
+            listed = isinstance(value, tuple)
+            if listed != (organisation == "listed"):
+                raise ValueError(
+                    f"{name} = {value} does not go with {key} = {organisation!r}: "
+                    "'listed' takes a list, the others one number"
+                )
+            if listed and len(value) != self.num_blocks:
+                raise ValueError(
+                    f"{name} lists {len(value)} values, but num_blocks = {self.num_blocks}"
+                )
+        if self.downsampling == "strided_conv" and self.convs_per_block == 1 and self.stride > 1:
+            raise ValueError(
+                f"stride = {self.stride} has no effect: with downsampling = 'strided_conv' the "
+                f"block's only convolution has the stride pool_size = {self.pool_size}"
+            )
+        if self.organisation == "halving" and self.block_filters[-1] < 1:
+            raise ValueError(
+                f"filters = {self.filters} cannot be halved {self.num_blocks - 1} times"
+            )
+        return self
+
+    @property
+    def block_filters(self) -> tuple[int, ...]:
+        """The number of filters of each block."""
+        if isinstance(self.filters, tuple):
+            return self.filters
+        match self.organisation:
+            case "doubling":
+                return tuple(self.filters * 2**block for block in range(self.num_blocks))
+            case "halving":
+                return tuple(self.filters // 2**block for block in range(self.num_blocks))
+        return (self.filters,) * self.num_blocks
+
+    @property
+    def block_dropouts(self) -> tuple[float, ...]:
+        """The dropout probability after each block."""
+        if isinstance(self.block_dropout, tuple):
+            return self.block_dropout
+        if self.block_dropout_organisation == "rising":
+            return tuple(
+                self.block_dropout * (block + 1) / self.num_blocks
+                for block in range(self.num_blocks)
+            )
+        return (self.block_dropout,) * self.num_blocks
+
+    def feature_shape(self, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape (C, H, W) after the last block, by arithmetic alone.
+
+        Raises:
+            ImpossibleNetworkError: if a block's picture shrinks to nothing; says which block.
+        """
+        _, *size = input_shape
+        for block in range(self.num_blocks):
+            before = tuple(size)
+            for kernel, stride, padding in self._windows():
+                size = [_window_output(n, kernel, stride, padding) for n in size]
+                if min(size) < 1:
+                    raise ImpossibleNetworkError(
+                        f"block {block + 1} of {self.num_blocks}: the {before[0]}x{before[1]} "
+                        f"picture shrinks to nothing (kernel {self.kernel_size}, padding "
+                        f"{self.padding}, stride {self.stride}, {self.downsampling})"
+                    )
+        return self.block_filters[-1], size[0], size[1]
+
+    def build(self, input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """The network for images of `input_shape` (C, H, W), freshly initialised.
+
+        Raises:
+            ImpossibleNetworkError: as `feature_shape`.
+        """
+        return Cnn(self, input_shape, num_classes)
+
+    def conv_strides(self) -> tuple[int, ...]:
+        """The stride of each convolution of a block."""
+        strides = [self.stride] + [1] * (self.convs_per_block - 1)
+        if self.downsampling == "strided_conv":
+            strides[-1] = self.pool_size
+        return tuple(strides)
+
+    def conv_padding(self, stride: int) -> int | Literal["same"]:
+        """The padding of a convolution; torch's own "same" exists for stride 1 only."""
+        if self.padding == "same" and stride > 1:
+            return (self.kernel_size - 1) // 2
+        return self.padding
+
+    def _windows(self) -> Iterator[tuple[int, int, int | Literal["same"]]]:
+        for stride in self.conv_strides():
+            yield self.kernel_size, stride, self.conv_padding(stride)
+        if self.downsampling == "max_pool":
+            yield self.pool_size, self.pool_size, 0
+
+
+class Cnn(nn.Module):
+    """images_BCHW → logits_BK. Its stages are the blocks; its head is the output layer."""
+
+    def __init__(
+        self, settings: CnnSettings, input_shape: tuple[int, int, int], num_classes: int
+    ) -> None:
+        super().__init__()
+        features = settings.feature_shape(input_shape)
+        widths = [input_shape[0], *settings.block_filters]
+        self.blocks = nn.Sequential(
+            *(
+                _block(settings, in_channels, filters, dropout)
+                for (in_channels, filters), dropout in zip(
+                    pairwise(widths), settings.block_dropouts, strict=True
+                )
+            )
+        )
+        hidden = (settings.dense,) if isinstance(settings.dense, int) else settings.dense
+        sizes = [features[0] * features[1] * features[2], *hidden]
+        self.flatten = nn.Flatten()
+        self.dense = nn.Sequential(*(_dense(settings, m, n) for m, n in pairwise(sizes)))
+        self.head = nn.Linear(sizes[-1], num_classes)
+        _initialise(self, settings.initialisation)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits_BK of a batch of normalised images."""
+        logits_BK: Tensor = self.head(self.dense(self.flatten(self.blocks(images_BCHW))))
+        return logits_BK
+
+
+def _block(settings: CnnSettings, in_channels: int, filters: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for stride in settings.conv_strides():
+        padding = settings.conv_padding(stride)
+        layers.append(nn.Conv2d(in_channels, filters, settings.kernel_size, stride, padding))
+        activation = ACTIVATIONS[settings.activation]()
+        match settings.batch_norm:
+            case "before":
+                layers += [nn.BatchNorm2d(filters), activation]
+            case "after":
+                layers += [activation, nn.BatchNorm2d(filters)]
+            case "none":
+                layers += [activation]
+        in_channels = filters
+    if settings.downsampling == "max_pool":
+        layers.append(nn.MaxPool2d(settings.pool_size))
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+def _dense(settings: CnnSettings, in_features: int, out_features: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Linear(in_features, out_features)]
+    if settings.dense_batch_norm:
+        layers.append(nn.BatchNorm1d(out_features))
+    layers.append(ACTIVATIONS[settings.activation]())
+    if settings.dense_dropout:
+        layers.append(nn.Dropout(settings.dense_dropout))
+    return nn.Sequential(*layers)
+
+
+def _window_output(size: int, kernel: int, stride: int, padding: int | Literal["same"]) -> int:
+    if padding == "same":
+        return size
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+@torch.no_grad()
+def _initialise(model: nn.Module, initialisation: str) -> None:
+    """Xavier (Glorot & Bengio, 2010) or Kaiming (He et al., 2015) normal, biases zero."""
+    if initialisation == "default":
+        return
+    draw = nn.init.xavier_normal_ if initialisation == "xavier" else nn.init.kaiming_normal_
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,45 @@
+"""Mistakes about data that a user can mend."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MAX_SHOWN = 20
+
+
+class DataError(ValueError):
+    """A mistake about the data; its message names the thing, its value and the rule it broke."""
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """One line each, at most 20 of them, then how many more there are."""
+    all_lines = list(lines)
+    shown = [f"\n  - {line}" for line in all_lines[:MAX_SHOWN]]
+    if len(all_lines) > MAX_SHOWN:
+        shown.append(f"\n  and {len(all_lines) - MAX_SHOWN} more")
+    return "".join(shown)
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """A file that cannot be decoded, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class BadImagesError(DataError):
+    """Some files cannot be decoded; all of them are in `bad_images`."""
+
+    def __init__(self, bad_images: Sequence[BadImage]) -> None:
+        self.bad_images = tuple(bad_images)
+        super().__init__(
+            f"{len(bad_images)} of the files cannot be decoded; mend or remove them, or set "
+            f"data/skip_bad_images to true to leave them out:{bullets(map(str, bad_images))}"
+        )
+
+    def __reduce__(self) -> tuple[type["BadImagesError"], tuple[tuple[BadImage, ...]]]:
+        # Exceptions are pickled by their message, and Ray pickles those of its workers.
+        return BadImagesError, (self.bad_images,)

@@ -1,0 +1,102 @@
+"""Images in class folders, with or without a folder for each split above them."""
+
+import mimetypes
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainables.data.errors import DataError, bullets
+from trainables.data.image_list import SPLIT_WORDS, ListedImage, Split
+from trainables.settings import nearest
+
+JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def list_folder(root: Path) -> list[ListedImage]:
+    """All files in the class folders of `root`, or in those of its `train`, `val`, `test`.
+
+    Raises:
+        DataError: There are no class folders, some are empty, or images lie outside them.
+    """
+    folders = _sub_folders(root)
+    if any(folder.name.lower() in SPLIT_WORDS for folder in folders):
+        splits = _split_folders(root, folders)
+        return [image for split in splits for image in _list_classes(root, splits[split], split)]
+    return _list_classes(root, root, None)
+
+
+def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
+    splits: dict[Split, Path] = {}
+    for folder in folders:
+        split = SPLIT_WORDS.get(folder.name.lower())
+        if split is None:
+            raise DataError(
+                f"The folder {str(folder)!r} stands beside train, val or test folders, but is none "
+                f"of them{nearest(folder.name, set(SPLIT_WORDS))}. Rename it or move it elsewhere."
+            )
+        if split in splits:
+            raise DataError(
+                f"The folder {str(root)!r} has two {split} sets: {splits[split].name!r} and "
+                f"{folder.name!r}; keep one."
+            )
+        splits[split] = folder
+    if "train" not in splits:
+        names = " and ".join(repr(folder.name) for folder in folders)
+        raise DataError(f"The folder {str(root)!r} has {names}, but no 'train' folder.")
+    return splits
+
+
+def _list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedImage]:
+    _refuse_loose_images(folder)
+    classes = {path: _files_below(path, {folder.resolve()}) for path in _sub_folders(folder)}
+    files = {path: list(found) for path, found in classes.items()}
+    if not files:
+        raise DataError(
+            f"The folder {str(folder)!r} has no class folders; expected one folder for each class, "
+            "with its images inside."
+        )
+    if empty := [path for path, found in files.items() if not found]:
+        raise DataError(f"These class folders have no images:{bullets(map(str, empty))}")
+    return [
+        ListedImage(file.relative_to(root).as_posix(), path.name, split, file)
+        for path, found in files.items()
+        for file in found
+    ]
+
+
+def _refuse_loose_images(folder: Path) -> None:
+    loose = [path for path in _visible(folder) if not path.is_dir() and _looks_like_image(path)]
+    if loose:
+        raise DataError(
+            f"These images lie outside the class folders of {str(folder)!r}:"
+            f"{bullets(path.name for path in loose)}"
+        )
+
+
+def _looks_like_image(path: Path) -> bool:
+    kind = mimetypes.guess_type(path.name)[0]
+    return kind is not None and kind.startswith("image/")
+
+
+def _files_below(folder: Path, entered: set[Path]) -> Iterator[Path]:
+    # Each real folder is entered once, so that links which form a loop come to an end.
+    real = folder.resolve()
+    if real in entered:
+        return
+    entered.add(real)
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _files_below(path, entered)
+        else:
+            yield path
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"The folder {str(folder)!r} cannot be read: {error.strerror}.") from error
+    return [p for p in paths if not p.name.startswith(".") and p.name.lower() not in JUNK]

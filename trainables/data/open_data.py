@@ -1,0 +1,114 @@
+"""The ways to the stored images: one for every trial, one for the test set at the very end.
+
+Shape letters: N images, H height, W width, C channels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.cache import Cache
+from trainables.data.image_list import SPLITS
+from trainables.data.parts import DataParts
+from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
+from trainables.data.store import Store, find_store
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a trial sees of the data: never a test image.
+
+    Attributes:
+        images_NHWC: The training and validation images, uint8, a read-only memory map.
+        labels_N: Their classes, int64, as indices into `class_names`.
+        train_indices: Which of the N images train.
+        validation_indices: Which of them validate.
+        class_names: Sorted.
+        mean: Of each channel, with pixel values from 0 to 1; of the training images only, or
+            ImageNet's.
+        std: Likewise; at least one grey level, so that dividing by it is safe.
+        digest: Of the images' names, contents, labels and splits.
+    """
+
+    images_NHWC: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+    train_indices: NDArray[np.int64]
+    validation_indices: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W), as a model takes it."""
+        _, height, width, channels = self.images_NHWC.shape
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The sealed test set, in the same form as `TrainingData`, with the images' names."""
+
+    __test__ = False  # no test case, whatever pytest thinks of its name
+
+    images_NHWC: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    digest: str
+    names: tuple[str, ...]
+
+
+def open_training_data(settings: DataSettings, *, cache_dir: Path | None = None) -> TrainingData:
+    """The training and validation images; no test image is read.
+
+    With `settings.digest` set and their store on this machine, the source is not looked at.
+
+    Raises:
+        DataError: The data differ from those of the pinned digest, or cannot be prepared.
+    """
+    cache = Cache(cache_dir)
+    store = find_store(cache.stores, settings.digest, settings) if settings.digest else None
+    if store is None or not store.exists:
+        store = DataParts(settings, cache, show_progress=False).training().store
+    assert store is not None  # a source without training images is refused
+    return _training_data(store, settings)
+
+
+def open_test_data(settings: DataSettings, *, cache_dir: Path | None = None) -> TestData | None:
+    """The test images, or None where there are none. Only for use after the winner is selected.
+
+    Raises:
+        DataError: The data differ from those of the pinned digest (images that were trained on
+            could now be test images), or cannot be prepared.
+    """
+    parts = DataParts(settings, Cache(cache_dir), show_progress=False)
+    if settings.digest is not None:
+        parts.training()
+    store = parts.test().store
+    if store is None:
+        return None
+    return TestData(
+        images_NHWC=store.array("images"),
+        labels_N=store.array("labels"),
+        class_names=tuple(store.meta["class_names"]),
+        digest=store.meta["digest"],
+        names=store.names(),
+    )
+
+
+def _training_data(store: Store, settings: DataSettings) -> TrainingData:
+    splits_N, meta = store.array("splits"), store.meta
+    imagenet = settings.normalisation == "imagenet"
+    return TrainingData(
+        images_NHWC=store.array("images"),
+        labels_N=store.array("labels"),
+        train_indices=np.flatnonzero(splits_N == SPLITS.index("train")),
+        validation_indices=np.flatnonzero(splits_N == SPLITS.index("validation")),
+        class_names=tuple(meta["class_names"]),
+        mean=IMAGENET_MEAN if imagenet else tuple(meta["mean"]),
+        std=IMAGENET_STD if imagenet else tuple(meta["std"]),
+        digest=meta["digest"],
+    )

@@ -1,0 +1,130 @@
+"""The two stores of a source: one of its training and validation images, one of its test images.
+
+They are kept apart so that the process of a trial never opens a test image.
+"""
+
+import shutil
+from dataclasses import dataclass
+from typing import Literal
+
+from trainables.data.build import build_store, publish
+from trainables.data.cache import Cache, digest_of
+from trainables.data.errors import BadImage, BadImagesError, DataError
+from trainables.data.image_list import ListedImage, Split
+from trainables.data.settings import DataSettings
+from trainables.data.sources import Source, find_source
+from trainables.data.splits import assign_splits
+from trainables.data.store import FORMAT, Store, find_store
+
+PartName = Literal["training", "test"]
+PARTS: dict[PartName, tuple[Split, ...]] = {"training": ("train", "validation"), "test": ("test",)}
+DECIDES_CONTENT = {"validation_fraction", "test_fraction", "split_seed", "skip_bad_images"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A store that is there, its digest, and the files left out; both None without images."""
+
+    store: Store | None
+    digest: str | None
+    bad_images: tuple[BadImage, ...]
+
+
+class DataParts:
+    """The parts of the data that `settings` mean; each is built when it is asked for.
+
+    Raises:
+        DataError: There is no such source, or what it lists is wrong.
+    """
+
+    def __init__(self, settings: DataSettings, cache: Cache, *, show_progress: bool) -> None:
+        self._settings = settings
+        self._cache = cache
+        self._show_progress = show_progress
+        self._source: Source = find_source(settings.source)
+
+    def training(self) -> Part:
+        """The training and validation images.
+
+        Raises:
+            DataError: They differ from those of the pinned digest, or cannot be stored.
+        """
+        part, pinned = self._part("training"), self._settings.digest
+        if pinned not in (None, part.digest):
+            raise DataError(
+                f"The data of {self._settings.source!r} have changed since data/digest was pinned: "
+                f"it is {pinned}, but now theirs is {part.digest}. Images were changed, renamed, "
+                "added or removed, or the settings that split them. Set data/digest to null to use "
+                "the data as they are."
+            )
+        return part
+
+    def test(self) -> Part:
+        """The test images.
+
+        Raises:
+            DataError: They cannot be stored.
+        """
+        return self._part("test")
+
+    def both(self) -> tuple[Part, Part]:
+        """The training part and the test part.
+
+        Raises:
+            DataError: As for each of them; bad images in both are told at once.
+        """
+        bad_images: list[BadImage] = []
+        parts: list[Part] = []
+        for build in (self.training, self.test):
+            try:
+                parts.append(build())
+            except BadImagesError as error:
+                bad_images += error.bad_images
+        if bad_images:
+            raise BadImagesError(bad_images)
+        training, test = parts
+        return training, test
+
+    def _part(self, name: PartName) -> Part:
+        key = self._key(name)
+        part = self._find(key)
+        if part is None:
+            with self._cache.locked(key):
+                # Another process may have built it while this one waited for the lock.
+                part = self._find(key) or self._build(key, name)
+        return part
+
+    def _key(self, name: PartName) -> str:
+        settings = self._settings.model_dump(include=DECIDES_CONTENT)
+        return digest_of([FORMAT, self._source.identity, name, settings])
+
+    def _find(self, key: str) -> Part | None:
+        scan = self._cache.read_scan(key)
+        if scan is None:
+            return None
+        bad_images = tuple(BadImage(*bad) for bad in scan["bad_images"])
+        if scan["digest"] is None:
+            return Part(None, None, bad_images)
+        store = find_store(self._cache.stores, scan["digest"], self._settings)
+        return Part(store, scan["digest"], bad_images) if store.exists else None
+
+    def _build(self, key: str, name: PartName) -> Part:
+        images = assign_splits(self._source.list_images(), self._settings)
+        class_names = sorted({image.class_name for image in images})
+        wanted = [image for image in images if image.split in PARTS[name]]
+        part = self._store(key, wanted, class_names) if wanted else Part(None, None, ())
+        bad_images = [(image.name, image.reason) for image in part.bad_images]
+        self._cache.write_scan(key, {"digest": part.digest, "bad_images": bad_images})
+        return part
+
+    def _store(self, key: str, images: list[ListedImage], class_names: list[str]) -> Part:
+        temp = self._cache.temp_folder(key)
+        try:
+            digest, bad_images = build_store(
+                temp, images, class_names, self._settings, show_progress=self._show_progress
+            )
+            store = find_store(self._cache.stores, digest, self._settings)
+            publish(temp, store.folder)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+        return Part(store, digest, tuple(bad_images))

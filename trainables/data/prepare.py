@@ -1,0 +1,86 @@
+"""What the driver of a sweep does with the data, once, before any trial."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.data.cache import Cache
+from trainables.data.errors import BadImage
+from trainables.data.image_list import SPLITS, Split
+from trainables.data.parts import DataParts
+from trainables.data.settings import DataSettings
+from trainables.data.sources import absolute
+from trainables.data.store import Store
+
+SplitRow = tuple[str, str, Split]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What a sweep records of its data.
+
+    Attributes:
+        settings: As given, with the source made absolute and the digest pinned.
+        class_names: Sorted.
+        num_train: Number of images; likewise `num_validation` and `num_test`.
+        test_digest: Of the test images; None without a test set.
+        splits: Name, class and split of every image.
+        bad_images: Files left out because they cannot be decoded.
+    """
+
+    settings: DataSettings
+    class_names: tuple[str, ...]
+    num_train: int
+    num_validation: int
+    num_test: int
+    test_digest: str | None
+    splits: tuple[SplitRow, ...]
+    bad_images: tuple[BadImage, ...]
+
+    def write_splits(self, path: Path) -> None:
+        """Writes the splits as CSV with the columns image, label and split."""
+        # File names need not be UTF-8; surrogateescape writes their bytes as they are.
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("image", "label", "split"))
+            writer.writerows(self.splits)
+
+
+def prepare(
+    settings: DataSettings, *, cache_dir: Path | None = None, show_progress: bool = False
+) -> PreparedData:
+    """Finds, splits and decodes the images, once; later calls find them done.
+
+    Args:
+        settings: With `digest` set, the data must still be those.
+        cache_dir: By default, what the function `cache_dir` gives.
+        show_progress: Tell on stderr how far the decoding is.
+
+    Raises:
+        DataError: Anything about the data that the user can mend.
+    """
+    parts = DataParts(settings, Cache(cache_dir), show_progress=show_progress)
+    training, test = parts.both()
+    assert training.store is not None  # a source without training images is refused
+    rows = _split_rows(training.store) + (_split_rows(test.store) if test.store else ())
+    counts = {split: sum(row[2] == split for row in rows) for split in SPLITS}
+    pinned = {"source": absolute(settings.source), "digest": training.digest}
+    return PreparedData(
+        settings=settings.model_copy(update=pinned),
+        class_names=tuple(training.store.meta["class_names"]),
+        num_train=counts["train"],
+        num_validation=counts["validation"],
+        num_test=counts["test"],
+        test_digest=test.digest,
+        splits=rows,
+        bad_images=training.bad_images + test.bad_images,
+    )
+
+
+def _split_rows(store: Store) -> tuple[SplitRow, ...]:
+    class_names = store.meta["class_names"]
+    labels, splits = store.array("labels").tolist(), store.array("splits").tolist()
+    return tuple(
+        (name, class_names[label], SPLITS[split])
+        for name, label, split in zip(store.names(), labels, splits, strict=True)
+    )

@@ -1,0 +1,32 @@
+"""How far a long loop has come, told on stderr."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int, title: str, *, show: bool) -> Iterator[T]:
+    """The items, while a bar (on a terminal) or a first and a last line say how many are done."""
+    if not show:
+        yield from items
+    elif sys.stderr.isatty():
+        yield from _bar(items, total, title)
+    else:
+        yield from _lines(items, total, title)
+
+
+def _bar(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=title, total=total, console=Console(stderr=True))
+
+
+def _lines(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    start = time.monotonic()
+    print(f"{title}: {total} images", file=sys.stderr)
+    yield from items
+    print(f"{title}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

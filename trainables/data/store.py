@@ -1,0 +1,74 @@
+"""Decoded images in a folder, memory-mapped by every trial on the machine.
+
+    images.npy  (N, H, W, C) uint8      splits.npy   (N,) uint8, index into SPLITS
+    labels.npy  (N,) int64              images.json  names and content hashes
+    meta.json   class names, digest, mean, std, form
+
+Shape letters: N images, H height, W width, C channels.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.errors import DataError
+from trainables.data.settings import DataSettings
+
+FORMAT = 1  # to be raised when the same files would give other pixels
+
+
+class Store:
+    """A finished store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there; a store that is there is whole."""
+        return self.folder.is_dir()
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """The contents of meta.json."""
+        meta: dict[str, Any] = self._json("meta.json")
+        return meta
+
+    def array(self, name: str) -> NDArray[Any]:
+        """One of the arrays, as a read-only memory map.
+
+        Raises:
+            DataError: The store was damaged after it was built.
+        """
+        try:
+            array: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(error) from error
+        return array
+
+    def names(self) -> tuple[str, ...]:
+        """The images' names, in the order of the arrays."""
+        return tuple(self._json("images.json")["names"])
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"The store {str(self.folder)!r} is damaged ({error}); remove that folder, and it will "
+            "be built again."
+        )
+
+
+def find_store(stores: Path, digest: str, settings: DataSettings) -> Store:
+    """The store of the images with this digest in the form that `settings` ask for."""
+    height, width = settings.height_width
+    form = f"{height}x{width}x{settings.channels}-{settings.resize}-v{FORMAT}"
+    return Store(stores / f"{digest}-{form}")

@@ -1,0 +1,129 @@
+"""Learning-rate schedules, each a settings class that builds its torch scheduler.
+
+`advances` says when the loop moves the schedule on: after every optimizer step or every epoch.
+A new one: a class beside its siblings, and its name in `LrSchedule` below.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
+
+from trainables.settings import Settings
+
+Factor = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Constant(Settings):
+    """The optimizer's learning rate throughout."""
+
+    name: Literal["constant"] = "constant"
+    advances: ClassVar[str] = "epoch"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        del steps_per_epoch, epochs
+        return LambdaLR(optimizer, lambda _: 1.0)
+
+
+class Step(Settings):
+    """Multiply by `gamma` every `step_epochs` epochs."""
+
+    name: Literal["step"] = "step"
+    step_epochs: PositiveInt = 10
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    advances: ClassVar[str] = "epoch"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        del steps_per_epoch, epochs
+        return StepLR(optimizer, self.step_epochs, self.gamma)
+
+
+class Cosine(Settings):
+    """Cosine annealing to `min_lr` over the whole trial (Loshchilov & Hutter, 2017)."""
+
+    name: Literal["cosine"] = "cosine"
+    min_lr: NonNegativeFloat = 0.0
+    advances: ClassVar[str] = "step"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        return CosineAnnealingLR(optimizer, steps_per_epoch * epochs, eta_min=self.min_lr)
+
+
+class OneCycle(Settings):
+    """Up to the optimizer's learning rate and down again (Smith & Topin, 2018).
+
+    Momentum is left as the optimizer has it.
+    """
+
+    name: Literal["one_cycle"] = "one_cycle"
+    warmup_fraction: Factor = 0.3
+    initial_division: Annotated[float, Field(gt=1)] = 25.0
+    final_division: Annotated[float, Field(gt=1)] = 1e4
+    advances: ClassVar[str] = "step"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        return OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=steps_per_epoch * epochs,
+            pct_start=self.warmup_fraction,
+            div_factor=self.initial_division,
+            final_div_factor=self.final_division,
+            cycle_momentum=False,
+        )
+
+
+class WarmupCosine(Settings):
+    """Linear warm-up over `warmup_epochs`, then cosine annealing to zero (Goyal et al., 2017)."""
+
+    name: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_epochs: PositiveFloat = 1.0
+    advances: ClassVar[str] = "step"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        total = steps_per_epoch * epochs
+        warmup = min(max(1, round(self.warmup_epochs * steps_per_epoch)), total)
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+        return LambdaLR(optimizer, factor)
+
+
+class ReduceOnPlateau(Settings):
+    """Multiply by `factor` when the validation loss has not fallen for `patience_epochs`."""
+
+    name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
+    factor: Factor = 0.1
+    patience_epochs: NonNegativeInt = 3
+    min_lr: NonNegativeFloat = 0.0
+    advances: ClassVar[str] = "epoch"
+
+    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+        """The torch scheduler for a trial of this length."""
+        del steps_per_epoch, epochs
+        return ReduceLROnPlateau(
+            optimizer, factor=self.factor, patience=self.patience_epochs, min_lr=self.min_lr
+        )
+
+
+LrSchedule = Annotated[
+    Constant | Step | Cosine | OneCycle | WarmupCosine | ReduceOnPlateau,
+    Field(discriminator="name"),
+]

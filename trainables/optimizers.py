@@ -1,0 +1,113 @@
+"""Optimizers, each a settings class that builds its torch optimizer.
+
+A new one: a class beside its siblings, and its name in `Optimizer` below.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from torch.nn import Parameter
+
+from trainables.settings import Settings
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _OptimizerSettings(Settings):
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class _AdamSettings(_OptimizerSettings):
+    torch_class: ClassVar[Callable[..., torch.optim.Optimizer]]
+
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameters."""
+        return type(self).torch_class(
+            parameters,
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+        )
+
+
+class Sgd(_OptimizerSettings):
+    """Stochastic gradient descent, plain or with (Nesterov's) momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "Sgd":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameters."""
+        return torch.optim.SGD(
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+
+
+class Adam(_AdamSettings):
+    """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
+
+    name: Literal["adam"] = "adam"
+    torch_class = torch.optim.Adam
+
+
+class AdamW(_AdamSettings):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    torch_class = torch.optim.AdamW
+
+
+class NAdam(_AdamSettings):
+    """Adam with Nesterov momentum (Dozat, 2016)."""
+
+    name: Literal["nadam"] = "nadam"
+    torch_class = torch.optim.NAdam
+
+
+class RAdam(_AdamSettings):
+    """Rectified Adam (Liu et al., 2020)."""
+
+    name: Literal["radam"] = "radam"
+    torch_class = torch.optim.RAdam
+
+
+class RmsProp(_OptimizerSettings):
+    """RMSprop (Hinton, 2012), with optional momentum."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    smoothing: Fraction = 0.99
+    momentum: Fraction = 0.0
+    epsilon: PositiveFloat = 1e-8
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameters."""
+        return torch.optim.RMSprop(
+            parameters,
+            lr=self.lr,
+            alpha=self.smoothing,
+            momentum=self.momentum,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+        )
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW | NAdam | RAdam | RmsProp, Field(discriminator="name")]

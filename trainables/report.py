@@ -1,0 +1,38 @@
+"""What a trial reports after each validation: the names of the columns, in one place."""
+
+from dataclasses import asdict
+from typing import Any
+
+from trainables.fit import Validation
+from trainables.training_state import Record
+
+SCORE = "score"
+"""The metric of the trial's best validation so far: what ASHA compares at its rungs."""
+EPOCH = "epoch"
+VALIDATION = "validation"
+FINISHED = "finished"
+FAILURE = "failure"
+TRACEBACK = "traceback"
+_BEST = "best_"
+
+
+def to_report(validation: Validation, metric: str) -> dict[str, Any]:
+    """The columns for one validation: the record, the best record so far, the score."""
+    best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
+    score = getattr(validation.best, metric)
+    return {**asdict(validation.record), **best, SCORE: score, FINISHED: validation.finished}
+
+
+def failure_report(reason: str, traceback: str | None = None) -> dict[str, Any]:
+    """The columns for a trial that failed; without a score, so that ASHA never sees it."""
+    return {FAILURE: reason, TRACEBACK: traceback}
+
+
+def record_of(report: dict[str, Any]) -> Record:
+    """The record of the validation that this report tells of."""
+    return Record(**{name: report[name] for name in Record.__annotations__})
+
+
+def best_record_of(report: dict[str, Any]) -> Record:
+    """The best record up to this report."""
+    return Record(**{name: report[_BEST + name] for name in Record.__annotations__})

@@ -1,0 +1,196 @@
+"""Everything that changes while a trial trains, and its checkpoint.
+
+A checkpoint holds weights, optimizer, LR schedule, position, random state, config, and the
+weights of the best validation so far with what belongs to them (class names, normalisation), so
+that any one of them is enough to resume a trial exactly and to take its best model.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from trainables.config import METRICS, TrialConfig, as_plain
+from trainables.data import TrainingData
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One validation of a trial.
+
+    `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
+    since the last validation, with the loss that is trained on; `val_loss` is plain
+    cross-entropy; `seconds` is the trial's training and validation time so far.
+    """
+
+    validation: int
+    epoch: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+
+
+def is_better(record: Record, other: Record | None, metric: str) -> bool:
+    """Whether `record` is strictly better by the metric; ties go to the lower validation loss."""
+    return other is None or _rank(record, metric) > _rank(other, metric)
+
+
+def _rank(record: Record, metric: str) -> tuple[float, float]:
+    sign = 1 if METRICS[metric] == "max" else -1
+    return sign * getattr(record, metric), -record.val_loss
+
+
+class TrainingState:
+    """A model in training: its optimizer, LR schedule, position, random state and best so far."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrainingData,
+        steps_per_epoch: int,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self._data = data
+        self.device = device
+        self.epoch = 0
+        self.step_in_epoch = 0
+        self.seconds = 0.0
+        self.record: Record | None = None
+        self.best_record: Record | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+        with _seeded(config.seed) as random_state:
+            self.model = config.model.build(data.image_shape, len(data.class_names)).to(device)
+            self._random_state = random_state()
+        self.loss = config.loss.build()
+        self.optimizer = config.optimizer.build(self.model.parameters())
+        self.lr_schedule = config.lr_schedule.build(
+            self.optimizer, steps_per_epoch, config.training.epochs
+        )
+
+    @contextmanager
+    def own_randomness(self) -> Iterator[None]:
+        """Let torch draw from this trial's stream, and give the caller's back afterwards."""
+        with _forked() as random_state:
+            _set_random_state(self._random_state)
+            yield
+            self._random_state = random_state()
+
+    def advance_lr_schedule(self, when: str, val_loss: float | None = None) -> None:
+        """Move the LR schedule on, if it advances at this moment (`step` or `epoch`)."""
+        if self.config.lr_schedule.advances != when:
+            return
+        if isinstance(self.lr_schedule, ReduceLROnPlateau):
+            assert val_loss is not None
+            self.lr_schedule.step(val_loss)
+        else:
+            self.lr_schedule.step()
+
+    def keep(self, record: Record) -> None:
+        """Take note of a validation, and of the weights if it is the best so far."""
+        self.record = record
+        if is_better(record, self.best_record, self.config.training.metric):
+            self.best_record = record
+            self.best_weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.model.state_dict().items()
+            }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial has run its course: all its epochs, or out of patience."""
+        if self.record is None or self.best_record is None:
+            return False
+        training = self.config.training
+        waited = self.record.epoch - self.best_record.epoch
+        out_of_patience = (
+            training.patience_epochs is not None and waited >= training.patience_epochs
+        )
+        return self.epoch >= training.epochs or out_of_patience
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint into this folder."""
+        assert self.record is not None
+        assert self.best_record is not None
+        best_is_current = self.best_record == self.record
+        torch.save(
+            {
+                "config": as_plain(self.config),
+                "class_names": list(self._data.class_names),
+                "mean": list(self._data.mean),
+                "std": list(self._data.std),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "lr_schedule": self.lr_schedule.state_dict(),
+                "epoch": self.epoch,
+                "step_in_epoch": self.step_in_epoch,
+                "seconds": self.seconds,
+                "random_state": self._random_state,
+                "record": asdict(self.record),
+                "best_record": asdict(self.best_record),
+                "best_weights": None if best_is_current else self.best_weights,
+            },
+            folder / CHECKPOINT_FILE,
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on exactly where the checkpoint in this folder was written."""
+        saved = read_checkpoint(folder, self.device)
+        assert saved["config"] == as_plain(self.config), "the checkpoint is another trial's"
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.lr_schedule.load_state_dict(saved["lr_schedule"])
+        self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
+        self.seconds = saved["seconds"]
+        self._random_state = [state.cpu() for state in saved["random_state"]]
+        self.record = Record(**saved["record"])
+        self.best_record = Record(**saved["best_record"])
+        weights = saved["best_weights"] or saved["model"]
+        self.best_weights = {name: tensor.cpu().clone() for name, tensor in weights.items()}
+
+
+def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[str, Any]:
+    """The raw content of a checkpoint; runs no code from the file."""
+    saved: dict[str, Any] = torch.load(
+        folder / CHECKPOINT_FILE, map_location=device or "cpu", weights_only=True
+    )
+    return saved
+
+
+def is_finite(record: Record) -> bool:
+    """Whether the losses of this record are numbers one can go on with."""
+    return math.isfinite(record.train_loss) and math.isfinite(record.val_loss)
+
+
+@contextmanager
+def _forked() -> Iterator[Any]:
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield _random_state
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[Any]:
+    with _forked() as random_state:
+        torch.manual_seed(seed)
+        yield random_state
+
+
+def _random_state() -> list[Tensor]:
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_random_state(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
