@@ -20,7 +20,11 @@ _PACKAGES = ("toprung", "torch", "torchvision", "ray", "optuna", "numpy", "pillo
 
 
 def export_model(
-    to: Path, model: TrainedModel, trial: TrialResult, test: TestResult | None, sweep: dict[str, Any]
+    to: Path,
+    model: TrainedModel,
+    trial: TrialResult,
+    test: TestResult | None,
+    sweep: dict[str, Any],
 ) -> Path:
     """Write `model.safetensors`, `config.json`, `trial.yaml` and `metrics.json` into a folder.
 

@@ -16,13 +16,11 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
     """Width, depth, regularisation, optimizer and learning rate of a small CNN."""
     optimizer: dict[str, Any] = {
         "name": trial.suggest_categorical("optimizer/name", ["adamw", "sgd"]),
+        "lr": trial.suggest_float("optimizer/lr", 5e-4, 1e-1, log=True),
         "weight_decay": trial.suggest_float("optimizer/weight_decay", 1e-5, 1e-1, log=True),
     }
     if optimizer["name"] == "sgd":
-        optimizer["lr"] = trial.suggest_float("optimizer/lr", 1e-3, 3e-1, log=True)
         optimizer["momentum"] = trial.suggest_float("optimizer/momentum", 0.5, 0.95)
-    else:
-        optimizer["lr"] = trial.suggest_float("optimizer/lr", 1e-4, 3e-2, log=True)
     return {
         "data": {"image_size": 8, "channels": 1},
         "model": {

@@ -45,8 +45,7 @@ class SearchSpace:
             config = self.function(trial)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise SearchSpaceError(
-                f"search space {self.name}: raised {type(error).__name__}: {error}"
-                f"{_where(error)}"
+                f"search space {self.name}: raised {type(error).__name__}: {error}{_where(error)}"
             ) from error
         if not isinstance(config, Mapping):
             raise SearchSpaceError(

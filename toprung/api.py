@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
 from rich.console import Console
 
 from analysis import Sweep
@@ -91,7 +90,6 @@ def run(
         "metric": metric,
     }
     console = console or Console(stderr=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     search_space = _space(space, config)
     settings = resources.settle(resolve(search_space.defaults, given))
     fixed = _overrides(overrides or {}, data)

@@ -100,9 +100,8 @@ class Proposals:
     def _rehearse(self) -> Rehearsal:
         """Draw at random, so that mistakes come to light before anything is started."""
         self._check_paths()
-        study = optuna.create_study(
-            sampler=optuna.samplers.RandomSampler(seed=self._settings.seed)
-        )
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._settings.seed))
         trials = [study.ask() for _ in range(NUM_REHEARSALS)]
         for trial in trials:
             self._ask(trial)
@@ -129,11 +128,13 @@ class Proposals:
 
     def _check_paths(self) -> None:
         known = set(setting_paths(TrialConfig))
-        for path in self._overrides:
-            if path not in known and not path.startswith("labels/"):
-                raise ToprungError(
-                    f"--set {path}: there is no such setting or parameter{nearest(path, known)}"
-                )
+        mistakes = [
+            f"--set {path}: there is no such setting or parameter{nearest(path, known)}"
+            for path in self._overrides
+            if path not in known and not path.startswith("labels/")
+        ]
+        if mistakes:
+            raise ToprungError("\n  ".join(mistakes))
 
     def _check_names(self, asked: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """A parameter is named by the path of the setting that it becomes."""

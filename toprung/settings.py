@@ -57,8 +57,7 @@ class SweepSettings(Settings):
     def _grace_within_max(self) -> "SweepSettings":
         if self.trial_scheduler == "asha" and self.grace_epochs > self.max_epochs:
             raise ValueError(
-                f"grace_epochs = {self.grace_epochs} must be at most "
-                f"max_epochs = {self.max_epochs}"
+                f"grace_epochs = {self.grace_epochs} must be at most max_epochs = {self.max_epochs}"
             )
         return self
 

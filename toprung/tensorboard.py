@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -84,7 +83,7 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
     def _writer(self, trial: Trial) -> SummaryWriter:
         if trial.trial_id not in self._writers:
             name = self._folder.trial_name(trial.config["number"])
-            self._writers[trial.trial_id] = _open_writer(self._folder.tensorboard / name)
+            self._writers[trial.trial_id] = SummaryWriter(str(self._folder.tensorboard / name))
         return self._writers[trial.trial_id]
 
     def _close(self, trial_id: str, config: Mapping[str, Any]) -> None:
@@ -94,15 +93,13 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         flat = flatten(config["config"])
         values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
         best = self._best.pop(trial_id)
-        for summary in hparams(values, best):
-            writer.file_writer.add_summary(summary)
+        file_writer = writer.file_writer
+        assert file_writer is not None
+        for summary in hparams(values, best):  # type: ignore[no-untyped-call]
+            file_writer.add_summary(summary)
         for tag, value in best.items():
             writer.add_scalar(tag, value)
         writer.close()
-
-
-def _open_writer(folder: Path) -> SummaryWriter:
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
 
 
 def _plain(value: Any) -> bool | int | float | str:

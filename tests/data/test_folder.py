@@ -61,6 +61,15 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     assert names == ["cat/a.png", "dog/b.png", "dog/cat/a.png"]
 
 
+def test_a_link_upwards_does_not_lead_to_the_test_images(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/a.png", "test/cat/b.png")
+    (tmp_path / "train/cat/up").symlink_to(tmp_path)
+    assert listed(tmp_path) == [
+        ("test/cat/b.png", "cat", "test"),
+        ("train/cat/a.png", "cat", "train"),
+    ]
+
+
 def test_a_linked_class_folder_counts(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/a.png", "images/dog/b.png")
     (tmp_path / "images/cat").symlink_to(tmp_path / "elsewhere")

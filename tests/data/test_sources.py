@@ -35,7 +35,7 @@ def test_an_unknown_name() -> None:
         find_source("digit")
 
 
-@pytest.mark.parametrize("name", ["", "\0", "a" * 5000])
+@pytest.mark.parametrize("name", ["", "\0", "a" * 5000, "~nobody-of-that-name/images"])
 def test_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):

@@ -18,13 +18,13 @@ from trainables.data.cache import Cache
 
 # A builder whose images take long, so that another process or a signal can come in between.
 SLOW_BUILDER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from typing import Any
 from trainables.data import DataSettings, build, prepare
 decode = build.decode
 def slow_decode(content, settings):
-    print("decoding", flush=True)
+    os.write(1, b"decoding\n")  # in one piece, whatever the other threads write
     time.sleep(float(sys.argv[2]))
     return decode(content, settings)
 build.decode = slow_decode

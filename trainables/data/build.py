@@ -81,7 +81,7 @@ def publish(folder: Path, target: Path) -> None:
         shutil.rmtree(folder)  # the same images were stored under another source
 
 
-def num_threads() -> int:
+def _num_threads() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -136,7 +136,7 @@ def _write_header(stream: BinaryIO, num_images: int, settings: DataSettings) -> 
 def _decode_all(
     images: Sequence[ListedImage], settings: DataSettings
 ) -> Iterator[_Decoded | BadImage]:
-    with ThreadPoolExecutor(num_threads()) as pool:
+    with ThreadPoolExecutor(_num_threads()) as pool:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             yield from pool.map(lambda image: _decode_one(image, settings), batch)

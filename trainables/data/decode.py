@@ -37,9 +37,7 @@ def decode_image(path: Path, settings: DataSettings) -> NDArray[np.uint8]:
         DataError: The file cannot be decoded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow's remarks on odd files: it decoded them all the same
+        warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
         try:
             return decode(read_bytes(path), settings)
         except BadImageError as error:
@@ -124,7 +122,7 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
         raise BadImageError("some of its values are not finite")
     full = next((full for full in ranges if low >= 0 and high <= full), None)
     if full is None:
-        values_HW, full = values_HW - low, high - low
+        values_HW, full = values_HW - low, (high - low) or 1.0
     return Image.fromarray(np.rint(values_HW * (255 / full)).astype(np.uint8))
 
 

@@ -47,8 +47,8 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
 
 def _list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedImage]:
     _refuse_loose_images(folder)
-    classes = {path: _files_below(path, {folder.resolve()}) for path in _sub_folders(folder)}
-    files = {path: list(found) for path, found in classes.items()}
+    above = {root.resolve(), folder.resolve()}
+    files = {path: list(_files_below(path, set(above))) for path in _sub_folders(folder)}
     if not files:
         raise DataError(
             f"The folder {str(folder)!r} has no class folders; expected one folder for each class, "
@@ -56,8 +56,9 @@ def _list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedI
         )
     if empty := [path for path, found in files.items() if not found]:
         raise DataError(f"These class folders have no images:{bullets(map(str, empty))}")
+    depth = len(root.parts)
     return [
-        ListedImage(file.relative_to(root).as_posix(), path.name, split, file)
+        ListedImage("/".join(file.parts[depth:]), path.name, split, file)
         for path, found in files.items()
         for file in found
     ]
@@ -78,7 +79,7 @@ def _looks_like_image(path: Path) -> bool:
 
 
 def _files_below(folder: Path, entered: set[Path]) -> Iterator[Path]:
-    # Each real folder is entered once, so that links which form a loop come to an end.
+    # Each real folder is entered once, and none above: links that form a loop come to an end.
     real = folder.resolve()
     if real in entered:
         return

@@ -46,15 +46,15 @@ def absolute(name: str) -> str:
 
 
 def _list_files(name: str) -> list[ListedImage]:
-    path = Path(absolute(name))
     try:
+        path = Path(absolute(name))
         if path.is_dir():
             return list_folder(path)
         if path.is_file() and path.suffix.lower() == ".csv":
             return list_csv(path)
         exists = path.exists()
-    except OSError as error:
-        raise DataError(f"The source {name!r} cannot be read: {error.strerror}.") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user of ~user is unknown
+        raise DataError(f"The source {name!r} cannot be read: {error}.") from error
     if exists:
         raise DataError(f"The source {name!r} is a file, but neither a folder nor a .csv file.")
     raise DataError(

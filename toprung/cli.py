@@ -1,0 +1,221 @@
+"""The command line: a thin skin over the Python interface.
+
+Heavy packages are imported inside the commands, so that `toprung --help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
+TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="toprung")
+def toprung() -> None:
+    """Search the hyperparameters of image classifiers, on a laptop or a Ray cluster."""
+
+
+def _overrides(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Read `path=value` pairs; a value is JSON where it can be, otherwise a word."""
+    del context, parameter
+    overrides = {}
+    for text in values:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise click.BadParameter(f"{text!r} must be path=value, such as optimizer/lr=0.01")
+        if path in overrides:
+            raise click.BadParameter(f"{path} is set twice")
+        try:
+            overrides[path] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[path] = value
+    return overrides
+
+
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    callback=_overrides,
+    metavar="PATH=VALUE",
+    help="Fix a parameter or setting, such as optimizer/lr=0.01; may be repeated.",
+)
+DATA = click.option("--data", help="digits, a folder of class folders, or a CSV file.")
+
+
+@toprung.command()
+@click.argument("space", required=False)
+@click.option("--config", type=click.Path(path_type=Path), help="Train exactly this trial.yaml.")
+@DATA
+@click.option("--trials", type=int, help="How many configurations to try.")
+@click.option("--max-epochs", type=int, help="Epochs of a trial at the most.")
+@click.option("--grace-epochs", type=int, help="Epochs before a trial can be stopped early.")
+@click.option("--reduction-factor", type=int, help="ASHA: the best 1/R of a rung go on.")
+@click.option("--time-budget", help="End the search after 90s, 15m, 2h …")
+@click.option("--concurrency", type=int, help="Trials at a time (default: as many as fit).")
+@click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
+@click.option("--gpus-per-trial", type=float, help="GPUs of a trial, whole or a fraction.")
+@SET
+@click.option("--seed", type=int, help="Seed of every random choice of the sweep.")
+@click.option("--sampler", help="tpe, random, grid or gp.")
+@click.option("--trial-scheduler", help="asha or none.")
+@click.option("--metric", help="Select by val_accuracy or val_loss.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
+@click.option("--name", help="Name of the sweep (default: the space and the time).")
+@click.option("--out", default="sweeps", show_default=True, help="Folder of the sweep's folder.")
+def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
+    """Search SPACE, test the best model once, and export it.
+
+    SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
+    """
+    from analysis import SweepFolderError
+    from toprung import api, cli_text
+
+    if skip_bad_images:
+        overrides = {**overrides, "data/skip_bad_images": True}
+    sweep = api.run(overrides=overrides, **given)
+    if sweep.ended == "interrupted":
+        click.echo(cli_text.partial(sweep))
+        sys.exit(130)
+    try:
+        best = sweep.best()
+    except SweepFolderError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    has_test = sweep.description["data"]["num_test"] > 0
+    test = sweep.test() if has_test else None
+    sweep.export()
+    click.echo(cli_text.outcome(sweep, best, test))
+
+
+@toprung.command()
+def spaces() -> None:
+    """List the shipped search spaces."""
+    from search_spaces import load, shipped
+
+    names = shipped()
+    width = max(len(name) for name in names)
+    for name in names:
+        click.echo(f"{name:<{width}}  {load(name).description.splitlines()[0]}")
+
+
+@toprung.command()
+@click.argument("what", metavar="SPACE|CONFIG.yaml|EXPORT")
+@DATA
+@SET
+def describe(what: str, data: str | None, overrides: dict[str, Any]) -> None:
+    """Show a network's layers, parameters and multiply-accumulates; and what a space searches."""
+    from toprung import cli_text
+    from toprung.description import describe as describe_it
+
+    click.echo(cli_text.description(describe_it(what, data=data, overrides=overrides)))
+
+
+@toprung.command()
+@SWEEP
+def status(sweep: Path) -> None:
+    """Show how far a sweep is."""
+    from toprung import cli_text
+    from toprung.api import open_sweep
+
+    click.echo(cli_text.status(open_sweep(sweep)))
+
+
+@toprung.command()
+@SWEEP
+def best(sweep: Path) -> None:
+    """Show the best trial so far: its figures, and its config as YAML."""
+    from toprung import cli_text
+    from toprung.api import open_sweep
+
+    opened = open_sweep(sweep)
+    click.echo(cli_text.best(opened, opened.best()))
+
+
+@toprung.command()
+@SWEEP
+@click.option("--to", type=click.Path(path_type=Path), help="Folder (default: SWEEP/best).")
+@TRIAL
+def export(sweep: Path, to: Path | None, trial: int | None) -> None:
+    """Export the winner: weights, config, class names, preprocessing, figures."""
+    from toprung.api import open_sweep
+
+    click.echo(f"exported to {open_sweep(sweep).export(to, trial)}")
+
+
+@toprung.command()
+@SWEEP
+@TRIAL
+@click.option("--force", is_flag=True, help="Open the test set for another model as well.")
+def test(sweep: Path, trial: int | None, force: bool) -> None:
+    """Open the sealed test set for the winner, once."""
+    from toprung import cli_text
+    from toprung.api import open_sweep
+
+    click.echo(cli_text.test(open_sweep(sweep).test(trial, force=force)))
+
+
+@toprung.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", default=5, show_default=True, type=click.IntRange(min=1))
+def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
+    """Classify IMAGES with an exported MODEL: the most probable classes."""
+    from analysis import load_model
+
+    loaded = load_model(model)
+    predictions = [loaded.predict(image, top) for image in images]
+    for image, classes in zip(images, predictions, strict=True):
+        click.echo(image)
+        for name, probability in classes:
+            click.echo(f"  {probability:6.1%}  {name}")
+
+
+@toprung.command()
+def checks() -> None:
+    """Say what this machine has, and what of it is a problem."""
+    from toprung.checks import run_checks
+
+    results = run_checks()
+    for check in results:
+        mark = "PROBLEM" if check.problem else "ok"
+        click.echo(f"{mark:<8} {check.name:<12} {check.found}")
+        if check.problem:
+            click.echo(f"         {'':<12} {check.problem}")
+    if any(check.problem for check in results):
+        sys.exit(1)
+
+
+def main() -> None:
+    """The command `toprung`: mistakes are one clear message and exit code 2."""
+    sys.exit(_exit_code(lambda: toprung.main(standalone_mode=False)))
+
+
+def _exit_code(command: Callable[[], Any]) -> int:
+    try:
+        command()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except ValueError as error:
+        from toprung.errors import USER_ERRORS
+
+        if not isinstance(error, USER_ERRORS):
+            raise
+        click.echo(f"error: {error}", err=True)
+        return 2
+    return 0

@@ -1,0 +1,111 @@
+"""What the commands print."""
+
+from analysis import Sweep, TestResult, TrialResult
+from toprung.description import Description
+from trainables.config import dump_config
+
+
+def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str:
+    """A sweep's end: the winner, its parameters, its figures, where everything lies."""
+    parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
+    searched = [f"  searched parameters:\n{parameters}"] if parameters else []
+    ended = [f"  ended by its {sweep.ended}"] if sweep.ended != "finished" else []
+    lines = [
+        f"sweep {sweep.name}: {_counts(sweep)}",
+        *ended,
+        _figures(winner),
+        f"  {test(result)}" if result else "  no test set: no test figures",
+        *searched,
+        f"  everything:   {sweep.folder.path}",
+        f"  best model:   {sweep.folder.best}",
+        f"  its config:   {sweep.folder.best / 'trial.yaml'}",
+        f"  all curves:   tensorboard --logdir {sweep.folder.path}",
+        f"  classify:     toprung predict {sweep.folder.best} IMAGE…",
+    ]
+    return "\n".join(lines)
+
+
+def partial(sweep: Sweep) -> str:
+    """An interrupted sweep: what there is, and that the test set stayed shut."""
+    return "\n".join(
+        [
+            f"sweep {sweep.name} was interrupted: {_counts(sweep)}",
+            "  the test set was not opened; nothing was exported",
+            f"  best so far:  toprung best {sweep.folder.path}",
+            f"  test it:      toprung test {sweep.folder.path}",
+        ]
+    )
+
+
+def status(sweep: Sweep) -> str:
+    """How far a sweep is."""
+    asked = sweep.description["settings"]["trials"]
+    lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
+    if any(trial.best for trial in sweep.trials()):
+        lines.append(_figures(sweep.best()))
+    failures = [trial for trial in sweep.trials() if trial.ended == "failed"]
+    lines += [f"  trial {trial.number} failed: {trial.reason}" for trial in failures]
+    return "\n".join(lines)
+
+
+def best(sweep: Sweep, winner: TrialResult) -> str:
+    """The best trial's figures and config."""
+    assert winner.config is not None
+    heading = f"# sweep {sweep.name}\n# {_figures(winner).strip()}"
+    return f"{heading}\n{dump_config(winner.config).rstrip()}"
+
+
+def test(result: TestResult) -> str:
+    """One opening of the test set."""
+    forced = ", forced: not the first model tested" if result.forced else ""
+    return (
+        f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
+        f"{result.num_images} images, opened {result.opened_at}{forced})"
+    )
+
+
+def description(described: Description) -> str:
+    """A network's layers and cost, after what the space searches."""
+    summary = described.summary
+    rows = [
+        (
+            layer.name,
+            layer.type,
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.num_parameters:,}",
+        )
+        for layer in summary.layers
+    ]
+    table = [("layer", "type", "output shape", "parameters"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
+    lines = [
+        *described.text,
+        *(
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
+            for a, b, c, d in table
+        ),
+        f"input shape {'x'.join(map(str, described.input_shape))}, {described.num_classes} classes",
+        f"parameters {summary.num_parameters:,}, of which trainable {summary.num_trainable:,}",
+        f"multiply-accumulates for one image {summary.num_multiply_accumulates:,}",
+    ]
+    return "\n".join(lines)
+
+
+def _counts(sweep: Sweep) -> str:
+    counts = sweep.counts()
+    total = sum(counts.values())
+    return f"{total} trials: " + ", ".join(f"{n} {ended}" for ended, n in sorted(counts.items()))
+
+
+def _figures(trial: TrialResult) -> str:
+    assert trial.best is not None
+    record = trial.best
+    return (
+        f"  best: trial {trial.number} at epoch {record.epoch:g}: validation accuracy "
+        f"{record.val_accuracy:.4f}, loss {record.val_loss:.4f} (train {record.train_accuracy:.4f}, "
+        f"{record.train_loss:.4f})"
+    )
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

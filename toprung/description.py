@@ -1,0 +1,115 @@
+"""What `toprung describe` tells: of a search space, a trial's config, or an exported model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from analysis import load_model
+from search_spaces import SearchSpace, load
+from toprung.errors import ToprungError
+from toprung.proposals import NUM_REHEARSALS, Proposals, Rehearsal
+from toprung.settings import resolve
+from trainables.config import TrialConfig, load_config
+from trainables.data import DataError, prepare
+from trainables.summary import Summary, summarise
+
+ASSUMED_CLASSES = 10
+_NO_DATA = "none given"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Text on what is described, and the summary of its network."""
+
+    text: list[str]
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    summary: Summary
+
+
+def describe(what: str, *, data: str | None, overrides: Mapping[str, Any]) -> Description:
+    """Describe a search space by its parameters and one network that it can draw, or one model.
+
+    Args:
+        what: a search space as in `run`, a trial's YAML file, or an export's folder.
+        data: the data that decide the number of classes; the config's own if not given.
+        overrides: settings to fix, by path; for a search space only.
+
+    Raises:
+        ToprungError: for overrides where there is nothing to override; and whatever loading
+            the space, config or model raises.
+    """
+    if data is not None:
+        overrides = {**overrides, "data/source": data}
+    is_model, is_config = Path(what).is_dir(), what.endswith((".yaml", ".yml"))
+    if (is_model or is_config) and overrides:
+        raise ToprungError(f"{what}: --set and --data go with a search space only")
+    if is_model:
+        model = load_model(Path(what))
+        return _describe(model.config, [f"exported model {what}"], len(model.class_names))
+    if is_config:
+        config = load_config(Path(what))
+        return _describe(config, [f"config {what}"], None)
+    return _describe_space(load(what), overrides)
+
+
+def _describe_space(space: SearchSpace, overrides: Mapping[str, Any]) -> Description:
+    overrides = {"data/source": space.defaults.get("data", _NO_DATA), **overrides}
+    rehearsal = Proposals(space, resolve(space.defaults, {}), overrides).rehearsal
+    text = [
+        space.description.rstrip(),
+        "",
+        *_parameter_lines(rehearsal),
+        "",
+        "one network that it can draw:",
+    ]
+    return _describe(rehearsal.configs[0], text, None)
+
+
+def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> Description:
+    if num_classes is None:
+        try:
+            num_classes = len(prepare(config.data).class_names)
+        except DataError as error:
+            if config.data.source != _NO_DATA:
+                text = [*text, f"({error})"]
+            text = [*text, f"({ASSUMED_CLASSES} classes assumed: no data to count them in)"]
+            num_classes = ASSUMED_CLASSES
+    model, classes = config.model, num_classes
+    summary = summarise(lambda: model.build(config.image_shape, classes), config.image_shape)
+    return Description(text, config.image_shape, num_classes, summary)
+
+
+def _parameter_lines(rehearsal: Rehearsal) -> list[str]:
+    parameters = rehearsal.parameters
+    width = max((len(name) for name in parameters), default=0)
+    lines = [f"searches {len(parameters)} parameters:"]
+    lines += [f"  {name:<{width}}  {_range(d)}" for name, d in sorted(parameters.items())]
+    if rehearsal.num_impossible:
+        lines.append(
+            f"{rehearsal.num_impossible} of {NUM_REHEARSALS} random networks cannot exist; "
+            "the sampler will be told"
+        )
+    return lines
+
+
+def _range(distribution: BaseDistribution) -> str:
+    match distribution:
+        case CategoricalDistribution():
+            return "one of " + ", ".join(map(str, distribution.choices))
+        case FloatDistribution() | IntDistribution():
+            scale = " on a log scale" if distribution.log else ""
+            step = distribution.step
+            steps = (
+                f" in steps of {step:g}" if step and (step != 1 or isinstance(step, float)) else ""
+            )
+            return f"{distribution.low:g} to {distribution.high:g}{steps}{scale}"
+    return str(distribution)
