@@ -17,7 +17,7 @@ from trainables.data import DataSettings, cache_dir, open_training_data, prepare
 from trainables.data.cache import Cache
 
 # A builder whose images take long, so that another process or a signal can come in between.
-SLOW_BUILDER = """
+SLOW_BUILDER = r"""
 import os, sys, time
 from pathlib import Path
 from typing import Any
