@@ -1,4 +1,4 @@
-"""The sealed test set: opened once, for the winner, after selection; every opening is written down."""
+"""The sealed test set: opened once, for the winner, after selection; each opening is recorded."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,9 +44,10 @@ class SearchSpace:
         """
         try:
             config = self.function(trial)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
+            where = _where(error, self.function)
             raise SearchSpaceError(
-                f"search space {self.name}: raised {type(error).__name__}: {error}{_where(error)}"
+                f"search space {self.name}: raised {type(error).__name__}: {error}{where}"
             ) from error
         if not isinstance(config, Mapping):
             raise SearchSpaceError(
@@ -124,7 +126,7 @@ def _run_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SearchSpaceError(
             f"search space {path}: cannot be loaded: {type(error).__name__}: {error}"
         ) from error
@@ -134,7 +136,7 @@ def _run_file(path: Path) -> ModuleType:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SearchSpaceError(
             f"search space {name}: cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -147,15 +149,12 @@ def _source_code(thing: Any) -> str | None:
         return None
 
 
-def _where(error: Exception) -> str:
-    """The line of the space's own code that raised, if there is one."""
-    traceback = error.__traceback__
-    last = None
-    while traceback is not None:
-        last, traceback = traceback, traceback.tb_next
-    if last is None:
-        return ""
-    return f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})"
+def _where(error: Exception, function: SpaceFunction) -> str:
+    """The line of the space's own file that raised, or called what raised."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if frame.f_code.co_filename == file]
+    return f" ({Path(str(file)).name}:{lines[-1]})" if lines else ""
 
 
 def _plain_dict(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,22 @@
-"""The Python interface: run a sweep, open a sweep."""
+"""The Python interface: run a sweep, open a sweep.
+
+Torch and Tune are imported in `run`, while Ray is starting.
+"""
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from analysis import Sweep
-from search_spaces import SearchSpace, load
+from search_spaces import load
 from search_spaces.loading import SpaceFunction
-from toprung import launch, resources
-from toprung.errors import ToprungError
-from toprung.new_sweep import DataPreparer, created, new_folder
-from toprung.proposals import Proposals
+from toprung.ray_session import ray_session
 from toprung.settings import resolve
-from trainables.config import as_plain, load_config
+from trainables.settings import ConfigError
+
+if TYPE_CHECKING:
+    from analysis import Sweep
 
 
 def run(
@@ -39,7 +40,7 @@ def run(
     trial_scheduler: str | None = None,
     metric: str | None = None,
     console: Console | None = None,
-) -> Sweep:
+) -> "Sweep":
     """Search a space of image classifiers; the test set stays sealed.
 
     >>> sweep = toprung.run("digits_cnn", trials=24)  # doctest: +SKIP
@@ -89,66 +90,32 @@ def run(
         "trial_scheduler": trial_scheduler,
         "metric": metric,
     }
-    console = console or Console(stderr=True)
-    search_space = _space(space, config)
-    settings = resources.settle(resolve(search_space.defaults, given))
-    fixed = _overrides(overrides or {}, data)
-    proposals = Proposals(search_space, settings, fixed)
-    grid = proposals.grid() if settings.sampler == "grid" else []
-    if grid:
-        settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
-    folder = new_folder(Path(out), name or _default_name(search_space))
-    pin_data = DataPreparer(console)
-    for example in proposals.rehearsal.configs:
-        pin_data(example)
-    with launch.ray_running():
-        sampler_ = launch.sampler(settings)
-        with created(folder, search_space, settings, fixed, pin_data.first, sampler_) as study:
-            for parameters in grid[: settings.trials]:
-                study.enqueue_trial(parameters)
-            launch.search(study, proposals, settings, folder, pin_data, console)
-    return Sweep(folder.path)
+    if (space is None) == (config is None):
+        raise ConfigError("give either a search space or a config, and not both")
+    search_space = load(space) if space is not None else None
+    if search_space is not None:
+        resolve(search_space.defaults, given)
+    with ray_session() as session:
+        from toprung.sweeping import run_sweep, space_of_one_config
+
+        return run_sweep(
+            session,
+            search_space or space_of_one_config(Path(str(config))),
+            given,
+            overrides=overrides or {},
+            data=data,
+            out=Path(out),
+            name=name,
+            console=console or Console(stderr=True),
+        )
 
 
-def open_sweep(path: str | Path) -> Sweep:
+def open_sweep(path: str | Path) -> "Sweep":
     """Open the folder of a sweep, finished or still running.
 
     Raises:
         SweepFolderError: if the folder holds no sweep.
     """
+    from analysis import Sweep
+
     return Sweep(path)
-
-
-def _space(space: str | SpaceFunction | None, config: str | Path | None) -> SearchSpace:
-    if (space is None) == (config is None):
-        raise ToprungError("give either a search space or a config, and not both")
-    if space is not None:
-        return load(space)
-    assert config is not None
-    return _space_of_one(Path(config))
-
-
-def _space_of_one(path: Path) -> SearchSpace:
-    """The space that holds exactly this config, trained for its full length."""
-    config = load_config(path)
-    return SearchSpace(
-        name=path.stem,
-        function=lambda _: as_plain(config),
-        defaults={
-            "trials": 1,
-            "max_epochs": config.training.epochs,
-            "trial_scheduler": "none",
-            "metric": config.training.metric,
-        },
-        description=f"The one config {path}.",
-    )
-
-
-def _overrides(given: Mapping[str, Any], data: str | Path | None) -> dict[str, Any]:
-    if data is not None and "data/source" in given:
-        raise ToprungError("data is given twice: as the data and as the override data/source")
-    return dict(given) if data is None else {**given, "data/source": str(data)}
-
-
-def _default_name(space: SearchSpace) -> str:
-    return f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -102,8 +102,8 @@ def _figures(trial: TrialResult) -> str:
     record = trial.best
     return (
         f"  best: trial {trial.number} at epoch {record.epoch:g}: validation accuracy "
-        f"{record.val_accuracy:.4f}, loss {record.val_loss:.4f} (train {record.train_accuracy:.4f}, "
-        f"{record.train_loss:.4f})"
+        f"{record.val_accuracy:.4f}, loss {record.val_loss:.4f} "
+        f"(train {record.train_accuracy:.4f}, {record.train_loss:.4f})"
     )
 
 

@@ -31,8 +31,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._settings = settings
         self._console = console
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self._started = time.monotonic()
-        self._last_line = self._started
+        self._started = self._last_line = time.monotonic()
         self._running: dict[str, str] = {}
         self._ended: Counter[str] = Counter()
         self._epochs: dict[str, float] = {}
@@ -123,7 +122,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             self._print(", ".join(f"{key} {value}" for key, value in self._figures().items()))
 
     def _print(self, text: str) -> None:
-        (self._live.console if self._live else self._console).print(text, highlight=False)
+        (self._live.console if self._live else self._console).print(
+            text, highlight=False, soft_wrap=True
+        )
 
     def _figures(self) -> dict[str, str]:
         num_ended = sum(self._ended.values())

@@ -1,7 +1,5 @@
 """Running a sweep: the Optuna study, Ray Tune and ASHA put together."""
 
-import logging
-import os
 import signal
 import threading
 import time
@@ -11,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import optuna
-import ray
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -23,24 +20,13 @@ from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.display import Progress
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
+from toprung.ray_session import let_trials_use_early_workers
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.tensorboard import TensorBoardCallback
 from trainables import report
 from trainables.config import METRICS, TrialConfig
 from trainables.ray_trainable import train_trial
-
-_RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Tune's automatic loggers cost seconds at the start of each trial; ours are named below.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # A failed trial reports no score, on purpose; our own metric names are fixed.
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Signals are handled below, together with the time budget.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 
 
 class _Ending(NotPickled, Stopper):  # type: ignore[misc]
@@ -101,6 +87,7 @@ def search(
             verbose=0,
         ),
     )
+    let_trials_use_early_workers()
     try:
         with _signals_set(ending):
             tuner.fit()
@@ -109,26 +96,6 @@ def search(
         searcher.close(ending.ended)
     study.set_user_attr(attributes.SWEEP_ENDED, ending.ended)
     return ending.ended
-
-
-@contextmanager
-def ray_running() -> Iterator[None]:
-    """Use the Ray that runs in this process, or start one on loopback and end it afterwards."""
-    os.environ.update(_RAY_ENVIRONMENT)
-    if ray.is_initialized():
-        yield
-        return
-    ray.init(
-        num_cpus=len(os.sched_getaffinity(0)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:

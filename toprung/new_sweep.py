@@ -62,7 +62,7 @@ class DataPreparer:
         text = f"data {prepared.settings.source}: {len(prepared.class_names)} classes, {counts}"
         if prepared.bad_images:
             text += f"; {len(prepared.bad_images)} bad images left out"
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def new_folder(out: Path, name: str) -> SweepFolder:

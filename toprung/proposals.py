@@ -60,6 +60,11 @@ class Proposals:
                 _set(values, path, value)
         if "data" in self._space.defaults:
             _set_default(values, "data/source", self._space.defaults["data"])
+        elif "data/source" not in flatten(values):
+            raise ToprungError(
+                f"search space {self._space.name} has no data of its own; give data (--data): "
+                "digits, a folder of class folders, or a CSV file"
+            )
         _set_default(values, "seed", self._trial_seed(trial.number))
         _set_default(values, "training/metric", self._settings.metric)
         self._limit_epochs(values)

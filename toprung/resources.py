@@ -1,28 +1,37 @@
 """What the machine (or the running Ray) has, held against what a sweep asks for."""
 
 import os
-
-import ray
+from collections.abc import Mapping
 
 from toprung.errors import ToprungError
 from toprung.settings import SweepSettings
 
 
-def available() -> dict[str, float]:
-    """CPUs and GPUs: of the Ray that runs already, otherwise of this machine."""
-    if ray.is_initialized():
-        resources = ray.cluster_resources()
-        return {"CPU": resources.get("CPU", 0), "GPU": resources.get("GPU", 0)}
-    return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(_num_gpus())}
+def of_this_machine() -> dict[str, float]:
+    """Its CPUs and GPUs."""
+    import torch
+
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
 
 
-def settle(settings: SweepSettings) -> SweepSettings:
+def of_running_ray() -> dict[str, float]:
+    """The CPUs and GPUs of the Ray that this process has joined."""
+    import ray
+
+    resources = ray.cluster_resources()
+    return {"CPU": resources.get("CPU", 0), "GPU": resources.get("GPU", 0)}
+
+
+def settle(settings: SweepSettings, there_are: Mapping[str, float]) -> SweepSettings:
     """The settings with GPUs per trial and concurrency decided.
 
+    Args:
+        settings: the sweep's.
+        there_are: how many CPUs and GPUs there are.
+
     Raises:
-        ToprungError: if more CPUs or GPUs are asked for than there are.
+        ToprungError: if more CPUs or GPUs are asked for.
     """
-    there_are = available()
     gpus = settings.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if there_are["GPU"] else 0.0
@@ -43,9 +52,3 @@ def settle(settings: SweepSettings) -> SweepSettings:
     return settings.model_copy(
         update={"gpus_per_trial": gpus, "concurrency": min(concurrency, settings.trials)}
     )
-
-
-def _num_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()

@@ -25,9 +25,9 @@ def seconds(duration: str | float) -> float:
         try:
             total = float(text)
         except ValueError:
-            raise ValueError("a duration such as 90s, 15m, 2h or 1h30m") from None
+            raise ValueError("must be a duration such as 90s, 15m, 2h or 1h30m") from None
     if not 0 < total < float("inf"):
-        raise ValueError("a duration above zero")
+        raise ValueError("must be a duration above zero")
     return total
 
 
@@ -70,6 +70,7 @@ def resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SweepSetti
     """
     given = {key: value for key, value in given.items() if value is not None}
     values = {key: value for key, value in defaults.items() if key != "data"} | given
-    if "max_epochs" in given and "grace_epochs" in defaults.keys() - given.keys():
-        values["grace_epochs"] = min(defaults["grace_epochs"], given["max_epochs"])
+    grace, limit = defaults.get("grace_epochs"), given.get("max_epochs")
+    if "grace_epochs" not in given and isinstance(grace, int) and isinstance(limit, int):
+        values["grace_epochs"] = min(grace, limit)
     return parse(SweepSettings, values, "the sweep")

@@ -95,7 +95,7 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         best = self._best.pop(trial_id)
         file_writer = writer.file_writer
         assert file_writer is not None
-        for summary in hparams(values, best):  # type: ignore[no-untyped-call]
+        for summary in hparams(values, best):
             file_writer.add_summary(summary)
         for tag, value in best.items():
             writer.add_scalar(tag, value)

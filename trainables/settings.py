@@ -1,7 +1,7 @@
 """The base of every settings class, and how a mistake in one is told to its user."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -30,7 +30,7 @@ def parse(settings_type: type[S], values: Mapping[str, Any], where: str) -> S:
     try:
         return settings_type.model_validate(values)
     except ValidationError as error:
-        mistakes = [_mistake(dict(e), values, settings_type) for e in error.errors()]
+        mistakes = _merged(_mistake(dict(e), values, settings_type) for e in error.errors())
     noun = "mistake" if len(mistakes) == 1 else "mistakes"
     raise ConfigError("\n  ".join([f"{where} has {len(mistakes)} {noun}:", *mistakes]))
 
@@ -67,43 +67,57 @@ def _nested_settings(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
 
 
+def _merged(mistakes: Iterable[tuple[str, str, str]]) -> list[str]:
+    """A line for each of (path, subject, rule); a value that fits none of its types is one."""
+    of_path: dict[str, tuple[str, list[str]]] = {}
+    for path, subject, rule in mistakes:
+        of_path.setdefault(path, (subject, []))[1].append(rule)
+    return [
+        f"{subject}{': ' if subject else ''}{' or '.join(rules).replace('or must be', 'or')}"
+        for path, (subject, rules) in of_path.items()
+        if not any(other.startswith(f"{path}/") for other in of_path)
+    ]
+
+
 def _mistake(
     error: Mapping[str, Any], values: Mapping[str, Any], settings_type: type[BaseModel]
-) -> str:
-    path = _path(error["loc"], values)
+) -> tuple[str, str, str]:
+    """The path of a mistake, its subject (the path, mostly with its value), the rule it broke."""
+    path = _path(error["loc"], values, missing=error["type"] == "missing")
     context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
             paths = set(setting_paths(settings_type))
-            return f"{path}: there is no such setting{nearest(path, paths)}"
+            if path in paths:
+                return path, path, f"is not a setting of {error['loc'][-2]}"
+            return path, path, f"there is no such setting{nearest(path, paths)}"
         case "missing":
-            return f"{path}: is missing"
+            return path, path, "is missing"
         case "union_tag_not_found":
-            return f"{path}/{context['discriminator'].strip(chr(39))}: is missing"
+            path = f"{path}/{context['discriminator'].strip(chr(39))}"
+            return path, path, "is missing"
         case "union_tag_invalid":
             choices = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
-            key = context["discriminator"].strip("'")
-            tag = context["tag"]
-            return (
-                f"{path}/{key} = {tag!r}: choose from {', '.join(choices)}{nearest(tag, choices)}"
-            )
-        case "value_error" if not error["loc"]:
-            return str(context["error"])
-    rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    separator = ": " if error["type"] == "value_error" else ": must be "
-    if isinstance(error["input"], dict) and error["type"] == "value_error":
-        return f"{path}: {rule}"
-    return f"{path} = {error['input']!r}{separator}{rule}"
+            path, tag = f"{path}/{context['discriminator'].strip(chr(39))}", context["tag"]
+            rule = f"choose from {', '.join(choices)}{nearest(tag, choices)}"
+            return path, f"{path} = {tag!r}", rule
+    rule = error["msg"].removeprefix("Value error, ")
+    if error["type"] != "value_error":
+        rule = f"must be {rule.removeprefix('Input should be ')}"
+    elif not error["loc"]:
+        return "", "", rule
+    elif isinstance(error["input"], dict):
+        return path, path, rule
+    return path, f"{path} = {error['input']!r}", rule
 
 
-def _path(location: tuple[str | int, ...], values: Any) -> str:
+def _path(location: tuple[str | int, ...], values: Any, *, missing: bool) -> str:
     """The location without the variant tags and type names that pydantic puts into it."""
     parts = []
     for index, part in enumerate(location):
         known = isinstance(values, Mapping) and part in values
         in_sequence = isinstance(part, int) and isinstance(values, list | tuple)
-        last = index == len(location) - 1 and isinstance(values, Mapping)
-        if known or in_sequence or last:
+        if known or in_sequence or (missing and index == len(location) - 1):
             parts.append(str(part))
             values = values[part] if known or (in_sequence and part < len(values)) else None  # type: ignore[operator]
     return "/".join(parts)

@@ -1,0 +1,409 @@
+"""Training: it learns, repeats itself, resumes exactly, and knows when to stop."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers import tiny_config, tiny_data
+from trainables.config import TrialConfig
+from trainables.data import TrainingData
+from trainables.evaluate import Normaliser, evaluate
+from trainables.fit import DivergedError, Validation, fit
+from trainables.training_state import Record, is_better, read_checkpoint
+
+OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "radam", "rmsprop"]
+LR_SCHEDULES = ["constant", "step", "cosine", "one_cycle", "warmup_cosine", "reduce_on_plateau"]
+DATA = tiny_data()
+RANDOM = {"model__dense_dropout": 0.3, "model__batch_norm": "after"}
+
+
+def figures(record: Record) -> dict[str, float]:
+    """A record without its time."""
+    return asdict(record) | {"seconds": 0.0}
+
+
+def records(config: TrialConfig, data: TrainingData = DATA) -> list[dict[str, float]]:
+    return [figures(validation.record) for validation in fit(config, data)]
+
+
+def checkpointed(
+    config: TrialConfig, folder: Path, resume_from: Path | None = None
+) -> list[tuple[dict[str, float], Path]]:
+    """Each validation's figures, and the checkpoint written after it."""
+    made = []
+    for validation in fit(config, DATA, resume_from=resume_from):
+        checkpoint = folder / f"after_{validation.record.validation}"
+        checkpoint.mkdir(parents=True)
+        validation.save_checkpoint(checkpoint)
+        made.append((figures(validation.record), checkpoint))
+    return made
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    saved, again = read_checkpoint(one), read_checkpoint(other)
+    assert saved.keys() == again.keys()
+    for name, tensor in saved["model"].items():
+        assert torch.equal(tensor, again["model"][name]), name
+    best, best_again = (s["best_weights"] or s["model"] for s in (saved, again))
+    for name, tensor in best.items():
+        assert torch.equal(tensor, best_again[name]), name
+    assert figures(Record(**saved["best_record"])) == figures(Record(**again["best_record"]))
+    assert torch.equal(saved["random_state"][0], again["random_state"][0])
+
+
+class TestLearning:
+    @pytest.mark.parametrize("batch_norm", ["none", "before"])
+    def test_a_separable_problem_is_learnt(self, batch_norm: str) -> None:
+        config = tiny_config(
+            optimizer={"name": "adam", "lr": 0.01},
+            model__batch_norm=batch_norm,
+            training__epochs=20,
+        )
+        *_, last = fit(config, tiny_data(64, 32))
+        assert last.best.val_accuracy == 1.0
+        assert last.record.train_loss < 0.1
+
+    def test_a_record(self) -> None:
+        config = tiny_config(training__validations_per_epoch=3, lr_schedule={"name": "cosine"})
+        seen = list(fit(config, DATA))
+        assert [v.record.validation for v in seen] == list(range(1, 10))
+        assert [v.record.epoch for v in seen] == pytest.approx([n / 3 for n in range(1, 10)])
+        assert [v.finished for v in seen] == [False] * 8 + [True]
+        seconds = [v.record.seconds for v in seen]
+        assert seconds == sorted(seconds)
+        assert seconds[0] > 0
+
+    def test_the_lr_of_a_record(self) -> None:
+        by_epoch = {"name": "step", "step_epochs": 1, "gamma": 0.5}
+        assert [r["lr"] for r in records(tiny_config(lr_schedule=by_epoch))] == [
+            0.05,
+            0.025,
+            0.0125,
+        ]
+        by_step = {"name": "warmup_cosine", "warmup_epochs": 3}
+        often = records(tiny_config(lr_schedule=by_step, training__validations_per_epoch=3))
+        assert [r["lr"] for r in often[:3]] == pytest.approx([0.05 * n / 9 for n in (2, 3, 4)])
+
+    def test_more_validations_than_batches_are_one_after_each(self) -> None:
+        config = tiny_config(training__validations_per_epoch=50, training__epochs=1)
+        assert [r["epoch"] for r in records(config)] == pytest.approx([1 / 3, 2 / 3, 1])
+
+    def test_how_often_it_is_validated_does_not_change_the_training(self) -> None:
+        settings = {"model__dense_dropout": 0.3, "model__batch_norm": "before"}
+        often = records(tiny_config(training__validations_per_epoch=3, **settings))
+        once = records(tiny_config(**settings))
+        for one, other in zip(once, often[2::3], strict=True):
+            assert (one["val_loss"], one["lr"]) == (other["val_loss"], other["lr"])
+
+    @pytest.mark.parametrize(
+        ("num_train", "batch_size", "sizes"),
+        [
+            (24, 8, [8, 8, 8]),
+            (17, 8, [8, 9]),  # a single image left over would have no batch statistics
+            (18, 8, [8, 8, 2]),
+            (5, 100, [5]),
+            (1, 8, [1]),
+            (3, 1, [1, 1, 1]),
+        ],
+    )
+    def test_batches(
+        self, num_train: int, batch_size: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[tuple[int, ...]] = []
+        normalise = Normaliser.__call__
+
+        def noting(self: Normaliser, images_BHWC: Any) -> Tensor:
+            seen.append(tuple(images_BHWC[:, 0, 0, 0].tolist()))
+            return normalise(self, images_BHWC)
+
+        data = tiny_data(num_train, 1)
+        data.images_NHWC[:, 0, 0, 0] = np.arange(num_train + 1)
+        monkeypatch.setattr(Normaliser, "__call__", noting)
+        records(tiny_config(training__batch_size=batch_size, training__epochs=2), data)
+        of_epoch = [seen[: len(sizes)], seen[len(sizes) + 1 : -1]]
+        for batches in of_epoch:
+            assert [len(batch) for batch in batches] == sizes
+            assert sorted(n for batch in batches for n in batch) == sorted(data.train_indices)
+        if num_train > 3:
+            assert of_epoch[0] != of_epoch[1]
+
+    def test_batch_norm_trains_with_a_single_image_left_over(self) -> None:
+        config = tiny_config(model__batch_norm="before", model__dense_batch_norm=True)
+        assert len(records(config, tiny_data(17, 8))) == 3
+
+
+class TestRepeatability:
+    def test_the_same_config_gives_the_same_numbers(self) -> None:
+        config = tiny_config(**RANDOM)
+        assert records(config) == records(config)
+
+    def test_another_seed_gives_others(self) -> None:
+        one, other = (records(tiny_config(seed=seed, **RANDOM)) for seed in (0, 1))
+        assert all(a["val_loss"] != b["val_loss"] for a, b in zip(one, other, strict=True))
+
+    def test_the_order_of_images_does_not_depend_on_the_model(self) -> None:
+        seen = []
+        for filters in (4, 5):
+            data = tiny_data()
+            read: list[int] = []
+            logging = _LoggedArray(data.images_NHWC, read)
+            records(tiny_config(model__filters=filters), replace(data, images_NHWC=logging))  # type: ignore[arg-type]
+            seen.append(read)
+        assert seen[0] == seen[1]
+
+    def test_torch_s_global_random_state_is_neither_used_nor_disturbed(self) -> None:
+        config = tiny_config(**RANDOM)
+        expected = records(config)
+        torch.manual_seed(99)
+        untouched = torch.rand(4)
+        torch.manual_seed(99)
+        drawn, seen = [], []
+        for validation in fit(config, DATA):
+            drawn.append(torch.rand(1).item())
+            seen.append(figures(validation.record))
+        assert seen == expected
+        assert drawn == untouched[: len(drawn)].tolist()
+
+    def test_two_interleaved_trials_do_not_disturb_each_other(self) -> None:
+        one, other = (tiny_config(seed=seed, **RANDOM) for seed in (0, 1))
+        expected = records(one), records(other)
+        pairs = list(zip(fit(one, DATA), fit(other, DATA), strict=True))
+        assert [figures(v.record) for v, _ in pairs] == expected[0]
+        assert [figures(v.record) for _, v in pairs] == expected[1]
+
+
+class _LoggedArray:
+    """Looks like an array of images; notes which ones are asked for."""
+
+    def __init__(self, images_NHWC: Any, read: list[int]) -> None:
+        self._images_NHWC, self._read = images_NHWC, read
+        self.shape = images_NHWC.shape
+
+    def __len__(self) -> int:
+        return len(self._images_NHWC)
+
+    def __getitem__(self, indices: Any) -> Any:
+        self._read.extend(indices.tolist())
+        return self._images_NHWC[indices]
+
+
+class TestResuming:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            *({"optimizer": {"name": name, "lr": 0.01}} for name in OPTIMIZERS),
+            {"optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True}},
+            {"optimizer": {"name": "rmsprop", "lr": 0.01, "momentum": 0.9}},
+            *({"lr_schedule": {"name": name}} for name in LR_SCHEDULES),
+            {"lr_schedule": {"name": "reduce_on_plateau", "patience_epochs": 0, "factor": 0.5}},
+            {"training__metric": "val_loss", "optimizer__lr": 0.5},
+            {"training__gradient_clip_norm": 0.1},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("validations_per_epoch", [1, 3])
+    def test_from_every_checkpoint_all_goes_on_as_in_one_go(
+        self, settings: dict[str, Any], validations_per_epoch: int, tmp_path: Path
+    ) -> None:
+        config = tiny_config(
+            model__dense_dropout=0.3,
+            model__block_dropout=0.2,
+            model__batch_norm="before",
+            training__validations_per_epoch=validations_per_epoch,
+            **settings,
+        )
+        whole = checkpointed(config, tmp_path / "whole")
+        assert len(whole) > 1
+        for done, (_, checkpoint) in enumerate(whole, start=1):
+            rest = checkpointed(config, tmp_path / f"from_{done}", resume_from=checkpoint)
+            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done:]]
+            if rest:
+                assert_same_state(rest[-1][1], whole[-1][1])
+
+    def test_out_of_patience_at_the_same_epoch(self, tmp_path: Path) -> None:
+        patience = {"training__patience_epochs": 2, "training__metric": "val_loss"}
+        config = tiny_config(optimizer__lr=1.5, training__epochs=30, **patience)
+        whole = checkpointed(config, tmp_path / "whole")
+        assert 2 < len(whole) < 30
+        for done, (_, checkpoint) in enumerate(whole, start=1):
+            rest = checkpointed(config, tmp_path / f"from_{done}", resume_from=checkpoint)
+            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done:]]
+
+    def test_time_goes_on(self, tmp_path: Path) -> None:
+        first = next(fit(tiny_config(), DATA))
+        first.save_checkpoint(tmp_path)
+        second = next(fit(tiny_config(), DATA, resume_from=tmp_path))
+        assert second.record.seconds > first.record.seconds
+
+    def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
+        next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
+        with pytest.raises(AssertionError, match="another trial"):
+            next(fit(tiny_config(seed=5), DATA, resume_from=tmp_path))
+
+
+class TestDivergence:
+    def test_a_loss_that_is_no_number_ends_the_trial_and_says_when(self) -> None:
+        config = tiny_config(optimizer__lr=1e30)
+        with pytest.raises(DivergedError, match="NaN or infinite by epoch 1 "):
+            list(fit(config, DATA))
+
+    def test_within_an_epoch(self) -> None:
+        config = tiny_config(optimizer__lr=1e30, training__validations_per_epoch=3)
+        with pytest.raises(DivergedError, match=r"by epoch (0\.333333|0\.666667) "):
+            list(fit(config, DATA))
+
+    def test_a_long_epoch_is_not_trained_to_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        steps = []
+        step = torch.optim.SGD.step
+
+        def counting(self: torch.optim.SGD) -> None:
+            steps.append(self)
+            step(self)
+
+        monkeypatch.setattr(torch.optim.SGD, "step", counting)
+        config = tiny_config(optimizer__lr=1e30, training__batch_size=1)
+        with pytest.raises(DivergedError):
+            list(fit(config, tiny_data(200, 4)))
+        assert len(steps) <= 51
+
+    def test_a_validation_loss_that_is_infinite(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(DivergedError, match=r"by epoch 2 .*validation inf"):
+            run_with_losses(monkeypatch, [1.0, float("inf"), 1.0])
+
+
+class TestPatience:
+    def test_ends_after_so_many_epochs_without_improvement(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = run_with_losses(monkeypatch, [5, 4, 4.5, 4.5, 1], training__patience_epochs=2)
+        assert [v.record.val_loss for v in seen] == [5, 4, 4.5, 4.5]
+        assert seen[-1].finished
+        assert seen[-1].best.validation == 2
+
+    def test_counts_in_epochs_not_validations(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = {"training__patience_epochs": 1, "training__validations_per_epoch": 3}
+        seen = run_with_losses(monkeypatch, [3, 4, 4, 4, 4, 4], **settings)
+        assert [v.record.epoch for v in seen] == pytest.approx([1 / 3, 2 / 3, 1, 4 / 3])
+
+    def test_without_it_a_trial_runs_its_course(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert len(run_with_losses(monkeypatch, [1, 2, 3, 4, 5])) == 5
+
+
+class TestBest:
+    def test_by_loss(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = run_with_losses(monkeypatch, [3, 2, 2, 4, 1])
+        assert [v.best.validation for v in seen] == [1, 2, 2, 2, 5]
+
+    def test_by_accuracy_a_tie_goes_to_the_lower_loss_then_to_the_earlier(self) -> None:
+        record = Record(2, 2.0, 0.1, 0.9, 0.5, 0.8, 0.1, 1.0)
+        assert is_better(replace(record, val_accuracy=0.81, val_loss=9.0), record, "val_accuracy")
+        assert is_better(replace(record, val_loss=0.4), record, "val_accuracy")
+        assert not is_better(replace(record, validation=3), record, "val_accuracy")
+        assert not is_better(replace(record, val_accuracy=0.9, val_loss=0.6), record, "val_loss")
+        assert is_better(record, None, "val_loss")
+
+    @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+    def test_the_kept_weights_are_those_of_the_best_record(
+        self, metric: str, tmp_path: Path
+    ) -> None:
+        config = tiny_config(
+            optimizer={"name": "sgd", "lr": 0.6, "momentum": 0.9},
+            training__epochs=10,
+            training__metric=metric,
+            model__batch_norm="before",
+        )
+        bests = set()
+        for validation in fit(config, DATA):
+            validation.save_checkpoint(tmp_path)
+            saved = read_checkpoint(tmp_path)
+            model = config.model.build(DATA.image_shape, 2)
+            model.load_state_dict(saved["best_weights"] or saved["model"])
+            normalise = Normaliser(DATA.mean, DATA.std, torch.device("cpu"))
+            score = evaluate(
+                model, normalise, DATA.images_NHWC, DATA.labels_N, DATA.validation_indices
+            )
+            assert score.accuracy == validation.best.val_accuracy
+            assert score.loss == pytest.approx(validation.best.val_loss)
+            bests.add(validation.best.validation)
+        assert 1 < len(bests) < 10, "the test needs some epochs that are better and some worse"
+
+    def test_a_checkpoint_tells_what_the_model_needs(self, tmp_path: Path) -> None:
+        next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
+        saved = read_checkpoint(tmp_path)
+        assert saved["class_names"] == ["class_0", "class_1"]
+        assert saved["mean"] == list(DATA.mean)
+        assert saved["std"] == list(DATA.std)
+        assert TrialConfig.model_validate(saved["config"]) == tiny_config()
+
+
+class TestSettings:
+    def test_gradients_are_clipped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        norms = []
+        step = torch.optim.SGD.step
+
+        def noting(self: torch.optim.SGD) -> None:
+            gradients = [p.grad.flatten() for g in self.param_groups for p in g["params"]]
+            norms.append(torch.cat(gradients).norm().item())
+            step(self)
+
+        monkeypatch.setattr(torch.optim.SGD, "step", noting)
+        records(tiny_config())
+        free = list(norms)
+        limit = min(free) / 2
+        norms.clear()
+        records(tiny_config(training__gradient_clip_norm=limit))
+        assert norms == pytest.approx([limit] * len(free), rel=1e-4)
+
+    def test_label_smoothing_changes_the_training_loss_only(self) -> None:
+        # Without learning, both trials have the same weights throughout.
+        plain, smooth = (
+            records(tiny_config(loss__label_smoothing=s, optimizer__lr=1e-20))[0]
+            for s in (0.0, 0.5)
+        )
+        assert plain["train_loss"] != pytest.approx(smooth["train_loss"], abs=1e-6)
+        assert plain["val_loss"] == smooth["val_loss"]
+        assert plain["train_accuracy"] == smooth["train_accuracy"]
+
+    def test_reduce_on_plateau_follows_the_validation_loss(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        schedule = {"name": "reduce_on_plateau", "patience_epochs": 1, "factor": 0.5}
+        losses = [3.0, 3.0, 3.0, 1.0, 2.0, 2.0, 2.0]
+        seen = run_with_losses(monkeypatch, losses, lr_schedule=schedule, optimizer__lr=0.08)
+        assert [v.record.lr for v in seen] == [0.08, 0.08, 0.08, 0.04, 0.04, 0.04, 0.02]
+
+    def test_a_schedule_that_steps_has_run_down_at_the_end(self, tmp_path: Path) -> None:
+        *_, last = fit(tiny_config(lr_schedule={"name": "cosine", "min_lr": 0.001}), DATA)
+        last.save_checkpoint(tmp_path)
+        (group,) = read_checkpoint(tmp_path)["optimizer"]["param_groups"]
+        assert group["lr"] == pytest.approx(0.001)
+
+    @pytest.mark.parametrize("name", LR_SCHEDULES)
+    def test_a_single_step_is_enough_for_every_schedule(self, name: str) -> None:
+        config = tiny_config(lr_schedule={"name": name}, training__epochs=1)
+        (only,) = records(config, tiny_data(3, 2))
+        assert np.isfinite(only["val_loss"])
+
+
+def run_with_losses(
+    monkeypatch: pytest.MonkeyPatch, val_losses: list[float], **settings: Any
+) -> list[Validation]:
+    """Train with these validation losses in place of the true ones."""
+    losses = iter(val_losses)
+
+    def scored(*args: Any) -> Any:
+        return replace(evaluate(*args), loss=next(losses))
+
+    monkeypatch.setattr("trainables.fit.evaluate", scored)
+    per_epoch = settings.get("training__validations_per_epoch", 1)
+    config = tiny_config(
+        training__epochs=-(-len(val_losses) // per_epoch), training__metric="val_loss", **settings
+    )
+    validations: Iterator[Validation] = fit(config, DATA)
+    return list(validations)

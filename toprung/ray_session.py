@@ -1,0 +1,104 @@
+"""Ray for the length of a sweep, started in the background while the driver prepares."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run`, Ray would build each worker process an environment of its own.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Tune's automatic loggers cost seconds at the start of each trial; ours are named in `launch`.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A failed trial reports no score, on purpose; our own metric names are fixed.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Signals are handled in `launch`, together with the time budget.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Checkpoints are few and small enough to be written as they come.
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+# What a trial's process imports; torch's optimizers import dynamo when first used.
+_PRELOADED = ["trainables.ray_trainable", "torch._dynamo"]
+MAX_WARM_WORKERS = 8
+"""On a machine with more cores, Ray's early workers stay as they are: one each would be a crowd."""
+
+
+class RaySession:
+    """A Ray that is starting, or that was running already.
+
+    Starting Ray takes seconds of waiting, and each of its worker processes seconds of importing
+    torch and Tune; both happen while the driver imports, checks and prepares.
+    """
+
+    def __init__(self) -> None:
+        os.environ.update(RAY_ENVIRONMENT)
+        import ray
+
+        self.joined = ray.is_initialized()
+        self._error: Exception | None = None
+        self._started, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ray-session")
+        if not self.joined:
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Return when Ray can be used.
+
+        Raises:
+            RuntimeError: if it could not be started.
+        """
+        if not self.joined:
+            self._started.wait()
+        if self._error is not None:
+            raise RuntimeError(f"Ray could not be started: {self._error}") from self._error
+
+    def end(self) -> None:
+        """End the Ray that was started here; leave one alone that was running already."""
+        if not self.joined:
+            self._ending.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        """Start Ray and stay: its processes die with the thread that started them (PDEATHSIG)."""
+        import ray
+
+        num_cpus = len(os.sched_getaffinity(0))
+        warm = num_cpus <= MAX_WARM_WORKERS
+        try:
+            ray.init(
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _system_config={"preload_python_modules": _PRELOADED} if warm else None,
+            )
+        except Exception as error:
+            self._error = error
+        self._started.set()
+        self._ending.wait()
+        ray.shutdown()
+
+
+@contextmanager
+def ray_session() -> Iterator[RaySession]:
+    """Have Ray from `wait()` on, and end it afterwards if it was started here."""
+    session = RaySession()
+    try:
+        yield session
+    finally:
+        session.end()
+
+
+def let_trials_use_early_workers() -> None:
+    """Let Tune's actors have the worker processes that Ray starts, preloaded, with itself.
+
+    Ray gives an actor such a process only if both have the same environment, and Tune sets a
+    variable for PyTorch Lightning, which we do not use. It costs each trial process 4 to 9 s.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.DEFAULT_ENV_VARS.clear()
