@@ -111,12 +111,16 @@ def load_model(folder: Path) -> TrainedModel:
     config = load_config(folder / TRIAL_FILE)
     try:
         card: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        return TrainedModel(
+        model = TrainedModel(
             config=config,
             weights=load_file(folder / WEIGHTS_FILE),
             class_names=tuple(card["label_names"]),
             mean=tuple(card["pretrained_cfg"]["mean"]),
             std=tuple(card["pretrained_cfg"]["std"]),
         )
+        model.network  # noqa: B018  (built here, so that its errors are told here)
+    except SweepFolderError as error:
+        raise SweepFolderError(f"{folder}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise SweepFolderError(f"{folder}: is no exported model: {error!r}") from None
+    return model

@@ -62,7 +62,7 @@ class Sweep:
             SweepFolderError: if it cannot be read.
         """
         try:
-            return optuna.load_study(study_name=self.name, storage=self.folder.study_url)
+            return optuna.load_study(study_name=None, storage=self.folder.study_url)
         except Exception as error:
             raise SweepFolderError(f"{self.folder.study}: cannot be read: {error}") from None
 

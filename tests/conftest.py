@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from toprung.ray_session import ray_session
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
@@ -13,3 +15,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The one Ray that all tests share that need one, with a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        with ray_session() as session:
+            session.wait()
+            yield

@@ -1,11 +1,14 @@
 """Tiny data and configs that the tests share."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
+from trainables.fit import fit
+from trainables.training_state import Record
 
 
 def tiny_data(
@@ -50,3 +53,12 @@ def tiny_config(**settings: Any) -> TrialConfig:
             group = group.setdefault(parent, {})
         group[name] = value
     return TrialConfig.model_validate(values)
+
+
+def figures(record: Record) -> dict[str, float]:
+    """A record without its time."""
+    return asdict(record) | {"seconds": 0.0}
+
+
+def records(config: TrialConfig, data: TrainingData | None = None) -> list[dict[str, float]]:
+    return [figures(validation.record) for validation in fit(config, data or tiny_data())]

@@ -208,7 +208,12 @@ class TestBlocks:
 
 class TestInitialisation:
     # Wide enough for a standard deviation to show: fan in 3*5*5 and 32*5*5, fan out 32*5*5.
-    VALUES: ClassVar[dict[str, Any]] = {"num_blocks": 2, "kernel_size": 5, "organisation": "equal", "dense": 512}
+    VALUES: ClassVar[dict[str, Any]] = {
+        "num_blocks": 2,
+        "kernel_size": 5,
+        "organisation": "equal",
+        "dense": 512,
+    }
 
     @pytest.mark.parametrize(
         ("initialisation", "std_of_fans"),

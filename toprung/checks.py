@@ -94,7 +94,7 @@ def _cache() -> Check:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     found = f"{folder}, {_gib(free)} free on its disk"
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Check("cache", found, f"{existing} cannot be written; set TOPRUNG_CACHE_DIR")
     if free < MIN_FREE_DISK:
         return Check("cache", found, f"less than {_gib(MIN_FREE_DISK)} of disk free")

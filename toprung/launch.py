@@ -2,9 +2,9 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -33,7 +33,7 @@ class _Ending(NotPickled, Stopper):  # type: ignore[misc]
     """Ends the sweep when its time is used up, or when a signal asks for it."""
 
     def __init__(self, time_budget: float | None) -> None:
-        self._deadline = time.monotonic() + time_budget if time_budget else None
+        self._deadline = monotonic() + time_budget if time_budget else None
         self.interrupted = False
         self.ended = attributes.FINISHED
 
@@ -46,9 +46,19 @@ class _Ending(NotPickled, Stopper):  # type: ignore[misc]
         """Whether to end the sweep now; `ended` keeps why."""
         if self.interrupted:
             self.ended = attributes.INTERRUPTED
-        elif self._deadline is not None and time.monotonic() >= self._deadline:
+        elif self._deadline is not None and monotonic() >= self._deadline:
             self.ended = attributes.TIME_BUDGET
         return self.ended != attributes.FINISHED
+
+
+class _JsonLogger(NotPickled, JsonLoggerCallback):  # type: ignore[misc]
+    """Ray's own `result.json` of each trial, closed for trials that are cut short as well."""
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Close what Ray leaves open."""
+        del info
+        for trial in trials:
+            self.log_trial_end(trial)
 
 
 def search(
@@ -82,7 +92,7 @@ def search(
             name=RAY_EXPERIMENT,
             storage_path=str(folder.path),
             stop=ending,
-            callbacks=[JsonLoggerCallback(), TensorBoardCallback(folder, parameters), progress],
+            callbacks=[_JsonLogger(), TensorBoardCallback(folder, parameters), progress],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,
         ),

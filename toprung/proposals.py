@@ -1,6 +1,5 @@
 """From an Optuna trial to a trial's config: the space's draw, the user's settings, the checks."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import optuna
 
 from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
 from toprung.errors import ToprungError
+from toprung.grid import combinations
 from toprung.settings import SweepSettings
 from trainables.cnn import ImpossibleNetworkError
 from trainables.config import TrialConfig, flatten
@@ -78,29 +78,9 @@ class Proposals:
         Raises:
             ToprungError: if there are infinitely many, or more than `MAX_GRID`.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.BruteForceSampler(seed=self._settings.seed)
-        study = optuna.create_study(sampler=sampler)
-        try:
-            study.optimize(self._walk, n_trials=MAX_GRID + 1)
-        except ValueError as error:
-            if "BruteForceSampler" not in str(error):
-                raise
-            raise ToprungError(
-                f"sampler = 'grid': search space {self._space.name} has a parameter without "
-                "steps, so its grid is infinite; give it a step or choices, or fix it with --set"
-            ) from None
-        if len(study.trials) > MAX_GRID:
-            raise ToprungError(
-                f"sampler = 'grid': search space {self._space.name} has more than {MAX_GRID} "
-                "combinations; use another sampler, or fix parameters with --set"
-            )
-        return [trial.params for trial in study.trials]
-
-    def _walk(self, trial: optuna.Trial) -> float:
-        self._ask(trial)
-        return 0.0
+        found = combinations(self._ask, MAX_GRID)
+        order = np.random.default_rng(self._settings.seed).permutation(len(found))
+        return [found[index] for index in order]
 
     def _rehearse(self) -> Rehearsal:
         """Draw at random, so that mistakes come to light before anything is started."""
