@@ -1,9 +1,7 @@
 """Exporting a trial's best model in the layout that timm and model hubs read."""
 
 import json
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
 from analysis.sealed_test import TestResult
 from analysis.trials import TrialResult
+from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
 
 METRICS_FILE = "metrics.json"
 _CROP_MODES = {"squash": "squash", "centre_crop": "center", "letterbox": "border"}
-_PACKAGES = ("toprung", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
 def export_model(
@@ -54,11 +52,6 @@ def export_model(
     except OSError as error:
         raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
     return to
-
-
-def software_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide a trial's numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 def _hub_config(model: TrainedModel) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RAY_EXPERIMENT = "trials"
+STUDY_NAME = "sweep"
 
 
 class SweepFolderError(ValueError):

@@ -48,12 +48,21 @@ def read_openings(path: Path) -> list[TestResult]:
         raise SweepFolderError(f"{path}: is no record of test openings: {error}") from None
 
 
-def open_test_set(path: Path, trial: int, model: TrainedModel, *, force: bool) -> TestResult:
+def open_test_set(
+    path: Path, trial: int, model: TrainedModel, *, test_data_sha256: str | None, force: bool
+) -> TestResult:
     """Test a model, and write the opening down; a model tested before is not tested again.
+
+    Args:
+        path: the record of openings.
+        trial: the number of the model's trial.
+        model: the model.
+        test_data_sha256: the digest of the test images when the sweep began.
+        force: open the test set even if it was opened for another model.
 
     Raises:
         SweepFolderError: if the test set was opened for another model and `force` is not given,
-            or if there is no test set.
+            if there is no test set, or if its images have changed.
         DataError: if the test images cannot be had any more.
     """
     openings = read_openings(path)
@@ -68,6 +77,11 @@ def open_test_set(path: Path, trial: int, model: TrainedModel, *, force: bool) -
             "must: the opening will be marked"
         )
     result = _test(trial, model, forced=bool(openings))
+    if result.test_data_sha256 != test_data_sha256:
+        raise SweepFolderError(
+            "the test images are not those that were set aside when the sweep began "
+            f"(SHA-256 {result.test_data_sha256}, was {test_data_sha256})"
+        )
     entries = [asdict(opening) for opening in [*openings, result]]
     write_atomically(path, json.dumps(entries, indent=2) + "\n")
     return result

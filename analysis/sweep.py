@@ -1,19 +1,23 @@
-"""A sweep's folder, read without Ray: its trials, its winner, its sealed test set."""
+"""A sweep's folder, read without Ray: its trials, its winner, its sealed test set.
+
+Torch is imported only where a model is loaded, so that looking at a sweep is quick.
+"""
 
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import yaml
 
 from analysis import attributes
-from analysis.export import export_model
-from analysis.folder import SweepFolder, SweepFolderError
-from analysis.model import TrainedModel, model_from_checkpoint
-from analysis.sealed_test import TestResult, open_test_set, read_openings
+from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
 from analysis.trials import TrialResult, read_trials, select_best
+
+if TYPE_CHECKING:
+    from analysis.model import TrainedModel
+    from analysis.sealed_test import TestResult
 
 
 class Sweep:
@@ -62,7 +66,7 @@ class Sweep:
             SweepFolderError: if it cannot be read.
         """
         try:
-            return optuna.load_study(study_name=None, storage=self.folder.study_url)
+            return optuna.load_study(study_name=STUDY_NAME, storage=self.folder.study_url)
         except Exception as error:
             raise SweepFolderError(f"{self.folder.study}: cannot be read: {error}") from None
 
@@ -111,25 +115,44 @@ class Sweep:
             raise SweepFolderError(f"{self.name}: no trial has a validation result{because}")
         return best
 
-    def model(self, trial: int | None = None) -> TrainedModel:
+    def model(self, trial: int | None = None) -> "TrainedModel":
         """The best model of a trial (of the winner, if none is named)."""
+        from analysis.model import model_from_checkpoint
+
         number = self.best().number if trial is None else self.trial(trial).number
         return model_from_checkpoint(self.folder.checkpoint(number))
 
-    def test(self, trial: int | None = None, *, force: bool = False) -> TestResult:
+    def test(self, trial: int | None = None, *, force: bool = False) -> "TestResult":
         """Open the sealed test set for the winner, and write the opening down.
 
         The winner's result, once there, is returned without opening the set again. Another
         trial's needs `force`, and is marked.
 
         Raises:
-            SweepFolderError: if the set was opened for another model before, or there is none.
+            SweepFolderError: if the set was opened for another model before, if there is none,
+                if the test images have changed, or if the sweep is still choosing its winner.
         """
+        from analysis.sealed_test import open_test_set
+
+        if self.ended == "running" and not force:
+            raise SweepFolderError(
+                f"{self.name}: has not ended, so its winner may change; the test set stays shut. "
+                "Force it if the sweep was killed"
+            )
         number = self.best().number if trial is None else trial
-        return open_test_set(self.folder.sealed_test, number, self.model(number), force=force)
+        return open_test_set(
+            self.folder.sealed_test,
+            number,
+            self.model(number),
+            test_data_sha256=self.description["data"]["test_sha256"],
+            force=force,
+        )
 
     def export(self, to: str | Path | None = None, trial: int | None = None) -> Path:
         """Export the best model of a trial (the winner) to a folder (`best/` of the sweep)."""
+        from analysis.export import export_model
+        from analysis.sealed_test import read_openings
+
         result = self.best() if trial is None else self.trial(trial)
         model = self.model(result.number)
         openings = read_openings(self.folder.sealed_test)

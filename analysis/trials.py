@@ -10,8 +10,8 @@ import yaml
 
 from analysis import attributes
 from trainables.config import METRICS, TrialConfig
+from trainables.record import Record
 from trainables.settings import parse
-from trainables.training_state import Record
 
 
 @dataclass(frozen=True)

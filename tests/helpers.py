@@ -8,7 +8,7 @@ import numpy as np
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.fit import fit
-from trainables.training_state import Record
+from trainables.record import Record
 
 
 def tiny_data(

@@ -16,13 +16,16 @@ from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from analysis import Sweep, SweepFolder, SweepFolderError, attributes, load_model
+from analysis import attributes
+from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
+from analysis.model import load_model
+from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from trainables.config import TrialConfig, dump_config
 from trainables.data import DataError, open_test_data, open_training_data, prepare
 from trainables.fit import fit
+from trainables.record import Record
 from trainables.settings import ConfigError
-from trainables.training_state import Record
 
 CONFIG = tiny_config(
     data={"source": "digits", "image_size": 8, "channels": 1},
@@ -39,11 +42,15 @@ class Made:
     def __init__(self, path: Path, config: TrialConfig) -> None:
         self.folder, self.config = SweepFolder(path), config
         path.mkdir()
-        values = {"settings": {"metric": "val_accuracy", "seed": 4, "trials": 5}}
+        values = {
+            "settings": {"metric": "val_accuracy", "seed": 4, "trials": 5},
+            "data": {"test_sha256": prepare(config.data).test_digest},
+        }
         self.folder.settings.write_text(yaml.safe_dump(values))
         self.study = optuna.create_study(
-            study_name=path.name, storage=self.folder.study_url, direction="maximize"
+            study_name=STUDY_NAME, storage=self.folder.study_url, direction="maximize"
         )
+        self.study.set_user_attr(attributes.SWEEP_ENDED, attributes.FINISHED)
 
     def trial(self, ended: str | None = None, seed: int = 0, reason: str = "") -> int:
         """A trial that is trained; still running if it has not ended."""
@@ -128,7 +135,7 @@ class TestReading:
 
     def test_how_it_stands(self, sweep: Sweep) -> None:
         assert sweep.counts() == {"finished": 1, "failed": 1, "stopped early": 1, "running": 1}
-        assert (sweep.name, sweep.ended, sweep.metric) == ("my sweep", "running", "val_accuracy")
+        assert (sweep.name, sweep.ended, sweep.metric) == ("my sweep", "finished", "val_accuracy")
         assert "1 stopped early" in repr(sweep)
         sweep.study.set_user_attr(attributes.SWEEP_ENDED, attributes.TIME_BUDGET)
         assert sweep.ended == "time budget"
@@ -221,6 +228,21 @@ class TestSealedTest:
             True,
         ]
         assert sweep.test() == first
+
+    def test_it_stays_shut_while_the_sweep_runs(self, sweep: Sweep) -> None:
+        sweep.study.set_user_attr(attributes.SWEEP_ENDED, "running")
+        with pytest.raises(SweepFolderError, match="the test set stays shut"):
+            sweep.test()
+        assert not sweep.folder.sealed_test.exists()
+        assert sweep.test(force=True).num_images > 350
+
+    def test_changed_test_images_are_refused(self, sweep: Sweep) -> None:
+        said = yaml.safe_load(sweep.folder.settings.read_text())
+        said["data"]["test_sha256"] = "0" * 32
+        sweep.folder.settings.write_text(yaml.safe_dump(said))
+        with pytest.raises(SweepFolderError, match="not those that were set aside"):
+            sweep.test()
+        assert not sweep.folder.sealed_test.exists()
 
     def test_force_without_need_is_not_marked(self, sweep: Sweep) -> None:
         assert not sweep.test(force=True).forced

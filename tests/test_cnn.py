@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from search_spaces.study_c_networks import GOOD, GOODEST, SIMPLE
-from trainables.cnn import ACTIVATIONS, Cnn, CnnSettings, ImpossibleNetworkError
+from trainables.cnn import CnnSettings, ImpossibleNetworkError
+from trainables.cnn_network import ACTIVATIONS, Cnn
 from trainables.settings import ConfigError, parse
 from trainables.summary import summarise
 

@@ -13,7 +13,8 @@ from tests.helpers import records, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.evaluate import Normaliser, evaluate
 from trainables.fit import DivergedError, Validation, fit
-from trainables.training_state import Record, is_better, read_checkpoint
+from trainables.record import Record, is_better
+from trainables.training_state import read_checkpoint
 
 LR_SCHEDULES = ["constant", "step", "cosine", "one_cycle", "warmup_cosine", "reduce_on_plateau"]
 DATA = tiny_data()

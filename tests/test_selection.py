@@ -4,7 +4,7 @@ import pytest
 
 from analysis import attributes
 from analysis.trials import TrialResult, select_best
-from trainables.training_state import Record
+from trainables.record import Record
 
 
 def record(accuracy: float, loss: float = 1.0) -> Record:

@@ -12,18 +12,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import Sweep, TestResult, TrainedModel, TrialResult, load_model
+    from analysis.model import TrainedModel, load_model
+    from analysis.sealed_test import TestResult
+    from analysis.sweep import Sweep
+    from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
     from toprung.api import run
     from toprung.errors import ToprungError
 
 _HOMES = {
-    "Sweep": ("analysis", "Sweep"),
-    "TestResult": ("analysis", "TestResult"),
+    "Sweep": ("analysis.sweep", "Sweep"),
+    "TestResult": ("analysis.sealed_test", "TestResult"),
     "ToprungError": ("toprung.errors", "ToprungError"),
-    "TrainedModel": ("analysis", "TrainedModel"),
-    "TrialResult": ("analysis", "TrialResult"),
-    "load_model": ("analysis", "load_model"),
+    "TrainedModel": ("analysis.model", "TrainedModel"),
+    "TrialResult": ("analysis.trials", "TrialResult"),
+    "load_model": ("analysis.model", "load_model"),
     "open": ("toprung.api", "open_sweep"),
     "run": ("toprung.api", "run"),
 }

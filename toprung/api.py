@@ -1,22 +1,18 @@
 """The Python interface: run a sweep, open a sweep.
 
-Torch and Tune are imported in `run`, while Ray is starting.
+Everything is checked first, without torch; torch and Tune are imported while Ray is starting.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
-from search_spaces import load
+from analysis.sweep import Sweep
 from search_spaces.loading import SpaceFunction
+from toprung.plan import plan_sweep
 from toprung.ray_session import ray_session
-from toprung.settings import resolve
-from trainables.settings import ConfigError
-
-if TYPE_CHECKING:
-    from analysis import Sweep
 
 
 def run(
@@ -40,7 +36,7 @@ def run(
     trial_scheduler: str | None = None,
     metric: str | None = None,
     console: Console | None = None,
-) -> "Sweep":
+) -> Sweep:
     """Search a space of image classifiers; the test set stays sealed.
 
     >>> sweep = toprung.run("digits_cnn", trials=24)  # doctest: +SKIP
@@ -90,32 +86,27 @@ def run(
         "trial_scheduler": trial_scheduler,
         "metric": metric,
     }
-    if (space is None) == (config is None):
-        raise ConfigError("give either a search space or a config, and not both")
-    search_space = load(space) if space is not None else None
-    if search_space is not None:
-        resolve(search_space.defaults, given)
+    plan = plan_sweep(
+        space,
+        config,
+        given,
+        overrides=overrides or {},
+        data=data,
+        out=Path(out),
+        name=name,
+        console=console or Console(stderr=True),
+    )
     with ray_session() as session:
-        from toprung.sweeping import run_sweep, space_of_one_config
+        from toprung.launch import launch
 
-        return run_sweep(
-            session,
-            search_space or space_of_one_config(Path(str(config))),
-            given,
-            overrides=overrides or {},
-            data=data,
-            out=Path(out),
-            name=name,
-            console=console or Console(stderr=True),
-        )
+        launch(plan, session)
+    return Sweep(plan.folder.path)
 
 
-def open_sweep(path: str | Path) -> "Sweep":
+def open_sweep(path: str | Path) -> Sweep:
     """Open the folder of a sweep, finished or still running.
 
     Raises:
         SweepFolderError: if the folder holds no sweep.
     """
-    from analysis import Sweep
-
     return Sweep(path)

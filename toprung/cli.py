@@ -76,7 +76,7 @@ def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
 
     SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
     """
-    from analysis import SweepFolderError
+    from analysis.folder import SweepFolderError
     from toprung import api, cli_text
 
     if skip_bad_images:
@@ -169,7 +169,7 @@ def test(sweep: Path, trial: int | None, force: bool) -> None:
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1))
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Classify IMAGES with an exported MODEL: the most probable classes."""
-    from analysis import load_model
+    from analysis.model import load_model
 
     loaded = load_model(model)
     predictions = [loaded.predict(image, top) for image in images]

@@ -1,11 +1,17 @@
 """What the commands print."""
 
-from analysis import Sweep, TestResult, TrialResult
-from toprung.description import Description
+from typing import TYPE_CHECKING
+
+from analysis.sweep import Sweep
+from analysis.trials import TrialResult
 from trainables.config import dump_config
 
+if TYPE_CHECKING:
+    from analysis.sealed_test import TestResult
+    from toprung.description import Description
 
-def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str:
+
+def outcome(sweep: Sweep, winner: TrialResult, result: "TestResult | None") -> str:
     """A sweep's end: the winner, its parameters, its figures, where everything lies."""
     parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
     searched = [f"  searched parameters:\n{parameters}"] if parameters else []
@@ -55,7 +61,7 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 
-def test(result: TestResult) -> str:
+def test(result: "TestResult") -> str:
     """One opening of the test set."""
     forced = ", forced: not the first model tested" if result.forced else ""
     return (
@@ -64,7 +70,7 @@ def test(result: TestResult) -> str:
     )
 
 
-def description(described: Description) -> str:
+def description(described: "Description") -> str:
     """A network's layers and cost, after what the space searches."""
     summary = described.summary
     rows = [

@@ -12,7 +12,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from analysis import load_model
+from analysis.model import load_model
 from search_spaces import SearchSpace, load
 from toprung.errors import ToprungError
 from toprung.proposals import NUM_REHEARSALS, Proposals, Rehearsal

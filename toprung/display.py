@@ -30,7 +30,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._name = name
         self._settings = settings
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live = None
+        if console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
         self._started = self._last_line = time.monotonic()
         self._running: dict[str, str] = {}
         self._ended: Counter[str] = Counter()
@@ -114,7 +116,6 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
 
     def _show(self, force: bool = False) -> None:
         if self._live:
-            self._live.update(self._table())
             return
         now = time.monotonic()
         if force or now - self._last_line >= SECONDS_BETWEEN_LINES:

@@ -1,6 +1,6 @@
 """Mistakes that a user can mend; the command line shows them as one clear message."""
 
-from analysis import SweepFolderError
+from analysis.folder import SweepFolderError
 from search_spaces import SearchSpaceError
 from trainables.cnn import ImpossibleNetworkError
 from trainables.data import DataError

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
@@ -13,19 +13,19 @@ from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
-from rich.console import Console
 
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.display import Progress
-from toprung.proposals import Proposals
+from toprung.new_sweep import created
+from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
-from toprung.ray_session import let_trials_use_early_workers
+from toprung.ray_session import RaySession, let_trials_use_early_workers
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.tensorboard import TensorBoardCallback
 from trainables import report
-from trainables.config import METRICS, TrialConfig
+from trainables.config import METRICS
 from trainables.ray_trainable import train_trial
 
 
@@ -61,20 +61,20 @@ class _JsonLogger(NotPickled, JsonLoggerCallback):  # type: ignore[misc]
             self.log_trial_end(trial)
 
 
-def search(
-    study: optuna.Study,
-    proposals: Proposals,
-    settings: SweepSettings,
-    folder: SweepFolder,
-    pin_data: Callable[[TrialConfig], TrialConfig],
-    console: Console,
-) -> str:
-    """Run the trials of a sweep and return how it ended (see `analysis.attributes`)."""
-    is_grid = settings.sampler == "grid"
-    searcher = StudySearcher(study, proposals, pin_data, only_enqueued=is_grid)
+def launch(plan: SweepPlan, session: RaySession) -> None:
+    """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`)."""
+    with created(plan, _sampler(plan.settings)) as study:
+        session.wait()
+        _search(plan, study)
+
+
+def _search(plan: SweepPlan, study: optuna.Study) -> None:
+    settings = plan.settings
+    only_enqueued = settings.sampler == "grid"
+    searcher = StudySearcher(study, plan.proposals, plan.data, only_enqueued=only_enqueued)
     ending = _Ending(settings.time_budget)
-    progress = Progress(folder.path.name, settings, console)
-    parameters = list(proposals.rehearsal.parameters)
+    progress = Progress(plan.folder.path.name, settings, plan.console)
+    parameters = list(plan.proposals.rehearsal.parameters)
     tuner = tune.Tuner(
         tune.with_resources(
             train_trial, {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial or 0}
@@ -90,9 +90,9 @@ def search(
         ),
         run_config=tune.RunConfig(
             name=RAY_EXPERIMENT,
-            storage_path=str(folder.path),
+            storage_path=str(plan.folder.path),
             stop=ending,
-            callbacks=[_JsonLogger(), TensorBoardCallback(folder, parameters), progress],
+            callbacks=[_JsonLogger(), TensorBoardCallback(plan.folder, parameters), progress],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,
         ),
@@ -105,10 +105,9 @@ def search(
         progress.close()
         searcher.close(ending.ended)
     study.set_user_attr(attributes.SWEEP_ENDED, ending.ended)
-    return ending.ended
 
 
-def sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:
+def _sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:
     """The Optuna sampler of these settings; a grid is enqueued, so its sampler is never asked."""
     match settings.sampler:
         case "tpe":

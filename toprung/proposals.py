@@ -90,6 +90,7 @@ class Proposals:
         trials = [study.ask() for _ in range(NUM_REHEARSALS)]
         for trial in trials:
             self._ask(trial)
+        self._check_labels()
         configs, impossible = [], None
         for trial in trials:
             try:
@@ -120,6 +121,16 @@ class Proposals:
         ]
         if mistakes:
             raise ToprungError("\n  ".join(mistakes))
+
+    def _check_labels(self) -> None:
+        """Labels are free, unless the space has some: then another one is a slip."""
+        known = {name for name in self._parameters if name.startswith("labels/")}
+        for path in self._overrides:
+            if known and path.startswith("labels/") and path not in known:
+                raise ToprungError(
+                    f"--set {path}: search space {self._space.name} asks for no such label"
+                    f"{nearest(path, known)}"
+                )
 
     def _check_names(self, asked: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """A parameter is named by the path of the setting that it becomes."""

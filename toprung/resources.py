@@ -1,25 +1,26 @@
 """What the machine (or the running Ray) has, held against what a sweep asks for."""
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from toprung.errors import ToprungError
 from toprung.settings import SweepSettings
 
-
-def of_this_machine() -> dict[str, float]:
-    """Its CPUs and GPUs."""
-    import torch
-
-    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""NVIDIA's driver, Windows' (WSL), AMD's."""
 
 
-def of_running_ray() -> dict[str, float]:
-    """The CPUs and GPUs of the Ray that this process has joined."""
-    import ray
+def available() -> dict[str, float]:
+    """CPUs and GPUs: of the Ray that this process has joined, otherwise of this machine."""
+    if "ray" in sys.modules:
+        import ray
 
-    resources = ray.cluster_resources()
-    return {"CPU": resources.get("CPU", 0), "GPU": resources.get("GPU", 0)}
+        if ray.is_initialized():
+            resources = ray.cluster_resources()
+            return {"CPU": resources.get("CPU", 0), "GPU": resources.get("GPU", 0)}
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": _num_gpus()}
 
 
 def settle(settings: SweepSettings, there_are: Mapping[str, float]) -> SweepSettings:
@@ -52,3 +53,12 @@ def settle(settings: SweepSettings, there_are: Mapping[str, float]) -> SweepSett
     return settings.model_copy(
         update={"gpus_per_trial": gpus, "concurrency": min(concurrency, settings.trials)}
     )
+
+
+def _num_gpus() -> int:
+    """GPUs that torch can use; torch is not imported where there is no driver for one."""
+    if not any(Path(device).exists() for device in _GPU_DEVICES):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()

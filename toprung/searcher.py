@@ -19,7 +19,7 @@ from toprung.ray_parts import NotPickled
 from trainables import report
 from trainables.cnn import ImpossibleNetworkError
 from trainables.config import TrialConfig, as_plain, dump_config
-from trainables.training_state import Record
+from trainables.record import Record
 
 MAX_REFUSALS_IN_A_ROW = 200
 

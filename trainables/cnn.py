@@ -1,27 +1,19 @@
-"""The configurable CNN: blocks of convolutions, dense layers, an output layer.
+"""The configurable CNN's settings: blocks of convolutions, dense layers, an output layer.
 
-Study D's five-block network and study C's three networks are settings of it.
-Shape letters: B batch, C channels, H height, W width, K classes.
+Study D's five-block network and study C's three networks are settings of it. The network itself
+is in `cnn_network`, so that settings can be checked without torch.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-from torch import Tensor, nn
 
 from trainables.settings import Settings
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "mish": nn.Mish,
-    "elu": nn.ELU,
-}
+if TYPE_CHECKING:
+    from torch import nn
+
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -132,12 +124,14 @@ class CnnSettings(Settings):
                     )
         return self.block_filters[-1], size[0], size[1]
 
-    def build(self, input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    def build(self, input_shape: tuple[int, int, int], num_classes: int) -> "nn.Module":
         """The network for images of `input_shape` (C, H, W), freshly initialised.
 
         Raises:
             ImpossibleNetworkError: as `feature_shape`.
         """
+        from trainables.cnn_network import Cnn
+
         return Cnn(self, input_shape, num_classes)
 
     def conv_strides(self) -> tuple[int, ...]:
@@ -160,81 +154,7 @@ class CnnSettings(Settings):
             yield self.pool_size, self.pool_size, 0
 
 
-class Cnn(nn.Module):
-    """images_BCHW → logits_BK. Its stages are the blocks; its head is the output layer."""
-
-    def __init__(
-        self, settings: CnnSettings, input_shape: tuple[int, int, int], num_classes: int
-    ) -> None:
-        super().__init__()
-        features = settings.feature_shape(input_shape)
-        widths = [input_shape[0], *settings.block_filters]
-        self.blocks = nn.Sequential(
-            *(
-                _block(settings, in_channels, filters, dropout)
-                for (in_channels, filters), dropout in zip(
-                    pairwise(widths), settings.block_dropouts, strict=True
-                )
-            )
-        )
-        hidden = (settings.dense,) if isinstance(settings.dense, int) else settings.dense
-        sizes = [features[0] * features[1] * features[2], *hidden]
-        self.flatten = nn.Flatten()
-        self.dense = nn.Sequential(*(_dense(settings, m, n) for m, n in pairwise(sizes)))
-        self.head = nn.Linear(sizes[-1], num_classes)
-        _initialise(self, settings.initialisation)
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits_BK of a batch of normalised images."""
-        logits_BK: Tensor = self.head(self.dense(self.flatten(self.blocks(images_BCHW))))
-        return logits_BK
-
-
-def _block(settings: CnnSettings, in_channels: int, filters: int, dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for stride in settings.conv_strides():
-        padding = settings.conv_padding(stride)
-        layers.append(nn.Conv2d(in_channels, filters, settings.kernel_size, stride, padding))
-        activation = ACTIVATIONS[settings.activation]()
-        match settings.batch_norm:
-            case "before":
-                layers += [nn.BatchNorm2d(filters), activation]
-            case "after":
-                layers += [activation, nn.BatchNorm2d(filters)]
-            case "none":
-                layers += [activation]
-        in_channels = filters
-    if settings.downsampling == "max_pool":
-        layers.append(nn.MaxPool2d(settings.pool_size))
-    if dropout:
-        layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers)
-
-
-def _dense(settings: CnnSettings, in_features: int, out_features: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Linear(in_features, out_features)]
-    if settings.dense_batch_norm:
-        layers.append(nn.BatchNorm1d(out_features))
-    layers.append(ACTIVATIONS[settings.activation]())
-    if settings.dense_dropout:
-        layers.append(nn.Dropout(settings.dense_dropout))
-    return nn.Sequential(*layers)
-
-
 def _window_output(size: int, kernel: int, stride: int, padding: int | Literal["same"]) -> int:
     if padding == "same":
         return size
     return (size + 2 * padding - kernel) // stride + 1
-
-
-@torch.no_grad()
-def _initialise(model: nn.Module, initialisation: str) -> None:
-    """Xavier (Glorot & Bengio, 2010) or Kaiming (He et al., 2015) normal, biases zero."""
-    if initialisation == "default":
-        return
-    draw = nn.init.xavier_normal_ if initialisation == "xavier" else nn.init.kaiming_normal_
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            draw(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -15,7 +15,8 @@ from torch import Tensor
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import Normaliser, evaluate
-from trainables.training_state import Record, TrainingState, is_finite
+from trainables.record import Record, is_finite
+from trainables.training_state import TrainingState
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
 """How often the running loss is looked at for NaN; on a GPU each look waits for the device."""
@@ -89,7 +90,6 @@ def _train_and_validate(
     score = evaluate(
         state.model, normalise, data.images_NHWC, data.labels_N, data.validation_indices
     )
-    lr = state.optimizer.param_groups[0]["lr"]
     _move_on(state, until_step, batches_per_epoch, score.loss)
     state.seconds += time.monotonic() - started
     record = Record(
@@ -99,7 +99,7 @@ def _train_and_validate(
         train_accuracy=train_accuracy,
         val_loss=score.loss,
         val_accuracy=score.accuracy,
-        lr=lr,
+        lr=state.lr,
         seconds=state.seconds,
     )
     if not is_finite(record):
@@ -148,6 +148,7 @@ def _step(
         torch.nn.utils.clip_grad_norm_(
             state.model.parameters(), state.config.training.gradient_clip_norm
         )
+    state.lr = state.optimizer.param_groups[0]["lr"]
     state.optimizer.step()
     state.advance_lr_schedule("step")
     return loss.detach(), (logits_BK.argmax(1) == targets_B).sum()

@@ -3,12 +3,14 @@
 A new one: a class beside its siblings, and its name in `Loss` below.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
 
 from trainables.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CrossEntropy(Settings):
@@ -21,8 +23,10 @@ class CrossEntropy(Settings):
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def build(self) -> torch.nn.Module:
+    def build(self) -> "torch.nn.Module":
         """The torch loss of (logits_BK, labels_B), averaged over the batch."""
+        import torch
+
         return torch.nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
 
 

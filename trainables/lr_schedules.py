@@ -5,20 +5,15 @@ A new one: a class beside its siblings, and its name in `LrSchedule` below.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LambdaLR,
-    LRScheduler,
-    OneCycleLR,
-    ReduceLROnPlateau,
-    StepLR,
-)
 
 from trainables.settings import Settings
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 Factor = Annotated[float, Field(gt=0, lt=1)]
 
@@ -29,8 +24,10 @@ class Constant(Settings):
     name: Literal["constant"] = "constant"
     advances: ClassVar[str] = "epoch"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import LambdaLR
+
         del steps_per_epoch, epochs
         return LambdaLR(optimizer, lambda _: 1.0)
 
@@ -43,8 +40,10 @@ class Step(Settings):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     advances: ClassVar[str] = "epoch"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import StepLR
+
         del steps_per_epoch, epochs
         return StepLR(optimizer, self.step_epochs, self.gamma)
 
@@ -56,8 +55,10 @@ class Cosine(Settings):
     min_lr: NonNegativeFloat = 0.0
     advances: ClassVar[str] = "step"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import CosineAnnealingLR
+
         return CosineAnnealingLR(optimizer, steps_per_epoch * epochs, eta_min=self.min_lr)
 
 
@@ -73,8 +74,10 @@ class OneCycle(Settings):
     final_division: Annotated[float, Field(gt=1)] = 1e4
     advances: ClassVar[str] = "step"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import OneCycleLR
+
         return OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
@@ -93,8 +96,10 @@ class WarmupCosine(Settings):
     warmup_epochs: PositiveFloat = 1.0
     advances: ClassVar[str] = "step"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import LambdaLR
+
         total = steps_per_epoch * epochs
         warmup = min(max(1, round(self.warmup_epochs * steps_per_epoch)), total)
 
@@ -115,8 +120,10 @@ class ReduceOnPlateau(Settings):
     min_lr: NonNegativeFloat = 0.0
     advances: ClassVar[str] = "epoch"
 
-    def build(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import ReduceLROnPlateau
+
         del steps_per_epoch, epochs
         return ReduceLROnPlateau(
             optimizer, factor=self.factor, patience=self.patience_epochs, min_lr=self.min_lr

@@ -1,16 +1,18 @@
 """Optimizers, each a settings class that builds its torch optimizer.
 
 A new one: a class beside its siblings, and its name in `Optimizer` below.
+Torch is imported where something is built, so that a config can be checked without it.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
-from torch.nn import Parameter
 
 from trainables.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -21,21 +23,25 @@ class _OptimizerSettings(Settings):
 
 
 class _AdamSettings(_OptimizerSettings):
-    torch_class: ClassVar[Callable[..., torch.optim.Optimizer]]
+    torch_class: ClassVar[str]
 
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: PositiveFloat = 1e-8
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
         """The torch optimizer of these parameters."""
-        return type(self).torch_class(
+        import torch
+
+        build = getattr(torch.optim, self.torch_class)
+        optimizer: torch.optim.Optimizer = build(
             parameters,
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.epsilon,
             weight_decay=self.weight_decay,
         )
+        return optimizer
 
 
 class Sgd(_OptimizerSettings):
@@ -51,8 +57,10 @@ class Sgd(_OptimizerSettings):
             raise ValueError("nesterov needs a momentum above 0")
         return self
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
         """The torch optimizer of these parameters."""
+        import torch
+
         return torch.optim.SGD(
             parameters,
             lr=self.lr,
@@ -66,28 +74,28 @@ class Adam(_AdamSettings):
     """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
 
     name: Literal["adam"] = "adam"
-    torch_class = torch.optim.Adam
+    torch_class = "Adam"
 
 
 class AdamW(_AdamSettings):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
 
     name: Literal["adamw"] = "adamw"
-    torch_class = torch.optim.AdamW
+    torch_class = "AdamW"
 
 
 class NAdam(_AdamSettings):
     """Adam with Nesterov momentum (Dozat, 2016)."""
 
     name: Literal["nadam"] = "nadam"
-    torch_class = torch.optim.NAdam
+    torch_class = "NAdam"
 
 
 class RAdam(_AdamSettings):
     """Rectified Adam (Liu et al., 2020)."""
 
     name: Literal["radam"] = "radam"
-    torch_class = torch.optim.RAdam
+    torch_class = "RAdam"
 
 
 class RmsProp(_OptimizerSettings):
@@ -98,8 +106,10 @@ class RmsProp(_OptimizerSettings):
     momentum: Fraction = 0.0
     epsilon: PositiveFloat = 1e-8
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
         """The torch optimizer of these parameters."""
+        import torch
+
         return torch.optim.RMSprop(
             parameters,
             lr=self.lr,

@@ -1,10 +1,12 @@
 """What a trial reports after each validation: the names of the columns, in one place."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainables.fit import Validation
-from trainables.training_state import Record
+from trainables.record import Record
+
+if TYPE_CHECKING:
+    from trainables.fit import Validation
 
 SCORE = "score"
 """The metric of the trial's best validation so far: what ASHA compares at its rungs."""
@@ -16,7 +18,7 @@ TRACEBACK = "traceback"
 _BEST = "best_"
 
 
-def to_report(validation: Validation, metric: str) -> dict[str, Any]:
+def to_report(validation: "Validation", metric: str) -> dict[str, Any]:
     """The columns for one validation: the record, the best record so far, the score."""
     best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
     score = getattr(validation.best, metric)

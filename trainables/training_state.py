@@ -5,10 +5,9 @@ weights of the best validation so far with what belongs to them (class names, no
 that any one of them is enough to resume a trial exactly and to take its best model.
 """
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from trainables.config import METRICS, TrialConfig, as_plain
+from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
+from trainables.record import Record, is_better
 
 CHECKPOINT_FILE = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One validation of a trial.
-
-    `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
-    since the last validation, with the loss that is trained on; `val_loss` is plain
-    cross-entropy; `seconds` is the trial's training and validation time so far.
-    """
-
-    validation: int
-    epoch: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    lr: float
-    seconds: float
-
-
-def is_better(record: Record, other: Record | None, metric: str) -> bool:
-    """Whether `record` is strictly better by the metric; ties go to the lower validation loss."""
-    return other is None or _rank(record, metric) > _rank(other, metric)
-
-
-def _rank(record: Record, metric: str) -> tuple[float, float]:
-    sign = 1 if METRICS[metric] == "max" else -1
-    return sign * getattr(record, metric), -record.val_loss
 
 
 class TrainingState:
@@ -67,12 +38,15 @@ class TrainingState:
         self.epoch = 0
         self.step_in_epoch = 0
         self.seconds = 0.0
+        self.lr = 0.0
+        self.improved_epoch = 0.0
         self.record: Record | None = None
         self.best_record: Record | None = None
         self.best_weights: dict[str, Tensor] | None = None
-        with _seeded(config.seed) as random_state:
+        with _forked_randomness():
+            torch.manual_seed(config.seed)
             self.model = config.model.build(data.image_shape, len(data.class_names)).to(device)
-            self._random_state = random_state()
+            self._random_state = _random_state()
         self.loss = config.loss.build()
         self.optimizer = config.optimizer.build(self.model.parameters())
         self.lr_schedule = config.lr_schedule.build(
@@ -82,10 +56,10 @@ class TrainingState:
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
         """Let torch draw from this trial's stream, and give the caller's back afterwards."""
-        with _forked() as random_state:
+        with _forked_randomness():
             _set_random_state(self._random_state)
             yield
-            self._random_state = random_state()
+            self._random_state = _random_state()
 
     def advance_lr_schedule(self, when: str, val_loss: float | None = None) -> None:
         """Move the LR schedule on, if it advances at this moment (`step` or `epoch`)."""
@@ -99,6 +73,8 @@ class TrainingState:
 
     def keep(self, record: Record) -> None:
         """Take note of a validation, and of the weights if it is the best so far."""
+        if is_better(record, self.best_record, self.config.training.metric, break_ties=False):
+            self.improved_epoch = record.epoch
         self.record = record
         if is_better(record, self.best_record, self.config.training.metric):
             self.best_record = record
@@ -110,10 +86,10 @@ class TrainingState:
     @property
     def finished(self) -> bool:
         """Whether the trial has run its course: all its epochs, or out of patience."""
-        if self.record is None or self.best_record is None:
+        if self.record is None:
             return False
         training = self.config.training
-        waited = self.record.epoch - self.best_record.epoch
+        waited = self.record.epoch - self.improved_epoch
         out_of_patience = (
             training.patience_epochs is not None and waited >= training.patience_epochs
         )
@@ -136,6 +112,7 @@ class TrainingState:
                 "epoch": self.epoch,
                 "step_in_epoch": self.step_in_epoch,
                 "seconds": self.seconds,
+                "improved_epoch": self.improved_epoch,
                 "random_state": self._random_state,
                 "record": asdict(self.record),
                 "best_record": asdict(self.best_record),
@@ -152,7 +129,7 @@ class TrainingState:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.lr_schedule.load_state_dict(saved["lr_schedule"])
         self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
-        self.seconds = saved["seconds"]
+        self.seconds, self.improved_epoch = saved["seconds"], saved["improved_epoch"]
         self._random_state = [state.cpu() for state in saved["random_state"]]
         self.record = Record(**saved["record"])
         self.best_record = Record(**saved["best_record"])
@@ -168,22 +145,9 @@ def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[st
     return saved
 
 
-def is_finite(record: Record) -> bool:
-    """Whether the losses of this record are numbers one can go on with."""
-    return math.isfinite(record.train_loss) and math.isfinite(record.val_loss)
-
-
-@contextmanager
-def _forked() -> Iterator[Any]:
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield _random_state
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[Any]:
-    with _forked() as random_state:
-        torch.manual_seed(seed)
-        yield random_state
+def _forked_randomness() -> AbstractContextManager[None]:
+    """Torch's random state is the caller's again afterwards."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def _random_state() -> list[Tensor]:

@@ -1,0 +1,108 @@
+"""A sweep that has been checked and prepared, and not started: nothing is written yet."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.folder import SweepFolder
+from search_spaces import SearchSpace, load
+from search_spaces.loading import SpaceFunction
+from toprung import resources
+from toprung.data_pins import DataPins
+from toprung.errors import ToprungError
+from toprung.proposals import Proposals
+from toprung.settings import SweepSettings, resolve
+from trainables.config import as_plain, load_config
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do, where, and on which data.
+
+    `grid` has the combinations to try, in order, for the sampler `grid`; it is empty for others.
+    """
+
+    space: SearchSpace
+    settings: SweepSettings
+    overrides: Mapping[str, Any]
+    proposals: Proposals
+    grid: list[dict[str, Any]]
+    folder: SweepFolder
+    data: DataPins
+    console: Console
+
+
+def plan_sweep(
+    space: str | SpaceFunction | None,
+    config: str | Path | None,
+    given: Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any],
+    data: str | Path | None,
+    out: Path,
+    name: str | None,
+    console: Console,
+) -> SweepPlan:
+    """Check everything that can be checked, and prepare the data; see `toprung.run`."""
+    found = _find_space(space, config)
+    settings = resources.settle(resolve(found.defaults, given), resources.available())
+    fixed = _with_data(overrides, data)
+    folder = _new_folder(out, name or f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    proposals = Proposals(found, settings, fixed)
+    grid = proposals.grid() if settings.sampler == "grid" else []
+    if grid:
+        settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
+    pins = DataPins(console)
+    for example in proposals.rehearsal.configs:
+        pins(example)
+    return SweepPlan(found, settings, fixed, proposals, grid, folder, pins, console)
+
+
+def _find_space(space: str | SpaceFunction | None, config: str | Path | None) -> SearchSpace:
+    if (space is None) == (config is None):
+        raise ToprungError("give either a search space or a config (--config), and not both")
+    if space is not None:
+        return load(space)
+    assert config is not None
+    return _space_of_one(Path(config))
+
+
+def _space_of_one(path: Path) -> SearchSpace:
+    """The space that holds exactly this config, trained for its full length."""
+    config = load_config(path)
+    return SearchSpace(
+        name=path.stem,
+        function=lambda _: as_plain(config),
+        defaults={
+            "trials": 1,
+            "max_epochs": config.training.epochs,
+            "trial_scheduler": "none",
+            "metric": config.training.metric,
+        },
+        description=f"The one config {path}.",
+    )
+
+
+def _with_data(overrides: Mapping[str, Any], data: str | Path | None) -> dict[str, Any]:
+    if data is not None and "data/source" in overrides:
+        raise ToprungError("data is given twice: as the data and as the override data/source")
+    return dict(overrides) if data is None else {**overrides, "data/source": str(data)}
+
+
+def _new_folder(out: Path, name: str) -> SweepFolder:
+    """Where the sweep will go; nothing is made yet."""
+    if not name or "/" in name or name in (".", ".."):
+        raise ToprungError(f"name = {name!r}: must be the name of a folder")
+    path = out.absolute() / name
+    if path.exists():
+        what = "another sweep" if (path / "sweep.yaml").exists() else "something else"
+        raise ToprungError(f"{path}: holds {what} already; choose another --name or --out")
+    parent = next(parent for parent in path.parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ToprungError(f"{path}: cannot be made, because {parent} cannot be written")
+    return SweepFolder(path)

@@ -1,0 +1,42 @@
+"""What is known of a trial after each validation."""
+
+import math
+from dataclasses import dataclass
+
+from trainables.config import METRICS
+
+
+@dataclass(frozen=True)
+class Record:
+    """One validation of a trial.
+
+    `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
+    since the last validation, with the loss that is trained on; `val_loss` is plain
+    cross-entropy; `lr` is that of the last step; `seconds` is the trial's training and
+    validation time so far.
+    """
+
+    validation: int
+    epoch: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+
+
+def is_better(
+    record: Record, other: Record | None, metric: str, *, break_ties: bool = True
+) -> bool:
+    """Whether `record` is strictly better by the metric; ties go to the lower validation loss."""
+    if other is None:
+        return True
+    sign = 1 if METRICS[metric] == "max" else -1
+    gain = sign * (getattr(record, metric) - getattr(other, metric))
+    return gain > 0 or (break_ties and gain == 0 and record.val_loss < other.val_loss)
+
+
+def is_finite(record: Record) -> bool:
+    """Whether the losses of this record are numbers one can go on with."""
+    return math.isfinite(record.train_loss) and math.isfinite(record.val_loss)
