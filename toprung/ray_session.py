@@ -2,9 +2,15 @@
 
 import logging
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+from toprung.worker_ready import READY_FOLDER
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -21,9 +27,10 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 # What a trial's process imports; torch's optimizers import dynamo when first used.
-_PRELOADED = ["trainables.ray_trainable", "torch._dynamo"]
+_PRELOADED = ["trainables.ray_trainable", "torch._dynamo", "toprung.worker_ready"]
 MAX_WARM_WORKERS = 8
 """On a machine with more cores, Ray's early workers stay as they are: one each would be a crowd."""
+MAX_SECONDS_TO_WARM_UP = 30.0
 
 
 class RaySession:
@@ -38,14 +45,22 @@ class RaySession:
         import ray
 
         self.joined = ray.is_initialized()
+        self._num_cpus = len(os.sched_getaffinity(0))
+        few = not self.joined and self._num_cpus <= MAX_WARM_WORKERS
+        self._num_warm = self._num_cpus if few else 0
         self._error: Exception | None = None
         self._started, self._ending = threading.Event(), threading.Event()
+        self._ready_folder = Path(tempfile.mkdtemp(prefix="toprung-ready-"))
+        os.environ[READY_FOLDER] = str(self._ready_folder)
         self._thread = threading.Thread(target=self._run, name="ray-session")
         if not self.joined:
             self._thread.start()
 
     def wait(self) -> None:
-        """Return when Ray can be used.
+        """Return when Ray can be used and its early workers are warm.
+
+        Tune takes a trial from an actor that is still starting and gives it to one that is idle;
+        if one worker were ready first, and the trials short, the others would start in vain.
 
         Raises:
             RuntimeError: if it could not be started.
@@ -54,27 +69,30 @@ class RaySession:
             self._started.wait()
         if self._error is not None:
             raise RuntimeError(f"Ray could not be started: {self._error}") from self._error
+        deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
+        while len(list(self._ready_folder.iterdir())) < self._num_warm and monotonic() < deadline:
+            sleep(0.05)
 
     def end(self) -> None:
         """End the Ray that was started here; leave one alone that was running already."""
         if not self.joined:
             self._ending.set()
             self._thread.join()
+        shutil.rmtree(self._ready_folder, ignore_errors=True)
 
     def _run(self) -> None:
         """Start Ray and stay: its processes die with the thread that started them (PDEATHSIG)."""
         import ray
 
-        num_cpus = len(os.sched_getaffinity(0))
-        warm = num_cpus <= MAX_WARM_WORKERS
         try:
             ray.init(
-                num_cpus=num_cpus,
+                address="local",
+                num_cpus=self._num_cpus,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
-                _system_config={"preload_python_modules": _PRELOADED} if warm else None,
+                _system_config={"preload_python_modules": _PRELOADED} if self._num_warm else None,
             )
         except Exception as error:
             self._error = error
