@@ -97,6 +97,8 @@ class Proposals:
                 configs.append(self.config(trial))
             except ImpossibleNetworkError as error:
                 impossible = error
+        if impossible is not None and not self._parameters:
+            raise impossible
         if not configs:
             raise ImpossibleNetworkError(
                 f"search space {self._space.name}: none of {NUM_REHEARSALS} random networks can "

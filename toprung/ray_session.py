@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
+from toprung.errors import ToprungError
 from toprung.worker_ready import READY_FOLDER
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Under `uv run`, Ray would build each worker process an environment of its own.
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Tune's automatic loggers cost seconds at the start of each trial; ours are named in `launch`.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A failed trial reports no score, on purpose; our own metric names are fixed.
@@ -63,12 +62,12 @@ class RaySession:
         if one worker were ready first, and the trials short, the others would start in vain.
 
         Raises:
-            RuntimeError: if it could not be started.
+            ToprungError: if it could not be started.
         """
         if not self.joined:
             self._started.wait()
         if self._error is not None:
-            raise RuntimeError(f"Ray could not be started: {self._error}") from self._error
+            raise ToprungError(f"Ray could not be started: {self._error}") from self._error
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
         while len(list(self._ready_folder.iterdir())) < self._num_warm and monotonic() < deadline:
             sleep(0.05)
@@ -83,7 +82,11 @@ class RaySession:
     def _run(self) -> None:
         """Start Ray and stay: its processes die with the thread that started them (PDEATHSIG)."""
         import ray
+        from ray._private import ray_constants
 
+        # Under `uv run`, Ray would build each worker process an environment of its own. (Its
+        # variable of this name is read when ray is imported, which may have been long before.)
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
         try:
             ray.init(
                 address="local",
