@@ -34,7 +34,7 @@ def export_model(
         sweep: what is worth knowing of the sweep (its name and seed).
 
     Raises:
-        SweepFolderError: if the folder cannot be written.
+        SweepFolderError: if the folder cannot be written, or holds something that is no export.
     """
     metrics = {
         "validation": asdict(trial.best) if trial.best else None,
@@ -44,6 +44,8 @@ def export_model(
         "versions": software_versions(),
     }
     try:
+        if to.is_dir() and any(to.iterdir()) and not (to / WEIGHTS_FILE).exists():
+            raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         to.mkdir(parents=True, exist_ok=True)
         write_atomically(to / WEIGHTS_FILE, model.weights_bytes)
         write_atomically(to / CONFIG_FILE, _as_json(_hub_config(model)))

@@ -7,6 +7,7 @@ splits.csv        which image is in which split
 trials/           Ray Tune's logs and checkpoints, a folder per trial
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
+exports/          exports of other trials, where asked for
 sealed_test.json  every opening of the test set
 """
 
@@ -44,7 +45,13 @@ class SweepFolder:
 
     @property
     def study_url(self) -> str:
-        """The Optuna storage URL."""
+        """The Optuna storage URL.
+
+        Raises:
+            SweepFolderError: if the path cannot stand in a URL.
+        """
+        if "?" in str(self.study):
+            raise SweepFolderError(f"{self.path}: a sweep's path must have no question mark")
         return f"sqlite:///{self.study}"
 
     @property
@@ -61,6 +68,15 @@ class SweepFolder:
     def best(self) -> Path:
         """The export of the winner."""
         return self.path / "best"
+
+    def export_of(self, number: int) -> Path:
+        """The export of a trial that is not the winner."""
+        return self.path / "exports" / self.trial_name(number)
+
+    @property
+    def any_trial_reported(self) -> bool:
+        """Whether Ray has written a result of any trial."""
+        return any((self.path / RAY_EXPERIMENT).glob("*/result.json"))
 
     @property
     def sealed_test(self) -> Path:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch.nn import functional
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel
-from trainables.data import open_test_data
+from trainables.data import TestData, open_test_data
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,13 @@ def read_openings(path: Path) -> list[TestResult]:
 
 
 def open_test_set(
-    path: Path, trial: int, model: TrainedModel, *, test_data_sha256: str | None, force: bool
+    path: Path,
+    trial: int,
+    model: TrainedModel,
+    *,
+    test_data_sha256: str | None,
+    is_winner: bool,
+    force: bool,
 ) -> TestResult:
     """Test a model, and write the opening down; a model tested before is not tested again.
 
@@ -58,39 +65,60 @@ def open_test_set(
         trial: the number of the model's trial.
         model: the model.
         test_data_sha256: the digest of the test images when the sweep began.
-        force: open the test set even if it was opened for another model.
+        is_winner: whether the trial is the sweep's winner.
+        force: open the test set even so for another model than the winner, or a second one.
 
     Raises:
-        SweepFolderError: if the test set was opened for another model and `force` is not given,
-            if there is no test set, or if its images have changed.
+        SweepFolderError: if the model is not the winner's, or the test set was opened for another
+            model, and `force` is not given; if there is no test set, if its images have changed,
+            or if the record cannot be written.
         DataError: if the test images cannot be had any more.
     """
-    openings = read_openings(path)
-    for opening in openings:
-        if opening.weights_sha256 == model.digest:
-            return opening
-    if openings and not force:
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        openings = read_openings(path)
+        for opening in openings:
+            if opening.weights_sha256 == model.digest:
+                return opening
+        if not force:
+            _check_allowed(trial, openings, is_winner=is_winner)
+        data = _test_data(model, test_data_sha256)
+        result = _test(trial, model, data, forced=bool(openings) or not is_winner)
+        entries = [asdict(opening) for opening in [*openings, result]]
+        try:
+            write_atomically(path, json.dumps(entries, indent=2) + "\n")
+        except OSError as error:
+            raise SweepFolderError(f"{path}: cannot be written: {error.strerror}") from None
+    return result
+
+
+def _check_allowed(trial: int, openings: list[TestResult], *, is_winner: bool) -> None:
+    if openings:
         first = openings[0]
         raise SweepFolderError(
             f"the test set was opened on {first.opened_at} for trial {first.trial}; opening it "
             f"for trial {trial} as well would make it a second validation set. Force it if you "
             "must: the opening will be marked"
         )
-    result = _test(trial, model, forced=bool(openings))
-    if result.test_data_sha256 != test_data_sha256:
+    if not is_winner:
         raise SweepFolderError(
-            "the test images are not those that were set aside when the sweep began "
-            f"(SHA-256 {result.test_data_sha256}, was {test_data_sha256})"
+            f"trial {trial} is not the sweep's winner; the test set is for the winner alone. "
+            "Force it if you must: the opening will be marked"
         )
-    entries = [asdict(opening) for opening in [*openings, result]]
-    write_atomically(path, json.dumps(entries, indent=2) + "\n")
-    return result
 
 
-def _test(trial: int, model: TrainedModel, *, forced: bool) -> TestResult:
+def _test_data(model: TrainedModel, test_data_sha256: str | None) -> TestData:
     data = open_test_data(model.config.data)
     if data is None:
         raise SweepFolderError("the data have no test set (data/test_fraction = 0)")
+    if data.digest != test_data_sha256:
+        raise SweepFolderError(
+            "the test images are not those that were set aside when the sweep began "
+            f"(SHA-256 {data.digest}, was {test_data_sha256})"
+        )
+    return data
+
+
+def _test(trial: int, model: TrainedModel, data: TestData, *, forced: bool) -> TestResult:
     logits_NK = model.logits(data.images_NHWC)
     labels_N = torch.from_numpy(data.labels_N.copy())
     return TestResult(

@@ -129,7 +129,8 @@ class Sweep:
         trial's needs `force`, and is marked.
 
         Raises:
-            SweepFolderError: if the set was opened for another model before, if there is none,
+            SweepFolderError: if the model is not the winner's and `force` is not given, if the
+                set was opened for another model before and `force` is not given, if there is none,
                 if the test images have changed, or if the sweep is still choosing its winner.
         """
         from analysis.sealed_test import open_test_set
@@ -139,23 +140,34 @@ class Sweep:
                 f"{self.name}: has not ended, so its winner may change; the test set stays shut. "
                 "Force it if the sweep was killed"
             )
-        number = self.best().number if trial is None else trial
+        winner = self.best().number
+        number = winner if trial is None else trial
         return open_test_set(
             self.folder.sealed_test,
             number,
             self.model(number),
             test_data_sha256=self.description["data"]["test_sha256"],
+            is_winner=number == winner,
             force=force,
         )
 
     def export(self, to: str | Path | None = None, trial: int | None = None) -> Path:
-        """Export the best model of a trial (the winner) to a folder (`best/` of the sweep)."""
+        """Export the best model of a trial (the winner).
+
+        To `best/` in the sweep's folder, or `exports/<trial>` for another trial than the winner,
+        if no folder is given.
+
+        Raises:
+            SweepFolderError: if the folder cannot be written, or holds something else.
+        """
         from analysis.export import export_model
         from analysis.sealed_test import read_openings
 
-        result = self.best() if trial is None else self.trial(trial)
+        winner = self.best()
+        result = winner if trial is None else self.trial(trial)
+        home = self.folder.best if result == winner else self.folder.export_of(result.number)
         model = self.model(result.number)
         openings = read_openings(self.folder.sealed_test)
         test = next((o for o in openings if o.weights_sha256 == model.digest), None)
         about = {"name": self.name, "seed": self.description["settings"]["seed"]}
-        return export_model(Path(to or self.folder.best), model, result, test, about)
+        return export_model(Path(to or home), model, result, test, about)

@@ -6,7 +6,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -95,7 +96,7 @@ def _from_function(function: SpaceFunction) -> SearchSpace:
     return SearchSpace(
         name=name.replace("<", "").replace(">", ""),
         function=function,
-        defaults=getattr(sys.modules.get(function.__module__), "SWEEP", {}),
+        defaults=_defaults(name, sys.modules.get(function.__module__)),
         description=inspect.getdoc(function) or "",
         source_code=_source_code(function),
     )
@@ -105,16 +106,20 @@ def _from_module(name: str, module: ModuleType) -> SearchSpace:
     function = getattr(module, "search_space", None)
     if not callable(function):
         raise SearchSpaceError(f"search space {name}: has no function `search_space(trial)`")
-    defaults = getattr(module, "SWEEP", {})
-    if not isinstance(defaults, Mapping):
-        raise SearchSpaceError(f"search space {name}: SWEEP must be a dict, is {defaults!r}")
     return SearchSpace(
         name=name.rpartition(".")[2],
         function=function,
-        defaults=defaults,
+        defaults=_defaults(name, module),
         description=inspect.getdoc(module) or "",
         source_code=_source_code(module),
     )
+
+
+def _defaults(name: str, module: ModuleType | None) -> Mapping[str, Any]:
+    defaults = getattr(module, "SWEEP", {})
+    if not isinstance(defaults, Mapping):
+        raise SearchSpaceError(f"search space {name}: SWEEP must be a dict, is {defaults!r}")
+    return defaults
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -124,8 +129,10 @@ def _run_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look a module up there
     try:
-        spec.loader.exec_module(module)
+        with _importable(path.absolute().parent):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise SearchSpaceError(
             f"search space {path}: cannot be loaded: {type(error).__name__}: {error}"
@@ -135,11 +142,23 @@ def _run_file(path: Path) -> ModuleType:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _importable(Path.cwd()):
+            return importlib.import_module(name)
     except (Exception, SystemExit) as error:
+        hint = "; did you mean --config?" if name.endswith((".yaml", ".yml")) else ""
         raise SearchSpaceError(
-            f"search space {name}: cannot be imported: {type(error).__name__}: {error}"
+            f"search space {name}: cannot be imported: {type(error).__name__}: {error}{hint}"
         ) from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """What lies in this folder can be imported, as by a script that lies there."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _source_code(thing: Any) -> str | None:

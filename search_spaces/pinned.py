@@ -19,6 +19,8 @@ class PinnedTrial:
         self.asked: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("suggest_"):
+            raise AttributeError(f"{name}: use suggest_float, suggest_int or suggest_categorical")
         return getattr(self._trial, name)
 
     def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:

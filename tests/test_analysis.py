@@ -244,6 +244,13 @@ class TestSealedTest:
             sweep.test()
         assert not sweep.folder.sealed_test.exists()
 
+    def test_it_is_for_the_winner_alone(self, sweep: Sweep) -> None:
+        loser = 2 - sweep.best().number
+        with pytest.raises(SweepFolderError, match="is not the sweep's winner"):
+            sweep.test(loser)
+        assert not sweep.folder.sealed_test.exists()
+        assert sweep.test(loser, force=True).forced
+
     def test_force_without_need_is_not_marked(self, sweep: Sweep) -> None:
         assert not sweep.test(force=True).forced
 
@@ -287,6 +294,18 @@ class TestExport:
         assert metrics["test"] == asdict(tested)
         assert metrics["sweep"] == {"name": "my sweep", "seed": 4}
         assert {"python", "torch", "ray", "optuna", "toprung"} <= metrics["versions"].keys()
+
+    def test_another_trial_does_not_take_the_winner_s_place(
+        self, sweep: Sweep, tmp_path: Path
+    ) -> None:
+        loser = 2 - sweep.best().number
+        assert sweep.export(trial=loser) == sweep.folder.path / "exports" / f"trial_{loser:05d}"
+        assert not sweep.folder.best.exists()
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "config.json").write_text("mine")
+        with pytest.raises(SweepFolderError, match="holds something else"):
+            sweep.export(tmp_path / "full")
+        assert (tmp_path / "full" / "config.json").read_text() == "mine"
 
     def test_before_the_test_set_was_opened(self, sweep: Sweep) -> None:
         folder = sweep.export()

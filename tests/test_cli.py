@@ -98,7 +98,7 @@ class TestBadInput:
             ("run digits_cnn --time-budget soon", "time_budget = 'soon': must be a duration"),
             ("run digits_cnn --cpus-per-trial 999", "cpus_per_trial = 999: there are "),
             ("run digits_cnn --gpus-per-trial 99", "gpus_per_trial = 99: there are "),
-            ("run digits_cnn --concurrency 999", "concurrency = 999: trials of 1 CPUs"),
+            ("run digits_cnn --concurrency 999", "concurrency = 999: there are CPUs and GPUs for"),
             ("run digits_cnn --sampler grid", "a grid is infinite where a parameter has no steps"),
             ("run digits_cnn --set optimizer/lrr=1", "optimizer/lrr: there is no such setting"),
             ("run digits_cnn --set optimizer/lr=fast", "optimizer/lr = 'fast'"),

@@ -72,6 +72,8 @@ class TestShapes:
         choices = product((1, 2, 3, 4, 5), ("same", 0, 1, 2, 3), (1, 2, 3), (2, 3), (1, 2))
         num_possible = 0
         for kernel_size, padding, stride, pool_size, convs_per_block in choices:
+            if downsampling == "none" and pool_size != 2:
+                continue
             if downsampling == "strided_conv" and convs_per_block == 1 and stride > 1:
                 continue
             settings = settings_of(
@@ -298,6 +300,8 @@ class TestContract:
         ({"block_dropout_organisation": "listed"}, "block_dropout = 0.0 does not go with"),
         ({"filters": 3, "organisation": "halving"}, "filters = 3 cannot be halved 2 times"),
         ({"downsampling": "strided_conv", "stride": 2}, "stride = 2 has no effect"),
+        ({"downsampling": "none", "pool_size": 3}, "pool_size = 3 has no effect"),
+        ({"dense": [], "dense_dropout": 0.5}, "have no effect: dense is empty"),
         ({"pool_size": 1}, "pool_size = 1: must be greater than or equal to 2"),
         ({"padding": -1}, "padding = -1: must be greater than or equal to 0"),
         ({"padding": "valid"}, "padding = 'valid'"),

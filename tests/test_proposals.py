@@ -152,6 +152,8 @@ class TestDefaults:
     def test_the_metric_is_the_sweep_s(self) -> None:
         for _, config in draws(make(metric="val_loss"), 3):
             assert config.training.metric == "val_loss"
+        with pytest.raises(ToprungError, match="the sweep selects by 'val_accuracy'"):
+            make(overrides={"training/metric": "val_loss"})
 
     def test_every_trial_has_a_seed_of_its_own(self) -> None:
         seeds = [config.seed for _, config in draws(make(seed=1))]
@@ -162,8 +164,8 @@ class TestDefaults:
 
 
 class TestEpochs:
-    @pytest.mark.parametrize(("own", "expected"), [(None, 6), (3, 3), (50, 6)])
-    def test_at_most_the_sweep_s(self, own: int | None, expected: int) -> None:
+    @pytest.mark.parametrize(("own", "expected"), [(None, 6), (3, 3)])
+    def test_those_of_the_sweep_or_its_own(self, own: int | None, expected: int) -> None:
         values = {} if own is None else {"training": {"epochs": own}}
         (_, config), *_ = draws(make(constant(**values), max_epochs=6))
         assert config.training.epochs == expected
@@ -171,8 +173,10 @@ class TestEpochs:
     def test_set_to_fewer_and_to_more(self) -> None:
         (_, config), *_ = draws(make(overrides={"training/epochs": 2}, max_epochs=6))
         assert config.training.epochs == 2
-        with pytest.raises(ToprungError, match="training/epochs=9: is more than max_epochs = 6"):
+        with pytest.raises(ToprungError, match="training/epochs = 9: is more than max_epochs"):
             make(overrides={"training/epochs": 9}, max_epochs=6)
+        with pytest.raises(ToprungError, match="training/epochs = 9: is more than max_epochs"):
+            make(constant(training={"epochs": 9}), max_epochs=6)
 
 
 class TestImpossible:
@@ -192,7 +196,15 @@ class TestImpossible:
             proposals.config(study.ask())
 
     def test_all_networks(self) -> None:
+        def too_deep(trial: optuna.Trial) -> dict[str, Any]:
+            blocks = trial.suggest_int("model/num_blocks", 7, 9)
+            return constant(model={"num_blocks": blocks, "filters": 2})(trial)
+
         with pytest.raises(ImpossibleNetworkError, match="none of 50 random networks can exist"):
+            make(too_deep)
+
+    def test_the_only_network(self) -> None:
+        with pytest.raises(ImpossibleNetworkError, match=r"^block 4 of 9"):
             make(constant(model={"num_blocks": 9, "filters": 2}))
 
 

@@ -56,8 +56,13 @@ def test_fewer_epochs_than_the_space_s_grace_bring_the_grace_down() -> None:
 def test_a_grace_that_the_user_gives_is_left_alone() -> None:
     with pytest.raises(ConfigError, match="grace_epochs = 5 must be at most max_epochs = 2"):
         resolve({}, {"max_epochs": 2, "grace_epochs": 5})
-    given = {"max_epochs": 2, "grace_epochs": 5, "trial_scheduler": "none"}
-    assert resolve({}, given).grace_epochs == 5
+    defaults = {"max_epochs": 2, "grace_epochs": 5, "trial_scheduler": "none"}
+    assert resolve(defaults, {}).grace_epochs == 5
+
+
+def test_settings_without_effect_are_refused() -> None:
+    with pytest.raises(ConfigError, match="grace_epochs: has no effect with trial_scheduler"):
+        resolve({"trial_scheduler": "none"}, {"grace_epochs": 2})
 
 
 @pytest.mark.parametrize(

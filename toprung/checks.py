@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from trainables.data import cache_dir
+from trainables.machine import num_cpus
 
 GIB = 2**30
 MIN_FREE_DISK = 5 * GIB
@@ -63,13 +64,14 @@ def _gpus() -> Check:
 
 
 def _ray() -> Check:
+    found = f"{version('ray')}, Optuna {version('optuna')}"
     address = os.environ.get("RAY_ADDRESS")
-    joined = f", RAY_ADDRESS={address}" if address else ""
-    return Check("Ray", f"{version('ray')}, Optuna {version('optuna')}{joined}")
+    problem = f"RAY_ADDRESS={address} is not used: a sweep starts its own Ray" if address else ""
+    return Check("Ray", found, problem)
 
 
 def _cores() -> Check:
-    return Check("CPU cores", str(len(os.sched_getaffinity(0))))
+    return Check("CPU cores", str(num_cpus()))
 
 
 def _memory() -> Check:

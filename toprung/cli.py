@@ -4,6 +4,7 @@ Heavy packages are imported inside the commands, so that `toprung --help` answer
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ TRIAL = click.option("--trial", type=int, help="Another trial than the winner, b
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="toprung")
 def toprung() -> None:
-    """Search the hyperparameters of image classifiers, on a laptop or a Ray cluster."""
+    """Search the hyperparameters of image classifiers, with Ray Tune and Optuna."""
 
 
 def _overrides(
@@ -200,6 +201,8 @@ def main() -> None:
 
 
 def _exit_code(command: Callable[[], Any]) -> int:
+    # So that what is half-written is taken away on the way out, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         command()
     except click.exceptions.Exit as error:
@@ -211,6 +214,9 @@ def _exit_code(command: Callable[[], Any]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
     except ValueError as error:
         from toprung.errors import USER_ERRORS
 

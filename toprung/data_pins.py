@@ -32,12 +32,12 @@ class DataPins:
         """
         if config.data not in self._prepared:
             prepared = prepare(config.data, show_progress=True)
-            self._prepared[config.data] = prepared
-            if prepared.settings.digest != self.first.settings.digest:
+            if self._prepared and prepared.settings.digest != self.first.settings.digest:
                 raise ToprungError(
                     f"data/source = {config.data.source}: the trials of one sweep must have the "
                     "same images in the same splits, but the space changes them"
                 )
+            self._prepared[config.data] = prepared
             self._tell(prepared)
         return config.model_copy(update={"data": self._prepared[config.data].settings})
 

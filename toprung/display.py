@@ -91,6 +91,12 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._ended["failed"] += 1
         self._print(f"trial {trial.config['number']} failed: its process died")
 
+    def refused(self, ended: str, reason: str) -> None:
+        """Count a trial that never started: its network cannot exist, or its config is wrong."""
+        self._ended[ended] += 1
+        if ended == "failed":
+            self._print(f"a trial could not start: {reason}")
+
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Show the last state and give the terminal back."""
         del trials, info
@@ -128,15 +134,18 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         )
 
     def _figures(self) -> dict[str, str]:
-        num_ended = sum(self._ended.values())
+        num_ended = sum(self._ended.values()) - self._ended["infeasible"]
         figures = {
             "trials": f"{num_ended}/{self._settings.trials}",
             "running": str(len(self._running)),
             "finished": str(self._ended["finished"]),
             "stopped early": str(self._ended["stopped early"]),
         }
-        if self._ended["failed"]:
-            figures["failed"] = str(self._ended["failed"])
+        figures |= {
+            ended: str(self._ended[ended])
+            for ended in ("infeasible", "failed")
+            if self._ended[ended]
+        }
         figures["epochs"] = f"{sum(self._epochs.values()):g}"
         figures["best"] = self._best[1] if self._best else "none yet"
         figures["time"] = self._time(num_ended)

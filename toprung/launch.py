@@ -20,7 +20,7 @@ from toprung.display import Progress
 from toprung.new_sweep import created
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
-from toprung.ray_session import RaySession, let_trials_use_early_workers
+from toprung.ray_session import RaySession, early_workers_for_trials
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.tensorboard import TensorBoardCallback
@@ -71,9 +71,11 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
 def _search(plan: SweepPlan, study: optuna.Study) -> None:
     settings = plan.settings
     only_enqueued = settings.sampler == "grid"
-    searcher = StudySearcher(study, plan.proposals, plan.data, only_enqueued=only_enqueued)
-    ending = _Ending(settings.time_budget)
     progress = Progress(plan.folder.path.name, settings, plan.console)
+    searcher = StudySearcher(
+        study, plan.proposals, plan.data, progress.refused, only_enqueued=only_enqueued
+    )
+    ending = _Ending(settings.time_budget)
     parameters = list(plan.proposals.rehearsal.parameters)
     tuner = tune.Tuner(
         tune.with_resources(
@@ -97,14 +99,15 @@ def _search(plan: SweepPlan, study: optuna.Study) -> None:
             verbose=0,
         ),
     )
-    let_trials_use_early_workers()
+    ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
-        with _signals_set(ending):
+        with _signals_set(ending), early_workers_for_trials():
             tuner.fit()
+        ended = ending.ended
     finally:
         progress.close()
-        searcher.close(ending.ended)
-    study.set_user_attr(attributes.SWEEP_ENDED, ending.ended)
+        searcher.close(ended)
+        study.set_user_attr(attributes.SWEEP_ENDED, ended)
 
 
 def _sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import optuna
 import yaml
 
-from analysis.folder import RAY_EXPERIMENT, STUDY_NAME
+from analysis.folder import STUDY_NAME
 from analysis.versions import software_versions
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
@@ -36,11 +36,11 @@ def created(plan: SweepPlan, sampler: optuna.samplers.BaseSampler) -> Iterator[o
             sampler=sampler,
             direction="maximize" if METRICS[plan.settings.metric] == "max" else "minimize",
         )
-        for parameters in plan.grid[: plan.settings.trials]:
+        for parameters in plan.grid:
             study.enqueue_trial(parameters)
         yield study
     except BaseException:
-        if not any((folder.path / RAY_EXPERIMENT).glob("*/result.json")):
+        if not folder.any_trial_reported:
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
 

@@ -1,5 +1,6 @@
 """A sweep that has been checked and prepared, and not started: nothing is written yet."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,18 @@ from toprung.errors import ToprungError
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
 from trainables.config import as_plain, load_config
+
+_SEARCHING = (
+    "trials",
+    "max_epochs",
+    "grace_epochs",
+    "reduction_factor",
+    "seed",
+    "sampler",
+    "trial_scheduler",
+    "metric",
+)
+"""Settings of a search, which mean nothing for one trial."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +62,8 @@ def plan_sweep(
     console: Console,
 ) -> SweepPlan:
     """Check everything that can be checked, and prepare the data; see `toprung.run`."""
-    found = _find_space(space, config)
-    settings = resources.settle(resolve(found.defaults, given), resources.available())
+    found = _find_space(space, config, given)
+    settings = resources.settle(resolve(found.defaults, given), resources.nodes())
     fixed = _with_data(overrides, data)
     folder = _new_folder(out, name or f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}")
     proposals = Proposals(found, settings, fixed)
@@ -63,12 +76,20 @@ def plan_sweep(
     return SweepPlan(found, settings, fixed, proposals, grid, folder, pins, console)
 
 
-def _find_space(space: str | SpaceFunction | None, config: str | Path | None) -> SearchSpace:
+def _find_space(
+    space: str | SpaceFunction | None, config: str | Path | None, given: Mapping[str, Any]
+) -> SearchSpace:
     if (space is None) == (config is None):
         raise ToprungError("give either a search space or a config (--config), and not both")
     if space is not None:
         return load(space)
     assert config is not None
+    searching = [name for name in _SEARCHING if given.get(name) is not None]
+    if searching:
+        raise ToprungError(
+            f"{', '.join(searching)}: goes with a search space; with a config exactly that trial "
+            "is trained. Change the trial itself with --set"
+        )
     return _space_of_one(Path(config))
 
 
@@ -83,6 +104,7 @@ def _space_of_one(path: Path) -> SearchSpace:
             "max_epochs": config.training.epochs,
             "trial_scheduler": "none",
             "metric": config.training.metric,
+            "seed": config.seed,
         },
         description=f"The one config {path}.",
     )
@@ -91,18 +113,30 @@ def _space_of_one(path: Path) -> SearchSpace:
 def _with_data(overrides: Mapping[str, Any], data: str | Path | None) -> dict[str, Any]:
     if data is not None and "data/source" in overrides:
         raise ToprungError("data is given twice: as the data and as the override data/source")
-    return dict(overrides) if data is None else {**overrides, "data/source": str(data)}
+    plain: dict[str, Any] = json.loads(json.dumps(dict(overrides), default=_plain))
+    return plain if data is None else {**plain, "data/source": str(data)}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's; paths and the like as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _new_folder(out: Path, name: str) -> SweepFolder:
     """Where the sweep will go; nothing is made yet."""
     if not name or "/" in name or name in (".", ".."):
         raise ToprungError(f"name = {name!r}: must be the name of a folder")
-    path = out.absolute() / name
-    if path.exists():
-        what = "another sweep" if (path / "sweep.yaml").exists() else "something else"
-        raise ToprungError(f"{path}: holds {what} already; choose another --name or --out")
-    parent = next(parent for parent in path.parents if parent.exists())
+    folder = SweepFolder(out.absolute() / name)
+    try:
+        exists = folder.path.exists()
+        parent = next(parent for parent in folder.path.parents if parent.exists())
+    except OSError as error:
+        raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
+    if exists:
+        what = "another sweep" if folder.settings.exists() else "something else"
+        raise ToprungError(f"{folder.path}: holds {what} already; choose another --name or --out")
+    if "?" in str(folder.path):
+        raise ToprungError(f"{folder.path}: a sweep's path must have no question mark")
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ToprungError(f"{path}: cannot be made, because {parent} cannot be written")
-    return SweepFolder(path)
+        raise ToprungError(f"{folder.path}: cannot be made, because {parent} cannot be written")
+    return folder

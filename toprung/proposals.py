@@ -67,8 +67,9 @@ class Proposals:
             )
         _set_default(values, "seed", self._trial_seed(trial.number))
         _set_default(values, "training/metric", self._settings.metric)
-        self._limit_epochs(values)
+        _set_default(values, "training/epochs", self._settings.max_epochs)
         config = parse(TrialConfig, values, f"a config of search space {self._space.name}")
+        self._check_settings(config)
         config.model.feature_shape(config.image_shape)
         return config
 
@@ -152,19 +153,19 @@ class Proposals:
     def _trial_seed(self, number: int) -> int:
         return int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
 
-    def _limit_epochs(self, values: dict[str, Any]) -> None:
-        """A trial trains for `max_epochs`, or for fewer if its config says so."""
-        limit = self._settings.max_epochs
-        given = self._overrides.get("training/epochs")
-        if isinstance(given, int) and given > limit:
+    def _check_settings(self, config: TrialConfig) -> None:
+        """The sweep and its trials agree on the metric and on the limit of epochs."""
+        metric, limit = self._settings.metric, self._settings.max_epochs
+        if config.training.metric != metric:
             raise ToprungError(
-                f"--set training/epochs={given}: is more than max_epochs = {limit}; "
-                f"give --max-epochs {given}"
+                f"training/metric = {config.training.metric!r}: the sweep selects by {metric!r}; "
+                f"set the sweep's metric (--metric {config.training.metric}) instead"
             )
-        _set_default(values, "training/epochs", limit)
-        epochs = values["training"]["epochs"]
-        if isinstance(epochs, int) and epochs > limit:
-            values["training"]["epochs"] = limit
+        if config.training.epochs > limit:
+            raise ToprungError(
+                f"training/epochs = {config.training.epochs}: is more than max_epochs = {limit}; "
+                f"give --max-epochs {config.training.epochs}, or fix it with --set training/epochs"
+            )
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from toprung.errors import ToprungError
+from toprung.resources import this_machine
 from toprung.worker_ready import READY_FOLDER
 
 RAY_ENVIRONMENT = {
@@ -44,9 +45,9 @@ class RaySession:
         import ray
 
         self.joined = ray.is_initialized()
-        self._num_cpus = len(os.sched_getaffinity(0))
-        few = not self.joined and self._num_cpus <= MAX_WARM_WORKERS
-        self._num_warm = self._num_cpus if few else 0
+        self._resources = this_machine()
+        few = not self.joined and self._resources["CPU"] <= MAX_WARM_WORKERS
+        self._num_warm = self._resources["CPU"] if few else 0
         self._error: Exception | None = None
         self._started, self._ending = threading.Event(), threading.Event()
         self._ready_folder = Path(tempfile.mkdtemp(prefix="toprung-ready-"))
@@ -90,7 +91,8 @@ class RaySession:
         try:
             ray.init(
                 address="local",
-                num_cpus=self._num_cpus,
+                num_cpus=self._resources["CPU"],
+                num_gpus=self._resources["GPU"],
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -114,7 +116,8 @@ def ray_session() -> Iterator[RaySession]:
         session.end()
 
 
-def let_trials_use_early_workers() -> None:
+@contextmanager
+def early_workers_for_trials() -> Iterator[None]:
     """Let Tune's actors have the worker processes that Ray starts, preloaded, with itself.
 
     Ray gives an actor such a process only if both have the same environment, and Tune sets a
@@ -122,4 +125,9 @@ def let_trials_use_early_workers() -> None:
     """
     from ray.tune.execution import class_cache
 
+    variables = dict(class_cache.DEFAULT_ENV_VARS)
     class_cache.DEFAULT_ENV_VARS.clear()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS.update(variables)

@@ -32,6 +32,7 @@ class _Running:
     metric: str
     last: Record | None = None
     best: Record | None = None
+    failure: str = ""
 
 
 class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
@@ -41,6 +42,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         study: the sweep's study.
         proposals: makes a config of each of its trials.
         pin_data: puts the prepared data into a config, so that every trial sees the same.
+        refused: is told of each trial that never starts: how it ended, and why.
         only_enqueued: try what waits in the study, and nothing else.
     """
 
@@ -49,6 +51,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         study: optuna.Study,
         proposals: Proposals,
         pin_data: Callable[[TrialConfig], TrialConfig],
+        refused: Callable[[str, str], None],
         *,
         only_enqueued: bool,
     ) -> None:
@@ -56,6 +59,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._study = study
         self._proposals = proposals
         self._pin_data = pin_data
+        self._refused = refused
         self._only_enqueued = only_enqueued
         self._running: dict[str, _Running] = {}
 
@@ -70,9 +74,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             except ImpossibleNetworkError as error:
                 trial.set_constraint("network can exist", 1.0)
                 self._tell(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
+                self._refused(attributes.INFEASIBLE, str(error))
                 continue
             except USER_ERRORS as error:
                 self._tell(trial, TrialState.FAIL, attributes.FAILED, str(error))
+                self._refused(attributes.FAILED, str(error))
                 continue
             trial.set_user_attr(attributes.CONFIG, dump_config(config))
             self._running[trial_id] = _Running(trial, config.training.metric)
@@ -83,32 +89,35 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """Pass a validation's value on to the study."""
         running = self._running[trial_id]
         if report.FAILURE in result:
+            running.failure = result[report.FAILURE]
+            if result[report.TRACEBACK]:
+                running.trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
             return
-        record = report.record_of(result)
+        record, best = report.record_of(result), report.best_record_of(result)
         if running.last is None or record.validation > running.last.validation:
             running.trial.report(getattr(record, running.metric), record.validation)
-            running.last, running.best = record, report.best_record_of(result)
+            if best != running.best:
+                running.trial.set_user_attr(attributes.BEST, asdict(best))
+            running.last, running.best = record, best
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
-        if error or not result:
+        running = self._running[trial_id]
+        if result and not running.failure:
+            self.on_trial_result(trial_id, result)
+        if running.failure:
+            self._end(trial_id, attributes.FAILED, running.failure)
+        elif error or not result:
             self._end(trial_id, attributes.FAILED, "its process died; see Ray's log of the trial")
-            return
-        self.on_trial_result(trial_id, result)
-        if report.FAILURE in result:
-            if result[report.TRACEBACK]:
-                trial = self._running[trial_id].trial
-                trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
-            self._end(trial_id, attributes.FAILED, result[report.FAILURE])
         elif result[report.FINISHED]:
             self._end(trial_id, attributes.FINISHED)
         else:
             self._end(trial_id, attributes.STOPPED_EARLY)
 
     def close(self, ended: str) -> None:
-        """Tell the study of the trials that were cut short when the sweep ended."""
+        """Tell the study of the trials that were cut short when the sweep ended so."""
         for trial_id, running in list(self._running.items()):
             if running.best is None:
                 self._end(trial_id, attributes.FAILED, f"{ended} before its first validation")
@@ -120,8 +129,6 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def _end(self, trial_id: str, ended: str, reason: str = "") -> None:
         running = self._running.pop(trial_id)
-        if running.best is not None:
-            running.trial.set_user_attr(attributes.BEST, asdict(running.best))
         match ended:
             case attributes.FAILED:
                 state = TrialState.FAIL

@@ -4,9 +4,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
-from trainables.settings import Settings, parse
+from trainables.settings import ConfigError, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -53,6 +60,13 @@ class SweepSettings(Settings):
     trial_scheduler: Literal["asha", "none"] = "asha"
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
 
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _whole_or_a_fraction(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError("must be whole, or a fraction below 1")
+        return gpus
+
     @model_validator(mode="after")
     def _grace_within_max(self) -> "SweepSettings":
         if self.trial_scheduler == "asha" and self.grace_epochs > self.max_epochs:
@@ -73,4 +87,8 @@ def resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SweepSetti
     grace, limit = defaults.get("grace_epochs"), given.get("max_epochs")
     if "grace_epochs" not in given and isinstance(grace, int) and isinstance(limit, int):
         values["grace_epochs"] = min(grace, limit)
-    return parse(SweepSettings, values, "the sweep")
+    settings = parse(SweepSettings, values, "the sweep")
+    unused = [name for name in ("grace_epochs", "reduction_factor") if name in given]
+    if settings.trial_scheduler == "none" and unused:
+        raise ConfigError(f"{', '.join(unused)}: has no effect with trial_scheduler = 'none'")
+    return settings

@@ -75,6 +75,10 @@ class CnnSettings(Settings):
                 f"stride = {self.stride} has no effect: with downsampling = 'strided_conv' the "
                 f"block's only convolution has the stride pool_size = {self.pool_size}"
             )
+        if self.downsampling == "none" and self.pool_size != 2:
+            raise ValueError(f"pool_size = {self.pool_size} has no effect: downsampling = 'none'")
+        if self.dense == () and (self.dense_dropout or self.dense_batch_norm):
+            raise ValueError("dense_dropout and dense_batch_norm have no effect: dense is empty")
         if self.organisation == "halving" and self.block_filters[-1] < 1:
             raise ValueError(
                 f"filters = {self.filters} cannot be halved {self.num_blocks - 1} times"

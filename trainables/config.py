@@ -47,7 +47,7 @@ class TrialConfig(Settings):
     optimizer: Optimizer
     lr_schedule: LrSchedule = Constant()
     training: TrainingSettings = TrainingSettings()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     labels: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
     @property

@@ -78,11 +78,15 @@ class OneCycle(Settings):
         """The torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import OneCycleLR
 
+        total_steps = steps_per_epoch * epochs
+        warmup_steps = self.warmup_fraction * total_steps
+        if abs(warmup_steps - 1) < 1e-6:
+            warmup_steps = 1 + 1e-3  # torch divides by warmup_steps - 1
         return OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=steps_per_epoch * epochs,
-            pct_start=self.warmup_fraction,
+            total_steps=total_steps,
+            pct_start=warmup_steps / total_steps,
             div_factor=self.initial_division,
             final_div_factor=self.final_division,
             cycle_momentum=False,

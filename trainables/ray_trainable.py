@@ -25,7 +25,8 @@ def train_trial(trial: dict[str, Any]) -> None:
         _train(TrialConfig.model_validate(trial["config"]))
     except DivergedError as error:
         tune.report(failure_report(str(error)))
-    except torch.AcceleratorError:
+    except torch.AcceleratorError as error:
+        tune.report(failure_report(f"GPU error: {error}", traceback.format_exc()))
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

@@ -43,10 +43,10 @@ class TrainingState:
         self.record: Record | None = None
         self.best_record: Record | None = None
         self.best_weights: dict[str, Tensor] | None = None
-        with _forked_randomness():
+        with self._forked_randomness():
             torch.manual_seed(config.seed)
             self.model = config.model.build(data.image_shape, len(data.class_names)).to(device)
-            self._random_state = _random_state()
+            self._random_state = self._draw_state()
         self.loss = config.loss.build()
         self.optimizer = config.optimizer.build(self.model.parameters())
         self.lr_schedule = config.lr_schedule.build(
@@ -56,10 +56,22 @@ class TrainingState:
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
         """Let torch draw from this trial's stream, and give the caller's back afterwards."""
-        with _forked_randomness():
-            _set_random_state(self._random_state)
+        with self._forked_randomness():
+            torch.set_rng_state(self._random_state[0])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(self._random_state[1], self.device)
             yield
-            self._random_state = _random_state()
+            self._random_state = self._draw_state()
+
+    def _draw_state(self) -> list[Tensor]:
+        """Torch's random state, of the CPU and of this trial's GPU."""
+        on_gpu = self.device.type == "cuda"
+        gpu_state = [torch.cuda.get_rng_state(self.device)] if on_gpu else []
+        return [torch.get_rng_state(), *gpu_state]
+
+    def _forked_randomness(self) -> AbstractContextManager[None]:
+        """Torch's random state is the caller's again afterwards."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     def advance_lr_schedule(self, when: str, val_loss: float | None = None) -> None:
         """Move the LR schedule on, if it advances at this moment (`step` or `epoch`)."""
@@ -143,18 +155,3 @@ def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[st
         folder / CHECKPOINT_FILE, map_location=device or "cpu", weights_only=True
     )
     return saved
-
-
-def _forked_randomness() -> AbstractContextManager[None]:
-    """Torch's random state is the caller's again afterwards."""
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-
-
-def _random_state() -> list[Tensor]:
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-
-
-def _set_random_state(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(states[1:])

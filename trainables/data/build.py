@@ -23,6 +23,7 @@ from trainables.data.errors import BadImage, BadImagesError, DataError, bullets
 from trainables.data.image_list import SPLITS, ListedImage
 from trainables.data.progress import progress
 from trainables.data.settings import DataSettings
+from trainables.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
 MIN_STD = 1 / 255  # one grey level: images of one colour must not lead to a division by zero
@@ -81,13 +82,6 @@ def publish(folder: Path, target: Path) -> None:
         shutil.rmtree(folder)  # the same images were stored under another source
 
 
-def _num_threads() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _check_disk(folder: Path, num_images: int, settings: DataSettings) -> None:
     needed = num_images * _num_bytes(settings)
     free = shutil.disk_usage(folder).free
@@ -136,7 +130,7 @@ def _write_header(stream: BinaryIO, num_images: int, settings: DataSettings) -> 
 def _decode_all(
     images: Sequence[ListedImage], settings: DataSettings
 ) -> Iterator[_Decoded | BadImage]:
-    with ThreadPoolExecutor(_num_threads()) as pool:
+    with ThreadPoolExecutor(num_cpus()) as pool:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             yield from pool.map(lambda image: _decode_one(image, settings), batch)

@@ -1,0 +1,140 @@
+"""What the searcher tells the study, without Ray running: each way in which a trial can end."""
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search_spaces import load
+from tests.helpers import tiny_config, tiny_data
+from toprung.proposals import Proposals
+from toprung.searcher import StudySearcher
+from toprung.settings import resolve
+from trainables.fit import fit
+from trainables.report import failure_report, to_report
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    return {
+        "data": {"source": "tiny", "image_size": 6, "channels": 1},
+        "model": {"num_blocks": trial.suggest_int("model/num_blocks", 1, 4), "filters": 2},
+        "optimizer": {"name": "sgd"},
+    }
+
+
+class Sweep:
+    """A searcher over an in-memory study, and what it says of refused trials."""
+
+    def __init__(self) -> None:
+        self.study = optuna.create_study(direction="maximize")
+        self.refused: list[tuple[str, str]] = []
+        self.searcher = StudySearcher(
+            self.study,
+            Proposals(load(space), resolve({}, {}), {}),
+            lambda config: config,
+            lambda ended, reason: self.refused.append((ended, reason)),
+            only_enqueued=False,
+        )
+
+    def start(self) -> optuna.trial.FrozenTrial:
+        self.study.enqueue_trial({"model/num_blocks": 1})
+        self.searcher.suggest("ray")
+        return self.study.trials[-1]
+
+    @property
+    def last(self) -> optuna.trial.FrozenTrial:
+        return self.study.trials[-1]
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    return Sweep()
+
+
+@pytest.fixture(scope="module")
+def reports() -> list[dict[str, Any]]:
+    """What Ray passes on of a real trial of three epochs."""
+    return [to_report(v, "val_accuracy") for v in fit(tiny_config(), tiny_data())]
+
+
+def test_a_trial_that_runs_its_course(sweep: Sweep, reports: list[dict[str, Any]]) -> None:
+    sweep.start()
+    for report in reports:
+        sweep.searcher.on_trial_result("ray", report)
+    sweep.searcher.on_trial_complete("ray", reports[-1])
+    assert sweep.last.state == TrialState.COMPLETE
+    assert sweep.last.value == max(report["val_accuracy"] for report in reports)
+    assert list(sweep.last.intermediate_values) == [1, 2, 3]
+
+
+def test_the_report_that_stopped_a_trial_is_told(
+    sweep: Sweep, reports: list[dict[str, Any]]
+) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_result("ray", reports[0])
+    sweep.searcher.on_trial_complete("ray", reports[1])
+    assert sweep.last.state == TrialState.PRUNED
+    assert sweep.last.user_attrs["ended"] == "stopped early"
+    assert list(sweep.last.intermediate_values) == [1, 2]
+
+
+def test_a_failure_after_good_epochs(sweep: Sweep, reports: list[dict[str, Any]]) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_result("ray", reports[0])
+    sweep.searcher.on_trial_complete("ray", failure_report("the loss became NaN"))
+    assert sweep.last.state == TrialState.FAIL
+    assert sweep.last.user_attrs["reason"] == "the loss became NaN"
+
+
+def test_a_gpu_error_keeps_its_reason_though_the_process_dies(sweep: Sweep) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_result("ray", failure_report("GPU error: illegal address"))
+    sweep.searcher.on_trial_complete("ray", error=True)
+    assert sweep.last.user_attrs["reason"] == "GPU error: illegal address"
+
+
+def test_a_process_that_dies(sweep: Sweep) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_complete("ray", error=True)
+    assert sweep.last.state == TrialState.FAIL
+    assert "its process died" in sweep.last.user_attrs["reason"]
+
+
+@pytest.mark.parametrize("ended", ["time budget", "interrupted"])
+def test_what_is_cut_short_is_never_complete(
+    ended: str, sweep: Sweep, reports: list[dict[str, Any]]
+) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_result("ray", reports[0])
+    sweep.searcher.close(ended)
+    assert sweep.last.state == TrialState.PRUNED
+    assert sweep.last.user_attrs["ended"] == ended
+    assert sweep.last.user_attrs["best"]["epoch"] == 1
+
+
+def test_cut_short_before_the_first_validation(sweep: Sweep) -> None:
+    sweep.start()
+    sweep.searcher.close("interrupted")
+    assert sweep.last.state == TrialState.FAIL
+    assert sweep.last.user_attrs["reason"] == "interrupted before its first validation"
+
+
+def test_the_best_so_far_is_in_the_study_while_a_trial_runs(
+    sweep: Sweep, reports: list[dict[str, Any]]
+) -> None:
+    sweep.start()
+    sweep.searcher.on_trial_result("ray", reports[0])
+    assert sweep.last.state == TrialState.RUNNING
+    assert sweep.last.user_attrs["best"]["val_accuracy"] == reports[0]["val_accuracy"]
+
+
+def test_impossible_networks_are_refused_until_one_can_exist(sweep: Sweep) -> None:
+    for num_blocks in (4, 3, 1):
+        sweep.study.enqueue_trial({"model/num_blocks": num_blocks})
+    suggested = sweep.searcher.suggest("ray")
+    assert isinstance(suggested, dict)
+    assert suggested["number"] == 2
+    assert [ended for ended, _ in sweep.refused] == ["infeasible", "infeasible"]
+    assert [trial.state for trial in sweep.study.trials[:2]] == [TrialState.PRUNED] * 2
+    assert all(max(trial.constraints.values()) > 0 for trial in sweep.study.trials[:2])
