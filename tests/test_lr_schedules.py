@@ -65,6 +65,20 @@ def test_one_cycle() -> None:
     assert rates[-1] == pytest.approx(LR / 1000)
 
 
+@pytest.mark.parametrize("steps", [2, 4, 5, 10])
+def test_one_cycle_with_a_warm_up_of_one_step(steps: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = schedule_of(name="one_cycle", warmup_fraction=1 / steps)
+    scheduler = schedule.build(optimizer, steps, 1)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert rates[1] == pytest.approx(0.1, rel=0.01)
+
+
 def test_one_cycle_leaves_the_momentum_alone() -> None:
     optimizer = torch.optim.SGD([Parameter(torch.zeros(1))], lr=LR, momentum=0.9)
     scheduler = schedule_of(name="one_cycle").build(optimizer, STEPS_PER_EPOCH, EPOCHS)

@@ -83,6 +83,25 @@ class TestLoading:
         assert space.source_code is not None
         assert "def search_space" in space.source_code
 
+    def test_a_file_may_import_its_neighbour_and_define_dataclasses(self, tmp_path: Path) -> None:
+        (tmp_path / "my_numbers.py").write_text("WIDTH = 12\n")
+        (tmp_path / "my_space.py").write_text(
+            "from __future__ import annotations\n"
+            "from dataclasses import dataclass\n"
+            "from my_numbers import WIDTH\n"
+            "@dataclass\n"
+            "class Size:\n"
+            "    width: int = WIDTH\n"
+            "def search_space(trial):\n"
+            "    return {'model': {'filters': Size().width}}\n"
+        )
+        trial = optuna.create_study().ask()
+        assert load(str(tmp_path / "my_space.py"))(trial) == {"model": {"filters": 12}}
+
+    def test_a_config_is_no_module(self) -> None:
+        with pytest.raises(SearchSpaceError, match=r"did you mean --config\?"):
+            load("best/trial.yaml")
+
     def test_two_files_of_one_name(self, tmp_path: Path) -> None:
         (tmp_path / "other").mkdir()
         one = load(space_file(tmp_path, SOUND))

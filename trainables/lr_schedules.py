@@ -76,21 +76,20 @@ class OneCycle(Settings):
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
-        from torch.optim.lr_scheduler import OneCycleLR
+        from torch.optim.lr_scheduler import LambdaLR
 
-        total_steps = steps_per_epoch * epochs
-        warmup_steps = self.warmup_fraction * total_steps
-        if abs(warmup_steps - 1) < 1e-6:
-            warmup_steps = 1 + 1e-3  # torch divides by warmup_steps - 1
-        return OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=total_steps,
-            pct_start=warmup_steps / total_steps,
-            div_factor=self.initial_division,
-            final_div_factor=self.final_division,
-            cycle_momentum=False,
-        )
+        total = steps_per_epoch * epochs
+        # As torch's OneCycleLR, which fails where the warm-up is a single step.
+        peak = max(1.0, self.warmup_fraction * total - 1)
+        first = 1 / self.initial_division
+        last = first / self.final_division
+
+        def factor(step: int) -> float:
+            if step < peak:
+                return _cosine(first, 1.0, step / peak)
+            return _cosine(1.0, last, min(1.0, (step - peak) / max(1.0, total - 1 - peak)))
+
+        return LambdaLR(optimizer, factor)
 
 
 class WarmupCosine(Settings):
@@ -110,7 +109,7 @@ class WarmupCosine(Settings):
         def factor(step: int) -> float:
             if step < warmup:
                 return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+            return _cosine(1.0, 0.0, (step - warmup) / max(1, total - warmup))
 
         return LambdaLR(optimizer, factor)
 
@@ -138,3 +137,8 @@ LrSchedule = Annotated[
     Constant | Step | Cosine | OneCycle | WarmupCosine | ReduceOnPlateau,
     Field(discriminator="name"),
 ]
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """Half a cosine wave from `start` (progress 0) to `end` (progress 1)."""
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
