@@ -34,7 +34,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if console.is_terminal:
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
         self._started = self._last_line = time.monotonic()
-        self._running: dict[str, str] = {}
+        self._running: set[str] = set()
         self._ended: Counter[str] = Counter()
         self._epochs: dict[str, float] = {}
         self._best: tuple[float, str] | None = None
@@ -50,7 +50,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Show a trial as running."""
         del iteration, trials, info
-        self._running[trial.trial_id] = f"trial {trial.config['number']}"
+        self._running.add(trial.trial_id)
         self._show()
 
     def on_trial_result(
@@ -65,7 +65,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         del iteration, trials, info
         if report.FAILURE in result:
             self._ended["failed"] += 1
-            self._running.pop(trial.trial_id, None)
+            self._running.discard(trial.trial_id)
             self._print(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
         elif report.VALIDATION in result:
             self._note(trial, result)
@@ -76,8 +76,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Count a trial that has ended."""
         del iteration, trials, info
-        if self._running.pop(trial.trial_id, None) is None:
+        if trial.trial_id not in self._running:
             return
+        self._running.discard(trial.trial_id)
         finished = trial.last_result.get(report.FINISHED)
         self._ended["finished" if finished else "stopped early"] += 1
         self._show()
@@ -87,7 +88,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Count a trial whose process died."""
         del iteration, trials, info
-        self._running.pop(trial.trial_id, None)
+        self._running.discard(trial.trial_id)
         self._ended["failed"] += 1
         self._print(f"trial {trial.config['number']} failed: its process died")
 

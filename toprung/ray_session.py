@@ -26,8 +26,12 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-# What a trial's process imports; torch's optimizers import dynamo when first used.
-_PRELOADED = ["trainables.ray_trainable", "torch._dynamo", "toprung.worker_ready"]
+_WARM_WORKERS = {
+    # What a trial's process imports; torch's optimizers import dynamo when first used.
+    "preload_python_modules": ["trainables.ray_trainable", "torch._dynamo", "toprung.worker_ready"],
+    # Ray would end a worker that is idle for a second, before the first trial is there.
+    "idle_worker_killing_time_threshold_ms": 600_000,
+}
 MAX_WARM_WORKERS = 8
 """On a machine with more cores, Ray's early workers stay as they are: one each would be a crowd."""
 MAX_SECONDS_TO_WARM_UP = 30.0
@@ -97,7 +101,7 @@ class RaySession:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
-                _system_config={"preload_python_modules": _PRELOADED} if self._num_warm else None,
+                _system_config=_WARM_WORKERS if self._num_warm else None,
             )
         except Exception as error:
             self._error = error
