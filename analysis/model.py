@@ -107,7 +107,8 @@ def load_model(folder: Path) -> TrainedModel:
         ConfigError: if its `trial.yaml` has mistakes.
     """
     if not (folder / CONFIG_FILE).is_file():
-        raise SweepFolderError(f"{folder}: is no exported model: it has no {CONFIG_FILE}")
+        inside = f"; did you mean {folder / 'best'}?" if (folder / "best").is_dir() else ""
+        raise SweepFolderError(f"{folder}: is no exported model: it has no {CONFIG_FILE}{inside}")
     config = load_config(folder / TRIAL_FILE)
     try:
         card: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))

@@ -96,13 +96,13 @@ def _check_allowed(trial: int, openings: list[TestResult], *, is_winner: bool) -
         first = openings[0]
         raise SweepFolderError(
             f"the test set was opened on {first.opened_at} for trial {first.trial}; opening it "
-            f"for trial {trial} as well would make it a second validation set. Force it if you "
-            "must: the opening will be marked"
+            f"for trial {trial} as well would make it a second validation set. Force it "
+            "(--force) if you must: the opening will be marked"
         )
     if not is_winner:
         raise SweepFolderError(
             f"trial {trial} is not the sweep's winner; the test set is for the winner alone. "
-            "Force it if you must: the opening will be marked"
+            "Force it (--force) if you must: the opening will be marked"
         )
 
 

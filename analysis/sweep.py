@@ -3,6 +3,8 @@
 Torch is imported only where a model is loaded, so that looking at a sweep is quick.
 """
 
+import os
+import socket
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,19 @@ from analysis.trials import TrialResult, read_trials, select_best
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
     from analysis.sealed_test import TestResult
+
+
+def _is_gone(owner: dict[str, Any]) -> bool:
+    """Whether the process that runs a sweep ran on this machine and does not any more."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 class Sweep:
@@ -68,7 +83,8 @@ class Sweep:
         try:
             return optuna.load_study(study_name=STUDY_NAME, storage=self.folder.study_url)
         except Exception as error:
-            raise SweepFolderError(f"{self.folder.study}: cannot be read: {error}") from None
+            reason = str(error).partition("\n")[0]
+            raise SweepFolderError(f"{self.folder.study}: cannot be read: {reason}") from None
 
     @property
     def metric(self) -> str:
@@ -78,8 +94,12 @@ class Sweep:
 
     @property
     def ended(self) -> str:
-        """How the sweep ended (`finished`, `time budget`, `interrupted`), or `running`."""
-        ended: str = self.study.user_attrs.get(attributes.SWEEP_ENDED, "running")
+        """How the sweep ended: `finished`, `time budget`, `interrupted`, `killed`; or `running`."""
+        attrs = self.study.user_attrs
+        gone = _is_gone(attrs.get(attributes.OWNER, {}))
+        ended: str = attrs.get(
+            attributes.SWEEP_ENDED, attributes.KILLED if gone else attributes.RUNNING
+        )
         return ended
 
     def trials(self) -> list[TrialResult]:
@@ -135,10 +155,10 @@ class Sweep:
         """
         from analysis.sealed_test import open_test_set
 
-        if self.ended == "running" and not force:
+        if self.ended == attributes.RUNNING and not force:
             raise SweepFolderError(
                 f"{self.name}: has not ended, so its winner may change; the test set stays shut. "
-                "Force it if the sweep was killed"
+                "Force it (--force) if the sweep was killed"
             )
         winner = self.best().number
         number = winner if trial is None else trial

@@ -79,6 +79,10 @@ def load(space: str | SpaceFunction) -> SearchSpace:
         return _from_module(space, importlib.import_module(f"search_spaces.{space}"))
     if space.endswith(".py"):
         return _from_module(Path(space).stem, _run_file(Path(space)))
+    if Path(space).is_file():
+        raise SearchSpaceError(
+            f"search space {space}: is no Python file (.py); a trial's config goes with --config"
+        )
     if "." in space:
         return _from_module(space, _import(space))
     close = difflib.get_close_matches(space, shipped(), n=3, cutoff=0.4)
@@ -145,7 +149,7 @@ def _import(name: str) -> ModuleType:
         with _importable(Path.cwd()):
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        hint = "; did you mean --config?" if name.endswith((".yaml", ".yml")) else ""
+        hint = "; a trial's config goes with --config" if name.endswith(".yaml") else ""
         raise SearchSpaceError(
             f"search space {name}: cannot be imported: {type(error).__name__}: {error}{hint}"
         ) from error

@@ -140,7 +140,10 @@ class TestBadInput:
                 "def search_space(trial):\n    return 5",
                 "must return a dict of settings, returned 5",
             ),
-            ("def search_space(trial):\n    return {}", "has 1 mistake:\n  optimizer: is missing"),
+            (
+                "def search_space(trial):\n    return {'optimizer': {'name': 'adan'}}",
+                "has 1 mistake:\n  optimizer/name = 'adan'",
+            ),
             ("1 / 0", "cannot be loaded: ZeroDivisionError"),
             (
                 "SWEEP = {'trails': 3}\ndef search_space(trial):\n    return {}",

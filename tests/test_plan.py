@@ -70,11 +70,12 @@ def test_a_config_takes_no_settings_of_a_search(setting: str, config: Path, tmp_
     ],
 )
 def test_names_that_cannot_be(name: str, message: str, tmp_path: Path) -> None:
-    if name:
-        with pytest.raises(ToprungError, match=message):
-            plan(tmp_path, name=name)
-    else:
-        assert plan(tmp_path, name=None).folder.path.name.startswith("space-")
+    with pytest.raises(ToprungError, match=message):
+        plan(tmp_path, name=name)
+
+
+def test_the_name_if_none_is_given(tmp_path: Path) -> None:
+    assert plan(tmp_path, name=None).folder.path.name.startswith("space-")
 
 
 def test_a_folder_that_is_taken(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class TestLoading:
         assert load(str(tmp_path / "my_space.py"))(trial) == {"model": {"filters": 12}}
 
     def test_a_config_is_no_module(self) -> None:
-        with pytest.raises(SearchSpaceError, match=r"did you mean --config\?"):
+        with pytest.raises(SearchSpaceError, match=r"a trial's config goes with --config"):
             load("best/trial.yaml")
 
     def test_two_files_of_one_name(self, tmp_path: Path) -> None:

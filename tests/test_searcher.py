@@ -117,7 +117,8 @@ def test_cut_short_before_the_first_validation(sweep: Sweep) -> None:
     sweep.start()
     sweep.searcher.close("interrupted")
     assert sweep.last.state == TrialState.FAIL
-    assert sweep.last.user_attrs["reason"] == "interrupted before its first validation"
+    assert sweep.last.user_attrs["ended"] == "interrupted"
+    assert "no validation" in sweep.last.user_attrs["reason"]
 
 
 def test_the_best_so_far_is_in_the_study_while_a_trial_runs(

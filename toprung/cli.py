@@ -213,6 +213,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
+        click.echo("interrupted at once; trials that had results are kept in the sweep's folder")
         return 130
     except OSError as error:
         click.echo(f"error: {error}", err=True)

@@ -100,7 +100,10 @@ def description(described: "Description") -> str:
 def _counts(sweep: Sweep) -> str:
     counts = sweep.counts()
     total = sum(counts.values())
-    return f"{total} trials: " + ", ".join(f"{n} {ended}" for ended, n in sorted(counts.items()))
+    if not total:
+        return "no trials yet"
+    how = ", ".join(f"{number} {ended}" for ended, number in sorted(counts.items()))
+    return f"{total} {'trial' if total == 1 else 'trials'}: {how}"
 
 
 def _figures(trial: TrialResult) -> str:

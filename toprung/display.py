@@ -13,6 +13,7 @@ from rich.table import Table
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
 from trainables import report
+from trainables.record import Record, is_better
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -30,14 +31,15 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._name = name
         self._settings = settings
         self._console = console
-        self._live = None
-        if console.is_terminal:
-            self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
         self._started = self._last_line = time.monotonic()
         self._running: set[str] = set()
         self._ended: Counter[str] = Counter()
         self._epochs: dict[str, float] = {}
-        self._best: tuple[float, str] | None = None
+        self._best: tuple[Record, int] | None = None
+        # Last, because it draws the table at once.
+        self._live = None
+        if console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
 
     def setup(self, **info: Any) -> None:
         """Begin: the sweep's first trial is about to start."""
@@ -111,15 +113,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
 
     def _note(self, trial: Trial, result: dict[str, Any]) -> None:
         self._epochs[trial.trial_id] = result[report.EPOCH]
-        sign = 1 if self._settings.metric == "val_accuracy" else -1
-        score = sign * result[report.SCORE]
-        if self._best is None or score > self._best[0]:
-            what = f"{self._settings.metric} {result[report.SCORE]:.4f}"
-            best_epoch = report.best_record_of(result).epoch
-            self._best = (
-                score,
-                f"{what} (trial {trial.config['number']}, epoch {best_epoch:g})",
-            )
+        record = report.best_record_of(result)
+        if is_better(record, self._best[0] if self._best else None, self._settings.metric):
+            self._best = record, trial.config["number"]
 
     def _show(self, force: bool = False) -> None:
         if self._live:
@@ -148,9 +144,16 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             if self._ended[ended]
         }
         figures["epochs"] = f"{sum(self._epochs.values()):g}"
-        figures["best"] = self._best[1] if self._best else "none yet"
+        figures["best"] = self._best_so_far()
         figures["time"] = self._time(num_ended)
         return figures
+
+    def _best_so_far(self) -> str:
+        if self._best is None:
+            return "none yet"
+        (record, number), metric = self._best, self._settings.metric
+        value = getattr(record, metric)
+        return f"{metric} {value:.4f} (trial {number}, epoch {record.epoch:g})"
 
     def _time(self, num_ended: int) -> str:
         used = time.monotonic() - self._started

@@ -1,6 +1,8 @@
 """What is written of a new sweep before its first trial."""
 
+import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 import optuna
 import yaml
 
+from analysis import attributes
 from analysis.folder import STUDY_NAME
 from analysis.versions import software_versions
 from toprung.errors import ToprungError
@@ -36,6 +39,7 @@ def created(plan: SweepPlan, sampler: optuna.samplers.BaseSampler) -> Iterator[o
             sampler=sampler,
             direction="maximize" if METRICS[plan.settings.metric] == "max" else "minimize",
         )
+        study.set_user_attr(attributes.OWNER, {"host": socket.gethostname(), "pid": os.getpid()})
         for parameters in plan.grid:
             study.enqueue_trial(parameters)
         yield study

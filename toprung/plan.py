@@ -65,7 +65,9 @@ def plan_sweep(
     found = _find_space(space, config, given)
     settings = resources.settle(resolve(found.defaults, given), resources.nodes())
     fixed = _with_data(overrides, data)
-    folder = _new_folder(out, name or f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    if name is None:
+        name = f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = _new_folder(out, name)
     proposals = Proposals(found, settings, fixed)
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,7 @@ class RaySession:
         """
         if not self.joined:
             self._started.wait()
+            _take_signals_back()
         if self._error is not None:
             raise ToprungError(f"Ray could not be started: {self._error}") from self._error
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
@@ -108,6 +110,12 @@ class RaySession:
         self._started.set()
         self._ending.wait()
         ray.shutdown()
+
+
+def _take_signals_back() -> None:
+    """Have Python's handler answer SIGTERM again; Ray's start puts an aborting one in its place."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 @contextmanager

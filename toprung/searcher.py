@@ -119,10 +119,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def close(self, ended: str) -> None:
         """Tell the study of the trials that were cut short when the sweep ended so."""
         for trial_id, running in list(self._running.items()):
-            if running.best is None:
-                self._end(trial_id, attributes.FAILED, f"{ended} before its first validation")
-            else:
-                self._end(trial_id, ended)
+            reason = "" if running.best else "no validation before the sweep ended"
+            self._end(trial_id, ended, reason)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
@@ -135,7 +133,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             case attributes.FINISHED:
                 state = TrialState.COMPLETE
             case _:
-                state = TrialState.PRUNED
+                state = TrialState.PRUNED if running.best else TrialState.FAIL
         value = getattr(running.best, running.metric) if state == TrialState.COMPLETE else None
         self._tell(running.trial, state, ended, reason, value)
 

@@ -11,7 +11,7 @@ from trainables.cnn import CnnSettings
 from trainables.data import DataSettings
 from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
-from trainables.optimizers import Optimizer
+from trainables.optimizers import AdamW, Optimizer
 from trainables.settings import ConfigError, Settings, parse
 
 METRICS = {"val_accuracy": "max", "val_loss": "min"}
@@ -44,7 +44,7 @@ class TrialConfig(Settings):
     data: DataSettings
     model: ModelSettings = CnnSettings()
     loss: Loss = CrossEntropy()
-    optimizer: Optimizer
+    optimizer: Optimizer = AdamW()
     lr_schedule: LrSchedule = Constant()
     training: TrainingSettings = TrainingSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

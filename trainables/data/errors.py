@@ -37,7 +37,8 @@ class BadImagesError(DataError):
         self.bad_images = tuple(bad_images)
         super().__init__(
             f"{len(bad_images)} of the files cannot be decoded; mend or remove them, or set "
-            f"data/skip_bad_images to true to leave them out:{bullets(map(str, bad_images))}"
+            "data/skip_bad_images to true (--skip-bad-images) to leave them out:"
+            f"{bullets(map(str, bad_images))}"
         )
 
     def __reduce__(self) -> tuple[type["BadImagesError"], tuple[tuple[BadImage, ...]]]:

@@ -1,0 +1,55 @@
+"""What is shown while a sweep runs, on a terminal and elsewhere."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.helpers import tiny_config, tiny_data
+from toprung.display import Progress
+from toprung.settings import SweepSettings
+from trainables.fit import fit
+from trainables.report import failure_report, to_report
+
+
+@pytest.fixture(scope="module")
+def reports() -> list[dict[str, Any]]:
+    return [to_report(v, "val_accuracy") for v in fit(tiny_config(), tiny_data())]
+
+
+def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
+    """A sweep of four: one finishes, one is stopped early, one fails, one cannot exist."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100)
+    progress = Progress("mine", SweepSettings(trials=4), console)
+    progress.setup()
+    trials: list[Any] = [
+        SimpleNamespace(trial_id=str(n), config={"number": n}, last_result=report)
+        for n, report in enumerate([reports[-1], reports[0], failure_report("it became NaN")])
+    ]
+    for trial in trials:
+        progress.on_trial_start(0, trials, trial)
+        progress.on_trial_result(0, trials, trial, trial.last_result)
+        progress.on_trial_complete(0, trials, trial)
+    progress.refused("infeasible", "shrinks to nothing")
+    progress.on_experiment_end(trials)
+    return screen.getvalue()
+
+
+def test_plain_lines(reports: list[dict[str, Any]]) -> None:
+    text = shown(reports, terminal=False)
+    assert "trial 2 failed: it became NaN" in text
+    last = text.splitlines()[-1]
+    assert last.startswith("trials 3/4, running 0, finished 1, stopped early 1, infeasible 1")
+    assert f"val_accuracy {reports[-1]['best_val_accuracy']:.4f} (trial 0" in last
+    assert "\x1b" not in text
+
+
+def test_a_live_table_on_a_terminal(reports: list[dict[str, Any]]) -> None:
+    text = shown(reports, terminal=True)
+    assert "sweep mine" in text
+    assert "3/4" in text
+    assert "trial 2 failed: it became NaN" in text
+    assert text.rstrip().endswith("\x1b[?25h")  # the cursor is given back
