@@ -213,8 +213,11 @@ def _exit_code(command: Callable[[], Any]) -> int:
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
-        click.echo("interrupted at once; trials that had results are kept in the sweep's folder")
-        return 130
+        return _interrupted()
+    except SystemExit as error:
+        if error.code == signal.SIGTERM:  # from the handler that Ray has while it starts
+            return _interrupted()
+        raise
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         return 2
@@ -226,3 +229,8 @@ def _exit_code(command: Callable[[], Any]) -> int:
         click.echo(f"error: {error}", err=True)
         return 2
     return 0
+
+
+def _interrupted() -> int:
+    click.echo("interrupted at once; trials that had results are kept in the sweep's folder")
+    return 130

@@ -1,4 +1,4 @@
-"""Ray for the length of a sweep, started in the background while the driver prepares."""
+"""Ray for the length of a sweep, started while the driver imports what it needs."""
 
 import logging
 import os
@@ -39,11 +39,7 @@ MAX_SECONDS_TO_WARM_UP = 30.0
 
 
 class RaySession:
-    """A Ray that is starting, or that was running already.
-
-    Starting Ray takes seconds of waiting, and each of its worker processes seconds of importing
-    torch and Tune; both happen while the driver imports, checks and prepares.
-    """
+    """A Ray of our own, or the one that was running already."""
 
     def __init__(self) -> None:
         os.environ.update(RAY_ENVIRONMENT)
@@ -53,28 +49,32 @@ class RaySession:
         self._resources = this_machine()
         few = not self.joined and self._resources["CPU"] <= MAX_WARM_WORKERS
         self._num_warm = self._resources["CPU"] if few else 0
-        self._error: Exception | None = None
-        self._started, self._ending = threading.Event(), threading.Event()
         self._ready_folder = Path(tempfile.mkdtemp(prefix="toprung-ready-"))
         os.environ[READY_FOLDER] = str(self._ready_folder)
-        self._thread = threading.Thread(target=self._run, name="ray-session")
-        if not self.joined:
-            self._thread.start()
 
-    def wait(self) -> None:
-        """Return when Ray can be used and its early workers are warm.
+    def start(self) -> None:
+        """Start a Ray on loopback, unless one was joined.
 
-        Tune takes a trial from an actor that is still starting and gives it to one that is idle;
-        if one worker were ready first, and the trials short, the others would start in vain.
+        That is seconds of waiting, in which a thread imports what the driver needs.
 
         Raises:
             ToprungError: if it could not be started.
         """
-        if not self.joined:
-            self._started.wait()
-            _take_signals_back()
-        if self._error is not None:
-            raise ToprungError(f"Ray could not be started: {self._error}") from self._error
+        imports = threading.Thread(target=_import_what_the_driver_needs, name="imports")
+        imports.start()
+        try:
+            if not self.joined:
+                with _signals_kept():
+                    self._start_ray()
+        finally:
+            imports.join()
+
+    def wait(self) -> None:
+        """Return when Ray's early workers are warm.
+
+        Tune takes a trial from an actor that is still starting and gives it to one that is idle;
+        if one worker were ready first, and the trials short, the others would start in vain.
+        """
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
         while len(list(self._ready_folder.iterdir())) < self._num_warm and monotonic() < deadline:
             sleep(0.05)
@@ -82,12 +82,12 @@ class RaySession:
     def end(self) -> None:
         """End the Ray that was started here; leave one alone that was running already."""
         if not self.joined:
-            self._ending.set()
-            self._thread.join()
+            import ray
+
+            ray.shutdown()
         shutil.rmtree(self._ready_folder, ignore_errors=True)
 
-    def _run(self) -> None:
-        """Start Ray and stay: its processes die with the thread that started them (PDEATHSIG)."""
+    def _start_ray(self) -> None:
         import ray
         from ray._private import ray_constants
 
@@ -106,26 +106,35 @@ class RaySession:
                 _system_config=_WARM_WORKERS if self._num_warm else None,
             )
         except Exception as error:
-            self._error = error
-        self._started.set()
-        self._ending.wait()
-        ray.shutdown()
-
-
-def _take_signals_back() -> None:
-    """Have Python's handler answer SIGTERM again; Ray's start puts an aborting one in its place."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            raise ToprungError(f"Ray could not be started: {error}") from error
 
 
 @contextmanager
 def ray_session() -> Iterator[RaySession]:
-    """Have Ray from `wait()` on, and end it afterwards if it was started here."""
+    """Have a Ray, and end it afterwards if it was started here."""
     session = RaySession()
     try:
+        session.start()
         yield session
     finally:
         session.end()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """SIGTERM is answered as before: Ray's start puts handlers of its own in place that abort."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _import_what_the_driver_needs() -> None:
+    import toprung.launch  # noqa: F401
 
 
 @contextmanager
