@@ -22,7 +22,8 @@ def reports() -> list[dict[str, Any]]:
 def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     """A sweep of four: one finishes, one is stopped early, one fails, one cannot exist."""
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=100)
+    environment = {"TERM": "xterm"}
+    console = Console(file=screen, force_terminal=terminal, width=100, _environ=environment)
     progress = Progress("mine", SweepSettings(trials=4), console)
     progress.setup()
     trials: list[Any] = [
