@@ -77,13 +77,14 @@ def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
 
     SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
     """
+    from analysis import attributes
     from analysis.folder import SweepFolderError
     from toprung import api, cli_text
 
     if skip_bad_images:
         overrides = {**overrides, "data/skip_bad_images": True}
     sweep = api.run(overrides=overrides, **given)
-    if sweep.ended == "interrupted":
+    if sweep.ended == attributes.INTERRUPTED:
         click.echo(cli_text.partial(sweep))
         sys.exit(130)
     try:

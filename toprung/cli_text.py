@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from analysis import attributes
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult
 from trainables.config import dump_config
@@ -15,7 +16,7 @@ def outcome(sweep: Sweep, winner: TrialResult, result: "TestResult | None") -> s
     """A sweep's end: the winner, its parameters, its figures, where everything lies."""
     parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
     searched = [f"  searched parameters:\n{parameters}"] if parameters else []
-    ended = [f"  ended by its {sweep.ended}"] if sweep.ended != "finished" else []
+    ended = [f"  ended by its {sweep.ended}"] if sweep.ended != attributes.FINISHED else []
     lines = [
         f"sweep {sweep.name}: {_counts(sweep)}",
         *ended,
@@ -49,7 +50,7 @@ def status(sweep: Sweep) -> str:
     lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
     if any(trial.best for trial in sweep.trials()):
         lines.append(_figures(sweep.best()))
-    failures = [trial for trial in sweep.trials() if trial.ended == "failed"]
+    failures = [trial for trial in sweep.trials() if trial.ended == attributes.FAILED]
     lines += [f"  trial {trial.number} failed: {trial.reason}" for trial in failures]
     return "\n".join(lines)
 

@@ -25,7 +25,6 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Checkpoints are few and small enough to be written as they come.
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
 }
 _WARM_WORKERS = {
     # What a trial's process imports; torch's optimizers import dynamo when first used.
