@@ -8,7 +8,7 @@ from typing import Any
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
-from analysis.sealed_test import TestResult
+from analysis.openings import TestResult
 from analysis.trials import TrialResult
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
@@ -67,8 +67,8 @@ def _hub_config(model: TrainedModel) -> dict[str, Any]:
             "input_size": list(model.config.image_shape),
             "mean": list(model.mean),
             "std": list(model.std),
-            "interpolation": "bilinear",
-            "crop_pct": 1.0,
+            "interpolation": model.config.data.interpolation,
+            "crop_pct": model.config.data.crop_fraction,
             "crop_mode": _CROP_MODES[model.config.data.resize],
             "num_classes": len(model.class_names),
         },

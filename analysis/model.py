@@ -53,7 +53,9 @@ class TrainedModel:
         Raises:
             SweepFolderError: if the weights are not this network's.
         """
-        network = self.config.model.build(self.config.image_shape, len(self.class_names))
+        network = self.config.model.build(
+            self.config.image_shape, len(self.class_names), with_weights=False
+        ).network
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:

@@ -1,7 +1,7 @@
 """The sealed test set: opened once, for the winner, after selection; each opening is recorded."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,41 +12,8 @@ from torch.nn import functional
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel
+from analysis.openings import TestResult, read_openings
 from trainables.data import TestData, open_test_data
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """One opening of the test set.
-
-    `weights_sha256` is the digest of the model's `model.safetensors`; `forced` marks an opening
-    for another model than the first.
-    """
-
-    __test__ = False  # not a test case, whatever pytest thinks of the name
-
-    trial: int
-    weights_sha256: str
-    accuracy: float
-    loss: float
-    num_images: int
-    test_data_sha256: str
-    opened_at: str
-    forced: bool
-
-
-def read_openings(path: Path) -> list[TestResult]:
-    """The openings so far, in order.
-
-    Raises:
-        SweepFolderError: if the record cannot be read.
-    """
-    if not path.exists():
-        return []
-    try:
-        return [TestResult(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise SweepFolderError(f"{path}: is no record of test openings: {error}") from None
 
 
 def open_test_set(

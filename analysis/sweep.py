@@ -14,12 +14,13 @@ import optuna
 import yaml
 
 from analysis import attributes
+from analysis.comparison import Group, compare
 from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
+from analysis.openings import TestResult, read_openings
 from analysis.trials import TrialResult, read_trials, select_best
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
-    from analysis.sealed_test import TestResult
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
@@ -135,6 +136,16 @@ class Sweep:
             raise SweepFolderError(f"{self.name}: no trial has a validation result{because}")
         return best
 
+    def compare(self, *by: str) -> list[Group]:
+        """The trials grouped by the values of settings, such as `model/freeze_policy`.
+
+        The best group comes first; see `analysis.comparison.Group`.
+
+        Raises:
+            SweepFolderError: if no trial has a result, or none has such a setting.
+        """
+        return compare(self.trials(), by, self.metric, read_openings(self.folder.sealed_test))
+
     def model(self, trial: int | None = None) -> "TrainedModel":
         """The best model of a trial (of the winner, if none is named)."""
         from analysis.model import model_from_checkpoint
@@ -142,7 +153,7 @@ class Sweep:
         number = self.best().number if trial is None else self.trial(trial).number
         return model_from_checkpoint(self.folder.checkpoint(number))
 
-    def test(self, trial: int | None = None, *, force: bool = False) -> "TestResult":
+    def test(self, trial: int | None = None, *, force: bool = False) -> TestResult:
         """Open the sealed test set for the winner, and write the opening down.
 
         The winner's result, once there, is returned without opening the set again. Another
@@ -181,7 +192,6 @@ class Sweep:
             SweepFolderError: if the folder cannot be written, or holds something else.
         """
         from analysis.export import export_model
-        from analysis.sealed_test import read_openings
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)

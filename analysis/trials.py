@@ -44,14 +44,20 @@ def select_best(trials: Sequence[TrialResult], metric: str) -> TrialResult | Non
     Failed trials are left out. Every trial counts with its best validation, also one that was
     stopped early. A tie goes to the lower validation loss, then to the earlier trial.
     """
+    scored = [trial for trial in trials if has_score(trial)]
+    return max(scored, key=lambda trial: rank(trial, metric), default=None)
+
+
+def has_score(trial: TrialResult) -> bool:
+    """Whether the trial was validated, and did not fail."""
+    return trial.best is not None and trial.ended != attributes.FAILED
+
+
+def rank(trial: TrialResult, metric: str) -> tuple[float, float, int]:
+    """Sorts trials that have a score; the best has the greatest."""
+    assert trial.best is not None
     sign = 1 if METRICS[metric] == "max" else -1
-
-    def rank(trial: TrialResult) -> tuple[float, float, int]:
-        assert trial.best is not None
-        return sign * getattr(trial.best, metric), -trial.best.val_loss, -trial.number
-
-    scored = [trial for trial in trials if trial.best and trial.ended != attributes.FAILED]
-    return max(scored, key=rank, default=None)
+    return sign * getattr(trial.best, metric), -trial.best.val_loss, -trial.number
 
 
 def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:

@@ -29,7 +29,10 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
             "dense": trial.suggest_categorical("model/dense", [64, 128, 256]),
             "dense_dropout": trial.suggest_float("model/dense_dropout", 0.0, 0.5),
         },
-        "loss": {"label_smoothing": trial.suggest_categorical("loss/label_smoothing", [0.0, 0.1])},
+        "loss": {
+            "name": "cross_entropy",
+            "label_smoothing": trial.suggest_categorical("loss/label_smoothing", [0.0, 0.1]),
+        },
         "optimizer": {
             "name": trial.suggest_categorical("optimizer/name", ["adamw", "nadam"]),
             "lr": trial.suggest_float("optimizer/lr", 1e-4, 1e-2, log=True),

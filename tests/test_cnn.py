@@ -1,6 +1,7 @@
 """The configurable CNN: its shapes, its counts, its settings, and what every network must do."""
 
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from torch import nn
 
 from search_spaces.study_c_networks import GOOD, GOODEST, SIMPLE
-from trainables.cnn import CnnSettings, ImpossibleNetworkError
+from trainables.cnn import CnnSettings
 from trainables.cnn_network import ACTIVATIONS, Cnn
+from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError, parse
 from trainables.summary import summarise
 
@@ -23,9 +25,16 @@ def settings_of(values: dict[str, Any]) -> CnnSettings:
     return parse(CnnSettings, values, "the network")
 
 
-def count(values: dict[str, Any], input_shape: tuple[int, int, int] = CIFAR) -> int:
-    settings = settings_of(values)
-    return summarise(lambda: settings.build(input_shape, 10), input_shape).num_parameters
+def network_of(
+    settings: CnnSettings, image_shape: tuple[int, int, int] = CIFAR, num_classes: int = 10
+) -> Cnn:
+    return cast("Cnn", settings.build(image_shape, num_classes).network)
+
+
+def count(values: dict[str, Any]) -> int:
+    with torch.device("meta"):
+        network = network_of(settings_of(values))
+    return summarise(network, CIFAR).num_parameters
 
 
 def conv(kernel: int, in_channels: int, out_channels: int) -> int:
@@ -37,12 +46,12 @@ def linear(in_features: int, out_features: int) -> int:
 
 
 def block_layers(values: dict[str, Any]) -> list[str]:
-    network = cast("Cnn", settings_of(values).build(CIFAR, 10))
+    network = network_of(settings_of(values))
     return [type(layer).__name__ for layer in cast("nn.Sequential", network.blocks[0])]
 
 
 def modules_of(values: dict[str, Any], kind: type[nn.Module]) -> list[Any]:
-    network = settings_of(values).build(CIFAR, 10)
+    network = network_of(settings_of(values))
     return [module for module in network.modules() if isinstance(module, kind)]
 
 
@@ -96,7 +105,7 @@ class TestShapes:
                     settings.build(input_shape, 2)
                 continue
             with torch.device("meta"):
-                network = cast("Cnn", settings.build(input_shape, 2))
+                network = network_of(settings, input_shape, 2)
                 images_BCHW = torch.empty(2, *input_shape)
             assert tuple(network.blocks(images_BCHW).shape) == (2, *expected), settings
             assert tuple(network(images_BCHW).shape) == (2, 2)
@@ -107,13 +116,15 @@ class TestShapes:
         settings = settings_of({"kernel_size": 4, "downsampling": "none", "filters": 2})
         assert settings.feature_shape((3, 7, 5)) == (8, 7, 5)
         with torch.device("meta"):
-            network = cast("Cnn", settings.build((3, 7, 5), 2))
+            network = network_of(settings, (3, 7, 5), 2)
             assert network.blocks(torch.empty(1, 3, 7, 5)).shape == (1, 8, 7, 5)
 
     def test_an_impossible_network_names_its_block(self) -> None:
         settings = settings_of({"num_blocks": 4, "filters": 2})
         with pytest.raises(ImpossibleNetworkError, match="block 4 of 4: the 1x1 picture shrinks"):
             settings.feature_shape((1, 8, 8))
+        with pytest.raises(ImpossibleNetworkError, match="block 4 of 4"):
+            settings.check((1, 8, 8))
         with pytest.raises(ImpossibleNetworkError, match="block 4 of 4"):
             settings.build((1, 8, 8), 10)
 
@@ -170,6 +181,22 @@ class TestOrganisation:
     def test_no_dense_layer_at_all(self) -> None:
         (head,) = modules_of({"dense": []}, nn.Linear)
         assert (head.in_features, head.out_features) == (128 * 4 * 4, 10)
+
+
+def test_the_stages_are_the_blocks_and_the_hidden_dense_layers() -> None:
+    classifier = settings_of({"num_blocks": 2, "dense": [7, 5], "batch_norm": "after"}).build(
+        CIFAR, 3
+    )
+    assert list(classifier.stages) == ["blocks.0", "blocks.1", "dense.0", "dense.1"]
+    stages = [place.stage for place in classifier.places()]
+    assert (
+        stages
+        == ["blocks.0"] * 4 + ["blocks.1"] * 4 + ["dense.0"] * 2 + ["dense.1"] * 2 + ["head"] * 2
+    )
+    assert classifier.num_features == 5
+    outputs = classifier(torch.randn(4, *CIFAR))
+    head = cast("Cnn", classifier.network).head
+    assert torch.equal(outputs.logits_BK, head(outputs.features_BF))
 
 
 class TestBlocks:
@@ -257,7 +284,7 @@ CONTRACT = [
 class TestContract:
     def test_every_parameter_gets_a_gradient(self, values: dict[str, Any]) -> None:
         torch.manual_seed(0)
-        network = settings_of(values).build(CIFAR, 7)
+        network = network_of(settings_of(values), num_classes=7)
         logits_BK = network(torch.randn(5, *CIFAR))
         assert logits_BK.shape == (5, 7)
         nn.functional.cross_entropy(logits_BK, torch.arange(5)).backward()  # type: ignore[no-untyped-call]
@@ -268,7 +295,7 @@ class TestContract:
 
     def test_evaluation_is_repeatable_and_has_no_batch_in_it(self, values: dict[str, Any]) -> None:
         torch.manual_seed(0)
-        network = settings_of(values).build(CIFAR, 7).eval()
+        network = network_of(settings_of(values), num_classes=7).eval()
         images_BCHW = torch.randn(4, *CIFAR)
         whole, single = network(images_BCHW), network(images_BCHW[:1])
         torch.testing.assert_close(whole, network(images_BCHW), rtol=0, atol=0)
@@ -278,15 +305,47 @@ class TestContract:
         self, values: dict[str, Any]
     ) -> None:
         settings, images_BCHW = settings_of(values), torch.randn(2, *CIFAR)
-        one, other = (settings.build(CIFAR, 7).eval() for _ in range(2))
+        one, other = (network_of(settings, num_classes=7).eval() for _ in range(2))
         assert not torch.equal(one(images_BCHW), other(images_BCHW))
         other.load_state_dict(one.state_dict())
         assert torch.equal(one(images_BCHW), other(images_BCHW))
 
 
+class TestWeights:
+    VALUES: ClassVar[dict[str, Any]] = {"num_blocks": 1, "filters": 4, "dense": 5}
+
+    def test_they_are_read_from_a_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "cnn.pt"
+        state = network_of(settings_of(self.VALUES)).state_dict()
+        torch.save(state, file)
+        settings = settings_of(self.VALUES | {"weights": str(file)})
+        settings.check(CIFAR)
+        loaded = network_of(settings).state_dict()
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+        other = settings.build(CIFAR, 10, with_weights=False).network.state_dict()
+        assert not torch.equal(other["head.weight"], state["head.weight"])
+
+    def test_those_of_another_network_are_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "cnn.pt"
+        torch.save(network_of(settings_of(self.VALUES)).state_dict(), file)
+        settings = settings_of(self.VALUES | {"weights": str(file), "dense": 6})
+        with pytest.raises(ConfigError, match=r"dense.0.0.bias \(5 instead of 6\)"):
+            settings.build(CIFAR, 10)
+
+    def test_a_missing_file_is_told_before_anything_is_built(self, tmp_path: Path) -> None:
+        settings = settings_of({"weights": str(tmp_path / "cnn.safetensors")})
+        with pytest.raises(ConfigError, match=r"cnn.safetensors: there is no such file"):
+            settings.check(CIFAR)
+
+    def test_the_file_is_found_from_another_folder_too(self) -> None:
+        assert Path(settings_of({"weights": "cnn.pt"}).weights) == Path.cwd() / "cnn.pt"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"weights": "DEFAULT"}, "weights = 'DEFAULT': must be 'none', or a file (.p"),
+        ({"weights": "a.pt", "initialisation": "xavier"}, "initialisation = 'xavier' has no eff"),
         ({"num_blocks": 0}, "num_blocks = 0: must be greater than 0"),
         ({"filters": 0}, "filters = 0: must be greater than 0"),
         ({"filters": [8, 16, 32]}, "filters = (8, 16, 32) does not go with organisation = 'doub"),

@@ -73,7 +73,10 @@ def test_five_mistakes_are_five_lines_with_path_value_and_what_would_be_right() 
         ({"seed": -1}, "seed = -1: must be greater than or equal to 0"),
         ({"training": {"patience_epochs": 0}}, "training/patience_epochs = 0: must be greater "),
         ({"epochs": 3}, "epochs: there is no such setting; nearest:"),
-        ({"loss": {"label_smoothing": 1}}, "loss/label_smoothing = 1: must be less than 1"),
+        (
+            {"loss": {"name": "cross_entropy", "label_smoothing": 1}},
+            "loss/label_smoothing = 1: must be less than 1",
+        ),
     ],
 )
 def test_one_mistake_is_one_line(values: dict[str, Any], line: str) -> None:
@@ -156,7 +159,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     [
         (optimizers, get_args(optimizers.Optimizer)[0]),
         (lr_schedules, get_args(lr_schedules.LrSchedule)[0]),
-        (losses, losses.Loss),
+        (losses, get_args(losses.Loss)[0]),
     ],
 )
 def test_every_class_with_a_name_can_be_chosen(module: Any, union: Any) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import evaluate as evaluation
-from trainables.evaluate import Normaliser, evaluate, predict_logits
+from trainables.evaluate import Normaliser, evaluate, predict_logits, score
 
 CPU = torch.device("cpu")
 
@@ -82,3 +82,20 @@ def test_the_score_by_hand() -> None:
     score = evaluate(Channels(), normalise, images_NHWC, labels_N, np.array([0, 1, 2]))
     assert score.accuracy == pytest.approx(2 / 3)
     assert score.loss == pytest.approx(-(2 * log(p_one) + log(1 - p_one)) / 3)
+
+
+def test_a_score_by_hand() -> None:
+    logits_NK = torch.tensor([[2.0, 0, 0], [2.0, 0, 0], [2.0, 0, 0], [0, 2.0, 0], [2.0, 0, 0]])
+    got = score(logits_NK, torch.tensor([0, 0, 0, 1, 1]))
+    assert got.accuracy == 4 / 5
+    assert got.mean_class_accuracy == pytest.approx((1 + 1 / 2) / 2)  # nothing of the third class
+    right, wrong = log(1 + 2 * np.exp(-2)), log(1 + 2 * np.exp(-2)) + 2
+    assert got.loss == pytest.approx((4 * right + wrong) / 5)
+
+
+def test_every_module_gets_its_own_mode_back() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(1), Channels()).train()
+    network[0].eval()
+    images = np.zeros((2, 1, 1, 1), np.uint8)
+    predict_logits(network, Normaliser((0.0,), (1.0,), CPU), images)
+    assert [module.training for module in network] == [False, True]

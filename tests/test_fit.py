@@ -14,10 +14,19 @@ from trainables.config import TrialConfig
 from trainables.evaluate import Normaliser
 from trainables.fit import fit
 from trainables.record import Record
+from trainables.training import epoch_order
 from trainables.training_state import read_checkpoint
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "radam", "rmsprop"]
-LR_SCHEDULES = ["constant", "step", "cosine", "one_cycle", "warmup_cosine", "reduce_on_plateau"]
+LR_SCHEDULES = [
+    "constant",
+    "step",
+    "cosine",
+    "one_cycle",
+    "cyclic",
+    "warmup_cosine",
+    "reduce_on_plateau",
+]
 DATA = tiny_data()
 RANDOM = {"model__dense_dropout": 0.3, "model__batch_norm": "after"}
 
@@ -106,15 +115,15 @@ class TestLearning:
         self, num_train: int, batch_size: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen: list[tuple[int, ...]] = []
-        normalise = Normaliser.__call__
+        pixels = Normaliser.pixels
 
         def noting(self: Normaliser, images_BHWC: Any) -> Tensor:
             seen.append(tuple(images_BHWC[:, 0, 0, 0].tolist()))
-            return normalise(self, images_BHWC)
+            return pixels(self, images_BHWC)
 
         data = tiny_data(num_train, 1)
         data.images_NHWC[:, 0, 0, 0] = np.arange(num_train + 1)
-        monkeypatch.setattr(Normaliser, "__call__", noting)
+        monkeypatch.setattr(Normaliser, "pixels", noting)
         records(tiny_config(training__batch_size=batch_size, training__epochs=2), data)
         of_epoch = [seen[: len(sizes)], seen[len(sizes) + 1 : -1]]
         for batches in of_epoch:
@@ -235,3 +244,38 @@ class TestResuming:
         next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
         with pytest.raises(AssertionError, match="another trial"):
             next(fit(tiny_config(seed=5), DATA, resume_from=tmp_path))
+
+
+class TestOrder:
+    def test_each_epoch_has_its_own(self) -> None:
+        first, second = (epoch_order(tiny_config(), DATA, epoch) for epoch in (0, 1))
+        assert sorted(first) == sorted(second) == sorted(DATA.train_indices)
+        assert first.tolist() != second.tolist()
+
+    def test_without_shuffling_it_is_always_that_of_the_first(self) -> None:
+        config = tiny_config(training__shuffle=False)
+        first, second = (epoch_order(config, DATA, epoch) for epoch in (0, 1))
+        assert first.tolist() == second.tolist() == epoch_order(tiny_config(), DATA, 0).tolist()
+
+
+class TestLoggedSteps:
+    def test_are_not_there_unless_asked_for(self) -> None:
+        assert all(validation.steps == () for validation in fit(tiny_config(), DATA))
+
+    def test_plain_gradient_descent_updates_by_lr_times_the_gradient(self) -> None:
+        config = tiny_config(training__log_steps=True, training__validations_per_epoch=2)
+        steps = [step for validation in fit(config, DATA) for step in validation.steps]
+        assert [step.step for step in steps] == list(range(1, 10))
+        for step in steps:
+            assert step.gradient_norm > 0
+            assert step.update_norm == pytest.approx(0.05 * step.gradient_norm, rel=1e-4)
+
+    def test_are_thinned_out_evenly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trainables.training.MAX_LOGGED_STEPS", 4)
+        config = tiny_config(training__log_steps=True, training__batch_size=2, training__epochs=1)
+        (validation,) = fit(config, DATA)
+        assert [step.step for step in validation.steps] == [1, 4, 7, 10]
+
+    def test_change_nothing(self) -> None:
+        logged = records(tiny_config(training__log_steps=True))
+        assert logged == records(tiny_config())

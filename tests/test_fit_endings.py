@@ -74,7 +74,7 @@ class TestBest:
         assert [v.best.validation for v in seen] == [1, 2, 2, 2, 5]
 
     def test_by_accuracy_a_tie_goes_to_the_lower_loss_then_to_the_earlier(self) -> None:
-        record = Record(2, 2.0, 0.1, 0.9, 0.5, 0.8, 0.1, 1.0)
+        record = Record(2, 2.0, 0.1, 0.9, 0.5, 0.8, 0.8, 0.1, 1.0)
         assert is_better(replace(record, val_accuracy=0.81, val_loss=9.0), record, "val_accuracy")
         assert is_better(replace(record, val_loss=0.4), record, "val_accuracy")
         assert not is_better(replace(record, validation=3), record, "val_accuracy")
@@ -95,7 +95,7 @@ class TestBest:
         for validation in fit(config, DATA):
             validation.save_checkpoint(tmp_path)
             saved = read_checkpoint(tmp_path)
-            model = config.model.build(DATA.image_shape, 2)
+            model = config.model.build(DATA.image_shape, 2).network
             model.load_state_dict(saved["best_weights"] or saved["model"])
             normalise = Normaliser(DATA.mean, DATA.std, torch.device("cpu"))
             score = evaluate(
@@ -113,6 +113,10 @@ class TestBest:
         assert saved["mean"] == list(DATA.mean)
         assert saved["std"] == list(DATA.std)
         assert TrialConfig.model_validate(saved["config"]) == tiny_config()
+
+
+def smoothed(label_smoothing: float) -> dict[str, Any]:
+    return {"name": "cross_entropy", "label_smoothing": label_smoothing}
 
 
 class TestSettings:
@@ -136,8 +140,7 @@ class TestSettings:
     def test_label_smoothing_changes_the_training_loss_only(self) -> None:
         # Without learning, both trials have the same weights throughout.
         plain, smooth = (
-            records(tiny_config(loss__label_smoothing=s, optimizer__lr=1e-20))[0]
-            for s in (0.0, 0.5)
+            records(tiny_config(loss=smoothed(s), optimizer__lr=1e-20))[0] for s in (0.0, 0.5)
         )
         assert plain["train_loss"] != pytest.approx(smooth["train_loss"], abs=1e-6)
         assert plain["val_loss"] == smooth["val_loss"]

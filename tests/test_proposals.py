@@ -11,8 +11,9 @@ from toprung import proposals as module
 from toprung.errors import ToprungError
 from toprung.proposals import Proposals
 from toprung.settings import resolve
-from trainables.cnn import ImpossibleNetworkError
+from trainables.cnn import CnnSettings
 from trainables.config import TrialConfig
+from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError
 
 SPACE_OPTIMIZERS = ["sgd", "adam"]
@@ -45,6 +46,11 @@ def draws(proposals: Proposals, number: int = 30) -> list[tuple[optuna.Trial, Tr
     return [(trial, proposals.config(trial)) for trial in trials]
 
 
+def cnn(config: TrialConfig) -> CnnSettings:
+    assert isinstance(config.model, CnnSettings)
+    return config.model
+
+
 def constant(**values: Any) -> Callable[[optuna.Trial], dict[str, Any]]:
     """A space without parameters."""
     base = {"optimizer": {"name": "sgd"}, "data": {"image_size": 8}}
@@ -71,7 +77,8 @@ class TestOverrides:
     def test_a_setting_is_laid_over_every_config(self) -> None:
         overrides = {"model/filters": 4, "model/dense": [16, 8], "seed": 7}
         for _, config in draws(make(overrides=overrides)):
-            assert (config.model.filters, config.model.dense, config.seed) == (4, (16, 8), 7)
+            model = cnn(config)
+            assert (model.filters, model.dense, config.seed) == (4, (16, 8), 7)
             assert config.data.height_width == (8, 8)
 
     def test_a_setting_in_a_group_that_the_space_does_not_give(self) -> None:
@@ -137,7 +144,7 @@ class TestNames:
 
         for trial, config in draws(make(labelled)):
             assert config.labels == {"size": trial.params["labels/size"]}
-            assert config.model.filters == {"small": 4, "large": 8}[str(config.labels["size"])]
+            assert cnn(config).filters == {"small": 4, "large": 8}[str(config.labels["size"])]
 
 
 class TestDefaults:
@@ -186,7 +193,7 @@ class TestImpossible:
             return constant(model={"num_blocks": blocks, "filters": 2})(trial)
 
         proposals = make(deep)
-        possible = {config.model.num_blocks for config in proposals.rehearsal.configs}
+        possible = {cnn(config).num_blocks for config in proposals.rehearsal.configs}
         assert possible == {1, 2, 3}
         assert 0 < proposals.rehearsal.num_impossible < 50
         assert proposals.rehearsal.num_impossible + len(proposals.rehearsal.configs) == 50

@@ -35,7 +35,25 @@ def own_space(trial: optuna.Trial) -> dict[str, Any]:
 
 class TestShipped:
     def test_which(self) -> None:
-        assert shipped() == ["digits_cnn", "images_cnn", "study_c_networks"]
+        assert shipped() == [
+            "digits_cnn",
+            "images_cnn",
+            "study_a_few_shot",
+            "study_a_full",
+            "study_b_augmentation",
+            "study_b_from_scratch",
+            "study_b_policies",
+            "study_b_pretrained",
+            "study_c_networks",
+            "study_c_transfer",
+            "study_c_variations",
+            "study_d_cnn_sweep",
+            "study_d_fine_tuning",
+            "study_e_losses",
+            "study_e_optimizers",
+            "study_e_policies",
+            "study_e_svm",
+        ]
 
     @pytest.mark.parametrize("name", shipped())
     def test_the_docstring_says_command_run_time_and_reference(self, name: str) -> None:

@@ -1,10 +1,11 @@
 """What the searcher tells the study, without Ray running: each way in which a trial can end."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from yaml import safe_load as load_yaml
 
 from search_spaces import load
 from tests.helpers import tiny_config, tiny_data
@@ -19,21 +20,23 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "data": {"source": "tiny", "image_size": 6, "channels": 1},
         "model": {"num_blocks": trial.suggest_int("model/num_blocks", 1, 4), "filters": 2},
-        "optimizer": {"name": "sgd"},
+        "optimizer": {"name": "sgd", "lr": trial.suggest_float("optimizer/lr", 0.01, 0.1)},
     }
 
 
 class Sweep:
     """A searcher over an in-memory study, and what it says of refused trials."""
 
-    def __init__(self) -> None:
+    def __init__(self, **defaults: Any) -> None:
         self.study = optuna.create_study(direction="maximize")
         self.refused: list[tuple[str, str]] = []
+        self.told: list[str] = []
         self.searcher = StudySearcher(
             self.study,
-            Proposals(load(space), resolve({}, {}), {}),
+            Proposals(load(space), resolve(defaults, {}), {}),
             lambda config: config,
             lambda ended, reason: self.refused.append((ended, reason)),
+            self.told.append,
             only_enqueued=False,
         )
 
@@ -139,3 +142,41 @@ def test_impossible_networks_are_refused_until_one_can_exist(sweep: Sweep) -> No
     assert [ended for ended, _ in sweep.refused] == ["infeasible", "infeasible"]
     assert [trial.state for trial in sweep.study.trials[:2]] == [TrialState.PRUNED] * 2
     assert all(max(trial.constraints.values()) > 0 for trial in sweep.study.trials[:2])
+
+
+class TestStages:
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "trials": 4,
+        "stages": [
+            {"name": "optimizer", "searches": ["optimizer/lr"]},
+            {"name": "network", "searches": ["model/num_blocks"]},
+        ],
+        "start": {"model/num_blocks": 1},
+    }
+
+    def test_the_second_stage_waits_for_the_first_and_fixes_what_it_found(
+        self, reports: list[dict[str, Any]]
+    ) -> None:
+        sweep = Sweep(**self.DEFAULTS)
+        for name in ("a", "b"):
+            assert isinstance(sweep.searcher.suggest(name), dict)
+        assert sweep.searcher.suggest("c") is None
+        sweep.searcher.on_trial_complete("b", {**reports[-1], "best_val_accuracy": 0.875})
+        assert sweep.searcher.suggest("c") is None
+        sweep.searcher.on_trial_complete("a", {**reports[-1], "best_val_accuracy": 0.5})
+        assert isinstance(sweep.searcher.suggest("c"), dict)
+        first, second, *_, third = sweep.study.trials
+        assert first.params["model/num_blocks"] == second.params["model/num_blocks"] == 1
+        assert first.params["optimizer/lr"] != second.params["optimizer/lr"]
+        assert third.params["optimizer/lr"] == second.params["optimizer/lr"]
+        config = load_yaml(third.user_attrs["config"])
+        assert config["labels"] == {"stage": "network"}
+        assert sweep.told[1].startswith("stage network: searches model/num_blocks; fixed: optim")
+
+    def test_a_stage_without_a_result_is_the_last(self) -> None:
+        sweep = Sweep(**self.DEFAULTS)
+        for name in ("a", "b"):
+            sweep.searcher.suggest(name)
+            sweep.searcher.on_trial_complete(name, failure_report("broke"))
+        assert sweep.searcher.suggest("c") == "FINISHED"
+        assert "no trial before it succeeded" in sweep.told[-1]

@@ -8,7 +8,7 @@ from trainables.record import Record
 
 
 def record(accuracy: float, loss: float = 1.0) -> Record:
-    return Record(1, 1.0, 0.5, 0.5, loss, accuracy, 0.1, 2.0)
+    return Record(1, 1.0, 0.5, 0.5, loss, accuracy, accuracy, 0.1, 2.0)
 
 
 def result(number: int, best: Record | None, ended: str = attributes.FINISHED) -> TrialResult:

@@ -74,7 +74,7 @@ def test_settings_without_effect_are_refused() -> None:
         ({"seed": 2**32}, "seed = 4294967296: must be less than"),
         ({"sampler": "tpee"}, "sampler = 'tpee': must be 'tpe', 'random', 'grid' or 'gp'"),
         ({"trial_scheduler": "hyperband"}, "trial_scheduler = 'hyperband': must be 'asha'"),
-        ({"metric": "accuracy"}, "metric = 'accuracy': must be 'val_accuracy' or 'val_loss'"),
+        ({"metric": "accuracy"}, "metric = 'accuracy': must be 'val_accuracy', 'val_mean"),
         ({"time_budget": "soon"}, "time_budget = 'soon': must be a duration such as 90s"),
         ({"time_budget": "0s"}, "time_budget = '0s': must be a duration above zero"),
         ({"gpus_per_trial": -1}, "gpus_per_trial = -1: must be greater than or equal to 0"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel, load_model
-    from analysis.sealed_test import TestResult
+    from analysis.openings import TestResult
     from analysis.sweep import Sweep
     from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Sweep": ("analysis.sweep", "Sweep"),
-    "TestResult": ("analysis.sealed_test", "TestResult"),
+    "TestResult": ("analysis.openings", "TestResult"),
     "ToprungError": ("toprung.errors", "ToprungError"),
     "TrainedModel": ("analysis.model", "TrainedModel"),
     "TrialResult": ("analysis.trials", "TrialResult"),

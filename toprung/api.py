@@ -63,7 +63,7 @@ def run(
             `data/split_seed`.)
         sampler: `tpe`, `random`, `grid` or `gp`.
         trial_scheduler: `asha` or `none`.
-        metric: `val_accuracy` or `val_loss`.
+        metric: `val_accuracy`, `val_mean_class_accuracy` or `val_loss`.
         console: where progress is shown; stderr if not given.
 
     Settings that are None are the space's own (its `SWEEP`), or the default of `SweepSettings`.

@@ -68,7 +68,7 @@ DATA = click.option("--data", help="digits, a folder of class folders, or a CSV 
 @click.option("--seed", type=int, help="Seed of every random choice of the sweep.")
 @click.option("--sampler", help="tpe, random, grid or gp.")
 @click.option("--trial-scheduler", help="asha or none.")
-@click.option("--metric", help="Select by val_accuracy or val_loss.")
+@click.option("--metric", help="Select by val_accuracy, val_mean_class_accuracy or val_loss.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
 @click.option("--out", default="sweeps", show_default=True, help="Folder of the sweep's folder.")
@@ -140,6 +140,29 @@ def best(sweep: Path) -> None:
 
     opened = open_sweep(sweep)
     click.echo(cli_text.best(opened, opened.best()))
+
+
+@toprung.command()
+@SWEEP
+@click.option(
+    "--by",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="A setting, such as model/freeze_policy; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def compare(sweep: Path, by: tuple[str, ...], as_json: bool) -> None:
+    """Compare the values of settings: best, median and worst trials, gaps, test figures."""
+    from toprung import cli_text
+    from toprung.api import open_sweep
+
+    groups = open_sweep(sweep).compare(*by)
+    if as_json:
+        rows = [dict(zip(by, group.values, strict=True)) | group.figures for group in groups]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(cli_text.comparison(by, groups))
 
 
 @toprung.command()

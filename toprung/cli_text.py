@@ -1,18 +1,20 @@
 """What the commands print."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from analysis import attributes
+from analysis.comparison import Group
+from analysis.openings import TestResult
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult
 from trainables.config import dump_config
 
 if TYPE_CHECKING:
-    from analysis.sealed_test import TestResult
     from toprung.description import Description
 
 
-def outcome(sweep: Sweep, winner: TrialResult, result: "TestResult | None") -> str:
+def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str:
     """A sweep's end: the winner, its parameters, its figures, where everything lies."""
     parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
     searched = [f"  searched parameters:\n{parameters}"] if parameters else []
@@ -62,7 +64,7 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 
-def test(result: "TestResult") -> str:
+def test(result: TestResult) -> str:
     """One opening of the test set."""
     forced = ", forced: not the first model tested" if result.forced else ""
     return (
@@ -83,19 +85,49 @@ def description(described: "Description") -> str:
         )
         for layer in summary.layers
     ]
-    table = [("layer", "type", "output shape", "parameters"), *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
     lines = [
         *described.text,
-        *(
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
-            for a, b, c, d in table
-        ),
+        *_table([("layer", "type", "output shape", "parameters"), *rows], num_left=2),
+        "",
+        *_frozen(described),
+        "",
         f"input shape {'x'.join(map(str, described.input_shape))}, {described.num_classes} classes",
         f"parameters {summary.num_parameters:,}, of which trainable {summary.num_trainable:,}",
         f"multiply-accumulates for one image {summary.num_multiply_accumulates:,}",
     ]
     return "\n".join(lines)
+
+
+def _frozen(described: "Description") -> Iterator[str]:
+    """What of the network trains, stage by stage, and by which rules of its freeze policy."""
+    yield f"freeze policy {described.freeze_policy}:"
+    yield from (f"  {line}" for line in described.frozen.lines())
+    rows = [
+        (row.stage, "; ".join(row.rules), f"{row.num_values:,}", f"{row.num_trainable:,}")
+        for row in described.frozen.stages()
+    ]
+    yield from _table([("stage", "rule", "parameters", "trainable"), *rows], num_left=2)
+
+
+def comparison(by: Sequence[str], groups: Sequence[Group]) -> str:
+    """The trials grouped by settings, the best group first."""
+    columns = dict.fromkeys(name for group in groups for name in group.figures)
+    rows = [
+        (*map(str, group.values), *(_value(group.figures.get(name, "")) for name in columns))
+        for group in groups
+    ]
+    return "\n".join(_table([(*by, *columns), *rows], num_left=len(by)))
+
+
+def _table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
+    """Lines with aligned columns, the first of them to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            f"{cell:<{width}}" if number < num_left else f"{cell:>{width}}"
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def _counts(sweep: Sweep) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -17,8 +18,10 @@ from search_spaces import SearchSpace, load
 from toprung.errors import ToprungError
 from toprung.proposals import NUM_REHEARSALS, Proposals, Rehearsal
 from toprung.settings import resolve
+from trainables import freezing
 from trainables.config import TrialConfig, load_config
 from trainables.data import DataError, prepare
+from trainables.freezing import Assignment
 from trainables.summary import Summary, summarise
 
 ASSUMED_CLASSES = 10
@@ -27,12 +30,14 @@ _NO_DATA = "none given"
 
 @dataclass(frozen=True)
 class Description:
-    """Text on what is described, and the summary of its network."""
+    """Text on what is described, the summary of its network, and what of it trains."""
 
     text: list[str]
     input_shape: tuple[int, int, int]
     num_classes: int
     summary: Summary
+    freeze_policy: str
+    frozen: Assignment
 
 
 def describe(what: str, *, data: str | None, overrides: Mapping[str, Any]) -> Description:
@@ -83,9 +88,18 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
                 text = [*text, f"({error})"]
             text = [*text, f"({ASSUMED_CLASSES} classes assumed: no data to count them in)"]
             num_classes = ASSUMED_CLASSES
-    model, classes = config.model, num_classes
-    summary = summarise(lambda: model.build(config.image_shape, classes), config.image_shape)
-    return Description(text, config.image_shape, num_classes, summary)
+    policy = config.model.freeze_policy
+    with torch.device("meta"):
+        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+    freezing.apply(policy, classifier, epoch=config.training.epochs)
+    return Description(
+        text=text,
+        input_shape=config.image_shape,
+        num_classes=num_classes,
+        summary=summarise(classifier.network, config.image_shape),
+        freeze_policy=policy,
+        frozen=freezing.resolve(policy, classifier.places()),
+    )
 
 
 def _parameter_lines(rehearsal: Rehearsal) -> list[str]:

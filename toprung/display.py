@@ -68,7 +68,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if report.FAILURE in result:
             self._ended["failed"] += 1
             self._running.discard(trial.trial_id)
-            self._print(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
+            self.tell(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
         elif report.VALIDATION in result:
             self._note(trial, result)
         self._show()
@@ -92,13 +92,13 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         del iteration, trials, info
         self._running.discard(trial.trial_id)
         self._ended["failed"] += 1
-        self._print(f"trial {trial.config['number']} failed: its process died")
+        self.tell(f"trial {trial.config['number']} failed: its process died")
 
     def refused(self, ended: str, reason: str) -> None:
         """Count a trial that never started: its network cannot exist, or its config is wrong."""
         self._ended[ended] += 1
         if ended == "failed":
-            self._print(f"a trial could not start: {reason}")
+            self.tell(f"a trial could not start: {reason}")
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Show the last state and give the terminal back."""
@@ -123,9 +123,10 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         now = time.monotonic()
         if force or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self._print(", ".join(f"{key} {value}" for key, value in self._figures().items()))
+            self.tell(", ".join(f"{key} {value}" for key, value in self._figures().items()))
 
-    def _print(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Show a line, above the live table if there is one."""
         (self._live.console if self._live else self._console).print(
             text, highlight=False, soft_wrap=True
         )

@@ -2,8 +2,9 @@
 
 from analysis.folder import SweepFolderError
 from search_spaces import SearchSpaceError
-from trainables.cnn import ImpossibleNetworkError
 from trainables.data import DataError
+from trainables.freezing import FreezeError
+from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError
 
 
@@ -16,6 +17,7 @@ USER_ERRORS = (
     SweepFolderError,
     SearchSpaceError,
     ImpossibleNetworkError,
+    FreezeError,
     DataError,
     ConfigError,
 )

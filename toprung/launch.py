@@ -2,13 +2,14 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 import optuna
+import torch
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -24,9 +25,10 @@ from toprung.ray_session import RaySession, early_workers_for_trials
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.tensorboard import TensorBoardCallback
-from trainables import report
-from trainables.config import METRICS
+from trainables import freezing, report
+from trainables.config import METRICS, TrialConfig
 from trainables.ray_trainable import train_trial
+from trainables.svm_settings import SvmSettings
 
 
 class _Ending(NotPickled, Stopper):  # type: ignore[misc]
@@ -65,7 +67,26 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
     """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`)."""
     with created(plan, _sampler(plan.settings)) as study:
         session.wait()
+        _check_freeze_policies(plan.proposals.rehearsal.configs, len(plan.data.first.class_names))
         _search(plan, study)
+
+
+def _check_freeze_policies(configs: Sequence[TrialConfig], num_classes: int) -> None:
+    """See that every freeze policy fits its network, which is only known once that is built.
+
+    Raises:
+        FreezeError: naming the rule that catches nothing.
+    """
+    freezing_models = {
+        (config.model, config.image_shape)
+        for config in configs
+        if config.model.freeze_policy not in ("nothing_frozen", "from_scratch")
+        and not isinstance(config.model, SvmSettings)
+    }
+    for model, image_shape in freezing_models:
+        with torch.device("meta"):
+            classifier = model.build(image_shape, num_classes, with_weights=False)
+        freezing.resolve(model.freeze_policy, classifier.places())
 
 
 def _search(plan: SweepPlan, study: optuna.Study) -> None:
@@ -73,7 +94,12 @@ def _search(plan: SweepPlan, study: optuna.Study) -> None:
     only_enqueued = settings.sampler == "grid"
     progress = Progress(plan.folder.path.name, settings, plan.console)
     searcher = StudySearcher(
-        study, plan.proposals, plan.data, progress.refused, only_enqueued=only_enqueued
+        study,
+        plan.proposals,
+        plan.data,
+        progress.refused,
+        progress.tell,
+        only_enqueued=only_enqueued,
     )
     ending = _Ending(settings.time_budget)
     parameters = list(plan.proposals.rehearsal.parameters)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
-from trainables.config import as_plain, load_config
+from trainables.config import TrialConfig, as_plain, load_config
 
 _SEARCHING = (
     "trials",
@@ -73,6 +73,7 @@ def plan_sweep(
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
     pins = DataPins(console)
+    _fetch_weights(proposals.rehearsal.configs)
     for example in proposals.rehearsal.configs:
         pins(example)
     return SweepPlan(found, settings, fixed, proposals, grid, folder, pins, console)
@@ -93,6 +94,14 @@ def _find_space(
             "is trained. Change the trial itself with --set"
         )
     return _space_of_one(Path(config))
+
+
+def _fetch_weights(configs: Sequence[TrialConfig]) -> None:
+    """See that all pretrained weights are there before any trial starts."""
+    decides = {"architecture", "backbone", "weights"}
+    models = {str(config.model.model_dump(include=decides)): config.model for config in configs}
+    for model in models.values():
+        model.fetch_weights()
 
 
 def _space_of_one(path: Path) -> SearchSpace:

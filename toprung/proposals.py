@@ -11,8 +11,9 @@ from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
 from toprung.errors import ToprungError
 from toprung.grid import combinations
 from toprung.settings import SweepSettings
-from trainables.cnn import ImpossibleNetworkError
+from toprung.stages import STAGE_LABEL, StagePlan
 from trainables.config import TrialConfig, flatten
+from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError, nearest, parse, setting_paths
 
 NUM_REHEARSALS = 50
@@ -44,9 +45,11 @@ class Proposals:
         self._overrides = dict(overrides)
         self._parameters: set[str] = set()
         self.rehearsal = self._rehearse()
+        searched = set(self.rehearsal.parameters)
+        self.stages = StagePlan(space.name, settings, searched, self._parameters - searched)
 
-    def config(self, trial: optuna.Trial) -> TrialConfig:
-        """The config of this trial.
+    def config(self, trial: optuna.Trial, stage: str | None = None) -> TrialConfig:
+        """The config of this trial, tried in this stage of the sweep.
 
         Raises:
             ConfigError: if the space's config, with the user's settings, has mistakes.
@@ -65,13 +68,20 @@ class Proposals:
                 f"search space {self._space.name} has no data of its own; give data (--data): "
                 "digits, a folder of class folders, or a CSV file"
             )
+        if stage is not None:
+            _set(values, STAGE_LABEL, stage)
         _set_default(values, "seed", self._trial_seed(trial.number))
         _set_default(values, "training/metric", self._settings.metric)
         _set_default(values, "training/epochs", self._settings.max_epochs)
         config = parse(TrialConfig, values, f"a config of search space {self._space.name}")
         self._check_settings(config)
-        config.model.feature_shape(config.image_shape)
+        config.check()
         return config
+
+    @property
+    def metric(self) -> str:
+        """What trials are selected by."""
+        return self._settings.metric
 
     def grid(self) -> list[dict[str, Any]]:
         """Every combination of the space's parameters, in random order by the sweep's seed.

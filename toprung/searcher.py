@@ -13,12 +13,15 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from analysis import attributes
+from analysis.trials import read_trials, select_best
 from toprung.errors import USER_ERRORS
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
+from toprung.settings import Stage
+from toprung.stages import fixing_sampler
 from trainables import report
-from trainables.cnn import ImpossibleNetworkError
 from trainables.config import TrialConfig, as_plain, dump_config
+from trainables.network import ImpossibleNetworkError
 from trainables.record import Record
 
 MAX_REFUSALS_IN_A_ROW = 200
@@ -43,6 +46,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         proposals: makes a config of each of its trials.
         pin_data: puts the prepared data into a config, so that every trial sees the same.
         refused: is told of each trial that never starts: how it ended, and why.
+        tell: shows the user a line.
         only_enqueued: try what waits in the study, and nothing else.
     """
 
@@ -52,6 +56,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         proposals: Proposals,
         pin_data: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
+        tell: Callable[[str], None],
         *,
         only_enqueued: bool,
     ) -> None:
@@ -60,17 +65,31 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._proposals = proposals
         self._pin_data = pin_data
         self._refused = refused
+        self._show = tell
+        self._sampler = study.sampler
+        self._stage: Stage | None = None
+        self._num_started = 0
         self._only_enqueued = only_enqueued
         self._running: dict[str, _Running] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's config; networks that cannot exist never reach a worker."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config; networks that cannot exist never reach a worker.
+
+        None while a stage waits for the last trials of the one before.
+        """
+        stage = self._proposals.stages.stage_of(self._num_started)
+        if stage is not None and stage != self._stage:
+            if self._running:
+                return None
+            if not self._begin(stage):
+                return str(Searcher.FINISHED)
         for _ in range(MAX_REFUSALS_IN_A_ROW):
             if self._only_enqueued and not self._study.get_trials(states=(TrialState.WAITING,)):
                 break
             trial = self._study.ask()
             try:
-                config = self._pin_data(self._proposals.config(trial))
+                proposed = self._proposals.config(trial, stage.name if stage else None)
+                config = self._pin_data(proposed)
             except ImpossibleNetworkError as error:
                 trial.set_constraint("network can exist", 1.0)
                 self._tell(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
@@ -82,8 +101,22 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 continue
             trial.set_user_attr(attributes.CONFIG, dump_config(config))
             self._running[trial_id] = _Running(trial, config.training.metric)
+            self._num_started += 1
             return {"number": trial.number, "config": as_plain(config)}
         return str(Searcher.FINISHED)
+
+    def _begin(self, stage: Stage) -> bool:
+        """Fix what this stage leaves alone; False if the stages before have found nothing."""
+        best = select_best(read_trials(self._study), self._proposals.metric)
+        if best is None and self._stage is not None:
+            self._show(f"stage {stage.name}: cannot begin, because no trial before it succeeded")
+            return False
+        fixed = self._proposals.stages.fixed(stage, best.parameters if best else {})
+        self._study.sampler = fixing_sampler(fixed, self._sampler)
+        self._stage = stage
+        values = ", ".join(f"{name} = {value}" for name, value in fixed.items()) or "nothing"
+        self._show(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
+        return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass a validation's value on to the study."""

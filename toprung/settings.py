@@ -8,11 +8,13 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
+    PositiveFloat,
     PositiveInt,
     field_validator,
     model_validator,
 )
 
+from trainables.config import Metric
 from trainables.settings import ConfigError, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -38,13 +40,26 @@ def seconds(duration: str | float) -> float:
     return total
 
 
+class Stage(Settings):
+    """One stage of a staged search.
+
+    `searches` are the names of its parameters, or patterns such as `optimizer/*`; `share` is its
+    part of the sweep's trials, relative to those of the other stages.
+    """
+
+    name: str
+    searches: tuple[str, ...]
+    share: PositiveFloat = 1.0
+
+
 class SweepSettings(Settings):
     """One sweep: how much to try, on what, how to sample, when to stop a trial early.
 
     `max_epochs`, `grace_epochs` and `reduction_factor` are ASHA's (Li et al., 2020): a trial is
     compared at rungs of `grace_epochs * reduction_factor**k` epochs and goes on if it is in the
     best 1/`reduction_factor` of those that came so far. `concurrency` None means as many trials
-    as the CPUs and GPUs hold; `gpus_per_trial` None means one where there is one.
+    as the CPUs and GPUs hold; `gpus_per_trial` None means one where there is one. Only a space
+    says `stages`, and the values that the parameters of later stages `start` from.
     """
 
     trials: PositiveInt = 20
@@ -58,7 +73,9 @@ class SweepSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
     trial_scheduler: Literal["asha", "none"] = "asha"
-    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    metric: Metric = "val_accuracy"
+    stages: tuple[Stage, ...] = ()
+    start: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -66,6 +83,22 @@ class SweepSettings(Settings):
         if gpus is not None and gpus > 1 and not gpus.is_integer():
             raise ValueError("must be whole, or a fraction below 1")
         return gpus
+
+    @model_validator(mode="after")
+    def _stages_make_up_the_sweep(self) -> "SweepSettings":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two stages have one name: {', '.join(names)}")
+        if self.stages and self.sampler == "grid":
+            raise ValueError("sampler = 'grid' tries everything at once; it has no stages")
+        if self.start and not self.stages:
+            raise ValueError("start has no effect without stages")
+        if self.trials < len(self.stages):
+            raise ValueError(
+                f"trials = {self.trials}: must be at least one for each of the "
+                f"{len(self.stages)} stages"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grace_within_max(self) -> "SweepSettings":

@@ -19,6 +19,7 @@ _SCALARS = {
     "val_loss": "loss/validation",
     "train_accuracy": "accuracy/train",
     "val_accuracy": "accuracy/validation",
+    "val_mean_class_accuracy": "mean_class_accuracy/validation",
     "lr": "lr",
 }
 
@@ -52,6 +53,10 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         writer = self._writer(trial)
         for name, tag in _SCALARS.items():
             writer.add_scalar(tag, result[name], result[report.VALIDATION])
+        for step in result[report.STEPS]:
+            for name, value in step.items():
+                if name != "step":
+                    writer.add_scalar(f"steps/{name}", value, step["step"])
         writer.flush()
         best = report.best_record_of(result)
         self._best[trial.trial_id] = {

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from trainables.settings import Settings
+from trainables.network import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
+from trainables.weights import SUFFIXES, load_state, read_state
 
 if TYPE_CHECKING:
-    from torch import nn
+    from trainables.classifier import Classifier
 
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
-class ImpossibleNetworkError(ValueError):
-    """A network that cannot exist for its input: the picture shrinks to nothing on the way."""
-
-
-class CnnSettings(Settings):
+class CnnSettings(NetworkSettings):
     """A CNN of `num_blocks` blocks, each `convs_per_block` convolutions and one downsampling.
 
     * `filters`: how many the first block has, and by `organisation` what follows; or, with
@@ -35,6 +32,8 @@ class CnnSettings(Settings):
     * `block_dropout` follows each block: the same everywhere, rising linearly up to this value at
       the last block, or listed for each block.
     * `dense`: the widths of the hidden dense layers, from none to any number.
+    * `weights`: `none`, or a file with the state dict of a network of these settings, of as many
+      classes.
     """
 
     architecture: Literal["cnn"] = "cnn"
@@ -55,6 +54,20 @@ class CnnSettings(Settings):
     dense_dropout: Probability = 0.0
     dense_batch_norm: bool = False
     initialisation: Literal["default", "xavier", "kaiming"] = "default"
+
+    @model_validator(mode="after")
+    def _weights_are_a_file(self) -> "CnnSettings":
+        if self.weights != NO_WEIGHTS and self.weights_file is None:
+            raise ValueError(
+                f"weights = {self.weights!r}: must be {NO_WEIGHTS!r}, or a file "
+                f"({', '.join(SUFFIXES)})"
+            )
+        if self.weights_file and self.initialisation != "default":
+            raise ValueError(
+                f"initialisation = {self.initialisation!r} has no effect: "
+                f"weights = {self.weights!r} take its place"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lists_fit_the_blocks(self) -> "CnnSettings":
@@ -128,15 +141,32 @@ class CnnSettings(Settings):
                     )
         return self.block_filters[-1], size[0], size[1]
 
-    def build(self, input_shape: tuple[int, int, int], num_classes: int) -> "nn.Module":
-        """The network for images of `input_shape` (C, H, W), freshly initialised.
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """See whether the network can exist for images of this shape (C, H, W), without torch.
 
         Raises:
             ImpossibleNetworkError: as `feature_shape`.
+            ConfigError: if the file of its weights is not there.
         """
+        self.feature_shape(image_shape)
+        self.fetch_weights()
+
+    def build(
+        self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
+    ) -> "Classifier":
+        """The network for images of `image_shape` (C, H, W), as `NetworkSettings.build` says.
+
+        Its stages are the blocks and the hidden dense layers.
+        """
+        from trainables.classifier import Classifier
         from trainables.cnn_network import Cnn
 
-        return Cnn(self, input_shape, num_classes)
+        network = Cnn(self, image_shape, num_classes)
+        if with_weights and (file := self.fetch_weights()):
+            load_state(network, read_state(file), self.weights)
+        stages = [f"blocks.{n}" for n in range(len(network.blocks))]
+        stages += [f"dense.{n}" for n in range(len(network.dense))]
+        return Classifier(network, ["head"], {path: [path] for path in stages})
 
     def conv_strides(self) -> tuple[int, ...]:
         """The stride of each convolution of a block."""

@@ -5,37 +5,74 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
+from trainables.augmentation import AugmentationSettings
 from trainables.cnn import CnnSettings
 from trainables.data import DataSettings
 from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
+from trainables.network import NetworkSettings
 from trainables.optimizers import AdamW, Optimizer
 from trainables.settings import ConfigError, Settings, parse
+from trainables.svm_settings import SvmSettings, refuse_unused
+from trainables.torchvision_settings import TorchvisionSettings
 
-METRICS = {"val_accuracy": "max", "val_loss": "min"}
+Metric = Literal["val_accuracy", "val_mean_class_accuracy", "val_loss"]
+METRICS: dict[str, str] = {
+    "val_accuracy": "max",
+    "val_mean_class_accuracy": "max",
+    "val_loss": "min",
+}
 """What a trial can be selected by, and which way is better."""
 
-ModelSettings = CnnSettings
+
+def _kind_of_model(model: Any) -> str:
+    """The tag of the settings class that a model's architecture belongs to."""
+    name = model.get("architecture", "cnn") if isinstance(model, Mapping) else model.architecture
+    return name if name in ("cnn", "svm") else "torchvision"
+
+
+ModelSettings = Annotated[
+    Annotated[CnnSettings, Tag("cnn")]
+    | Annotated[SvmSettings, Tag("svm")]
+    | Annotated[TorchvisionSettings, Tag("torchvision")],
+    Discriminator(_kind_of_model),
+]
+_MODEL: TypeAdapter[NetworkSettings] = TypeAdapter(ModelSettings)
 
 
 class TrainingSettings(Settings):
     """How long and how a trial trains, and by which metric its best epoch is kept.
 
-    `patience_epochs` ends a trial whose metric has not improved for so long.
+    `patience_epochs` ends a trial whose metric has not improved for so long. Without `shuffle`,
+    every epoch has the order of the first. `log_steps` logs the loss, the norm of the gradient and
+    the norm of the update of steps; it takes a copy of the weights before each step.
     """
 
     epochs: PositiveInt = 8
     batch_size: PositiveInt = 64
-    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    shuffle: bool = True
+    metric: Metric = "val_accuracy"
     validations_per_epoch: PositiveInt = 1
     patience_epochs: PositiveInt | None = None
     gradient_clip_norm: PositiveFloat | None = None
+    log_steps: bool = False
 
 
 class TrialConfig(Settings):
-    """One trial: data, model, loss, optimizer, LR schedule, training and seed.
+    """One trial: data, model, loss, optimizer, LR schedule, augmentation, training and seed.
+
+    What `data` leaves out of an image's size and normalisation is as the model's pretrained weights
+    want it.
 
     `labels` are names that a search space gives to bundles of settings (`labels/network: good`);
     they change nothing in the training, but can be searched, shown and compared by.
@@ -46,9 +83,48 @@ class TrialConfig(Settings):
     loss: Loss = CrossEntropy()
     optimizer: Optimizer = AdamW()
     lr_schedule: LrSchedule = Constant()
+    augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     labels: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_as_the_weights_want(cls, values: Any) -> Any:
+        """Fill in what the data leave out and the model's pretrained weights decide."""
+        try:
+            model = _MODEL.validate_python(values["model"])
+            data = dict(values["data"])
+        except (ValueError, TypeError, KeyError):
+            return values  # what is wrong with them is told with all other mistakes
+        wanted = model.data_settings()
+        if "resize" in data:
+            wanted.pop("crop_fraction", None)
+        if data.get("channels") == 1:
+            wanted.pop("normalisation", None)
+        return {**values, "data": {**wanted, **data}}
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "TrialConfig":
+        if isinstance(self.model, SvmSettings):
+            refuse_unused(self)
+        mix = self.augmentation.mix
+        if mix != "none" and not self.loss.takes_soft_targets:
+            raise ValueError(
+                f"loss/name = {self.loss.name!r} needs one class per image, but augmentation/mix = "
+                f"{mix!r} gives shares of two; use cross_entropy, or mix none"
+            )
+        return self
+
+    def check(self) -> None:
+        """See whether the model and the augmentation can exist for the images, without torch.
+
+        Raises:
+            ImpossibleNetworkError: for a network that cannot exist for its images.
+            ConfigError: for weights that cannot be had, or transforms that do not fit.
+        """
+        self.model.check(self.image_shape)
+        self.augmentation.check(self.image_shape)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

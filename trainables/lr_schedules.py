@@ -1,6 +1,8 @@
 """Learning-rate schedules, each a settings class that builds its torch scheduler.
 
 `advances` says when the loop moves the schedule on: after every optimizer step or every epoch.
+Where groups of parameters have a learning rate each, the rates stay in proportion; `min_lr` goes
+with the optimizer's `lr`, and with theirs in proportion.
 A new one: a class beside its siblings, and its name in `LrSchedule` below.
 """
 
@@ -57,9 +59,16 @@ class Cosine(Settings):
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
         """The torch scheduler for a trial of this length."""
-        from torch.optim.lr_scheduler import CosineAnnealingLR
+        from torch.optim.lr_scheduler import MultiplicativeLR
 
-        return CosineAnnealingLR(optimizer, steps_per_epoch * epochs, eta_min=self.min_lr)
+        total = steps_per_epoch * epochs
+        floor: float = self.min_lr / optimizer.defaults["lr"]
+
+        def share(step: int) -> float:
+            return floor + (1 - floor) * (1 + math.cos(math.pi * step / total)) / 2
+
+        # As torch's CosineAnnealingLR, which has one floor for all groups.
+        return MultiplicativeLR(optimizer, lambda step: share(step) / share(step - 1))
 
 
 class OneCycle(Settings):
@@ -88,6 +97,31 @@ class OneCycle(Settings):
             if step < peak:
                 return _cosine(first, 1.0, step / peak)
             return _cosine(1.0, last, min(1.0, (step - peak) / max(1.0, total - 1 - peak)))
+
+        return LambdaLR(optimizer, factor)
+
+
+class Cyclic(Settings):
+    """Between a fraction of the optimizer's learning rate and all of it, to and fro (Smith, 2017).
+
+    A straight rise of `half_cycle_epochs`, then a straight fall of as many, and again.
+    """
+
+    name: Literal["cyclic"] = "cyclic"
+    lowest: Factor = 0.1
+    half_cycle_epochs: PositiveFloat = 1.0
+    advances: ClassVar[str] = "step"
+
+    def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
+        """The torch scheduler for a trial of this length."""
+        from torch.optim.lr_scheduler import LambdaLR
+
+        del epochs
+        rise = max(1, round(self.half_cycle_epochs * steps_per_epoch))
+
+        def factor(step: int) -> float:
+            position = step % (2 * rise) / rise
+            return self.lowest + (1 - self.lowest) * min(position, 2 - position)
 
         return LambdaLR(optimizer, factor)
 
@@ -128,13 +162,15 @@ class ReduceOnPlateau(Settings):
         from torch.optim.lr_scheduler import ReduceLROnPlateau
 
         del steps_per_epoch, epochs
+        lr = optimizer.defaults["lr"]
+        floors = [self.min_lr * (group["lr"] / lr) for group in optimizer.param_groups]
         return ReduceLROnPlateau(
-            optimizer, factor=self.factor, patience=self.patience_epochs, min_lr=self.min_lr
+            optimizer, factor=self.factor, patience=self.patience_epochs, min_lr=floors
         )
 
 
 LrSchedule = Annotated[
-    Constant | Step | Cosine | OneCycle | WarmupCosine | ReduceOnPlateau,
+    Constant | Step | Cosine | OneCycle | Cyclic | WarmupCosine | ReduceOnPlateau,
     Field(discriminator="name"),
 ]
 

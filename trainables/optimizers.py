@@ -4,7 +4,6 @@ A new one: a class beside its siblings, and its name in `Optimizer` below.
 Torch is imported where something is built, so that a config can be checked without it.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
@@ -13,13 +12,21 @@ from trainables.settings import Settings
 
 if TYPE_CHECKING:
     import torch
+    from torch.optim.optimizer import ParamsT
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _OptimizerSettings(Settings):
+    """What all optimizers have.
+
+    `lr` is the head's; each stage below has that of the one above times `stage_lr_decay` (Howard &
+    Ruder, 2018: discriminative fine-tuning).
+    """
+
     lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
+    stage_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class _AdamSettings(_OptimizerSettings):
@@ -29,8 +36,8 @@ class _AdamSettings(_OptimizerSettings):
     beta2: Fraction = 0.999
     epsilon: PositiveFloat = 1e-8
 
-    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters."""
+    def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
+        """The torch optimizer of these parameters, or groups of them."""
         import torch
 
         build = getattr(torch.optim, self.torch_class)
@@ -57,8 +64,8 @@ class Sgd(_OptimizerSettings):
             raise ValueError("nesterov needs a momentum above 0")
         return self
 
-    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters."""
+    def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
+        """The torch optimizer of these parameters, or groups of them."""
         import torch
 
         return torch.optim.SGD(
@@ -106,8 +113,8 @@ class RmsProp(_OptimizerSettings):
     momentum: Fraction = 0.0
     epsilon: PositiveFloat = 1e-8
 
-    def build(self, parameters: Iterable["torch.nn.Parameter"]) -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters."""
+    def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
+        """The torch optimizer of these parameters, or groups of them."""
         import torch
 
         return torch.optim.RMSprop(

@@ -12,7 +12,7 @@ class Record:
 
     `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
     since the last validation, with the loss that is trained on; `val_loss` is plain
-    cross-entropy; `lr` is that of the last step; `seconds` is the trial's training and
+    cross-entropy; `lr` is the head's in the last step; `seconds` is the trial's training and
     validation time so far.
     """
 
@@ -22,6 +22,7 @@ class Record:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    val_mean_class_accuracy: float
     lr: float
     seconds: float
 

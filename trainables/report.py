@@ -13,6 +13,8 @@ SCORE = "score"
 EPOCH = "epoch"
 VALIDATION = "validation"
 FINISHED = "finished"
+STEPS = "steps"
+"""The logged steps, each as a mapping of its figures."""
 FAILURE = "failure"
 TRACEBACK = "traceback"
 _BEST = "best_"
@@ -22,7 +24,13 @@ def to_report(validation: "Validation", metric: str) -> dict[str, Any]:
     """The columns for one validation: the record, the best record so far, the score."""
     best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
     score = getattr(validation.best, metric)
-    return {**asdict(validation.record), **best, SCORE: score, FINISHED: validation.finished}
+    return {
+        **asdict(validation.record),
+        **best,
+        SCORE: score,
+        FINISHED: validation.finished,
+        STEPS: [asdict(step) for step in validation.steps],
+    }
 
 
 def failure_report(reason: str, traceback: str | None = None) -> dict[str, Any]:

@@ -28,36 +28,40 @@ class Summary:
     num_multiply_accumulates: int
 
 
-def summarise(build: Callable[[], nn.Module], input_shape: tuple[int, int, int]) -> Summary:
-    """Look at the model that `build` makes, without memory or arithmetic for its weights.
+def summarise(network: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
+    """Look at a network on the meta device, so without memory or arithmetic for its weights.
 
     Multiply-accumulates are those of convolutions and matrix products, as torch counts them.
     """
     layers: list[Layer] = []
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            parameters = sum(p.numel() for p in module.parameters())
-            shape = tuple(output.shape[1:])
+        def hook(
+            module: nn.Module, _: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]
+        ) -> None:
+            parameters = sum(p.numel() for p in module.parameters(recurse=False))
+            main = output if isinstance(output, Tensor) else output[0]  # attention: a tuple
+            shape = tuple(main.shape[1:])
             layers.append(Layer(name, type(module).__name__, shape, parameters))
 
         return hook
 
-    with torch.device("meta"):
-        model = build().eval()
-        image = torch.empty(1, *input_shape)
-    for name, module in model.named_modules():
-        if not any(module.children()) and not _is_empty_container(module):
+    network.eval()
+    image = torch.empty(1, *input_shape, device="meta")
+    for name, module in network.named_modules():
+        if _is_layer(module):
             module.register_forward_hook(note(name))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
+        network(image)
     return Summary(
         layers=tuple(layers),
-        num_parameters=sum(p.numel() for p in model.parameters()),
-        num_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        num_parameters=sum(p.numel() for p in network.parameters()),
+        num_trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
         num_multiply_accumulates=counter.get_total_flops() // 2,
     )
 
 
-def _is_empty_container(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and len(module) == 0
+def _is_layer(module: nn.Module) -> bool:
+    """Whether it holds parameters itself, or nothing further, as a pooling layer does."""
+    has_own = any(True for _ in module.parameters(recurse=False))
+    return has_own or not (any(module.children()) or isinstance(module, nn.Sequential))

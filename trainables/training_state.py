@@ -11,12 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from trainables.augment import Augmenter
 from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
+from trainables.parameter_groups import parameter_groups
 from trainables.record import Record, is_better
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -31,6 +35,7 @@ class TrainingState:
         data: TrainingData,
         steps_per_epoch: int,
         device: torch.device,
+        resume_from: Path | None = None,
     ) -> None:
         self.config = config
         self._data = data
@@ -45,13 +50,24 @@ class TrainingState:
         self.best_weights: dict[str, Tensor] | None = None
         with self._forked_randomness():
             torch.manual_seed(config.seed)
-            self.model = config.model.build(data.image_shape, len(data.class_names)).to(device)
+            num_classes = len(data.class_names)
+            self.classifier = config.model.build(
+                data.image_shape, num_classes, with_weights=resume_from is None
+            )
+            self.classifier.network.to(device)
+            self.loss = config.loss.build(
+                num_classes, self.classifier.num_features, _class_counts(data)
+            ).to(device)
             self._random_state = self._draw_state()
-        self.loss = config.loss.build()
-        self.optimizer = config.optimizer.build(self.model.parameters())
+        self.augment = Augmenter(config.augmentation, data.image_shape, num_classes)
+        self.optimizer = config.optimizer.build(
+            parameter_groups(config, self.classifier, self.loss)
+        )
         self.lr_schedule = config.lr_schedule.build(
             self.optimizer, steps_per_epoch, config.training.epochs
         )
+        if resume_from is not None:
+            self._load(resume_from)
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
@@ -92,7 +108,7 @@ class TrainingState:
             self.best_record = record
             self.best_weights = {
                 name: tensor.detach().cpu().clone()
-                for name, tensor in self.model.state_dict().items()
+                for name, tensor in self.classifier.network.state_dict().items()
             }
 
     @property
@@ -118,7 +134,8 @@ class TrainingState:
                 "class_names": list(self._data.class_names),
                 "mean": list(self._data.mean),
                 "std": list(self._data.std),
-                "model": self.model.state_dict(),
+                "model": self.classifier.network.state_dict(),
+                "loss": self.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "lr_schedule": self.lr_schedule.state_dict(),
                 "epoch": self.epoch,
@@ -133,11 +150,12 @@ class TrainingState:
             folder / CHECKPOINT_FILE,
         )
 
-    def load(self, folder: Path) -> None:
+    def _load(self, folder: Path) -> None:
         """Go on exactly where the checkpoint in this folder was written."""
         saved = read_checkpoint(folder, self.device)
         assert saved["config"] == as_plain(self.config), "the checkpoint is another trial's"
-        self.model.load_state_dict(saved["model"])
+        self.classifier.network.load_state_dict(saved["model"])
+        self.loss.load_state_dict(saved["loss"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.lr_schedule.load_state_dict(saved["lr_schedule"])
         self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
@@ -147,6 +165,11 @@ class TrainingState:
         self.best_record = Record(**saved["best_record"])
         weights = saved["best_weights"] or saved["model"]
         self.best_weights = {name: tensor.cpu().clone() for name, tensor in weights.items()}
+
+
+def _class_counts(data: TrainingData) -> NDArray[np.int64]:
+    """How many training images each class has."""
+    return np.bincount(data.labels_N[data.train_indices], minlength=len(data.class_names))
 
 
 def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[str, Any]:

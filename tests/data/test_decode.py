@@ -180,6 +180,43 @@ def test_centre_crop_keeps_the_middle(gradient: Image.Image, tmp_path: Path) -> 
     np.testing.assert_array_equal(pixels, np.asarray(gradient)[:, 4:12])
 
 
+def test_a_crop_fraction_is_resizing_to_more_and_cropping(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    path = saved(image, tmp_path / "a.png")
+    cropped = settings(image_size=224, resize="centre_crop", crop_fraction=224 / 256)
+    expected = image.resize((256, 256), Image.Resampling.BILINEAR).crop((16, 16, 240, 240))
+    np.testing.assert_array_equal(decode_image(path, cropped), np.asarray(expected))
+
+
+def test_a_crop_fraction_is_of_the_shorter_side(gradient: Image.Image, tmp_path: Path) -> None:
+    path = saved(gradient, tmp_path / "a.png")
+    half = settings(image_size=4, resize="centre_crop", crop_fraction=0.5)
+    np.testing.assert_array_equal(decode_image(path, half), np.asarray(gradient)[2:6, 6:10])
+
+
+def test_a_crop_of_a_large_jpeg_keeps_its_quality(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(2))
+    path = saved(image, tmp_path / "a.jpg", quality=95)
+    tenth = settings(image_size=80, resize="centre_crop", crop_fraction=0.1)
+    pixels = decode_image(path, tenth).astype(int)
+    with Image.open(path) as opened:
+        expected = np.asarray(opened.crop((360, 360, 440, 440))).astype(int)
+    assert np.abs(pixels - expected).mean() < 1
+
+
+@pytest.mark.parametrize("resize", ["squash", "centre_crop", "letterbox"])
+def test_interpolation(resize: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    path = saved(Image.fromarray(noise), tmp_path / "a.png")
+    for name in ("bilinear", "bicubic"):
+        pixels = decode_image(path, settings(resize=resize, interpolation=name))
+        method = Image.Resampling[name.upper()]
+        expected = Image.fromarray(noise).resize((4, 4), method)
+        np.testing.assert_array_equal(pixels, np.asarray(expected))
+
+
 def test_letterbox_adds_black_bars(gradient: Image.Image, tmp_path: Path) -> None:
     path = saved(gradient, tmp_path / "a.png")
     pixels = decode_image(path, settings(image_size=16, resize="letterbox"))

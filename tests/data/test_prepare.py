@@ -74,6 +74,24 @@ def test_a_moved_folder_finds_its_store(flat_folder: Path, cache: Path) -> None:
     assert stores(cache) == before
 
 
+def test_the_first_classes(flat_folder: Path, write_image: Any) -> None:
+    for n in range(3):
+        write_image(f"ant/{n}.png")
+    prepared = prepare(settings(flat_folder, num_classes=2))
+    assert prepared.class_names == ("ant", "cat")
+    assert len(prepared.splits) == 13
+    assert prepare(settings(flat_folder)).class_names == ("ant", "cat", "dog")
+    with pytest.raises(DataError, match="have only 3 classes"):
+        prepare(settings(flat_folder, num_classes=4))
+
+
+def test_swapped(split_folder: Path) -> None:
+    swapped = prepare(settings(split_folder, swap_train_and_test=True))
+    counts = swapped.num_train, swapped.num_validation, swapped.num_test
+    assert counts == (4, 4, 8)
+    assert prepare(settings(split_folder)).settings.digest != swapped.settings.digest
+
+
 def test_no_test_set(flat_folder: Path) -> None:
     prepared = prepare(settings(flat_folder, test_fraction=0))
     assert (prepared.num_test, prepared.test_digest) == (0, None)

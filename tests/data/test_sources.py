@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import DataError
-from trainables.data.sources import absolute, find_source
+from trainables.data import DataError, DataSettings
+from trainables.data.cache import Cache
+from trainables.data.image_list import Source
+from trainables.data.sources import find_source, located
+
+
+def source(name: str) -> Source:
+    return find_source(DataSettings(source=name), Cache(None))
 
 
 def test_digits() -> None:
-    images = find_source("digits").list_images()
+    images = source("digits").list_images()
     assert len(images) == 1797
     assert {image.class_name for image in images} == set("0123456789")
     pixels = images[0].content
@@ -25,36 +31,43 @@ def test_digits() -> None:
 
 
 def test_built_ins_have_no_path() -> None:
-    assert absolute("digits") == "digits"
-    assert absolute("./digits") == str(Path.cwd() / "digits")
+    assert located(DataSettings(source="digits")).source == "digits"
+    assert located(DataSettings(source="./digits")).source == str(Path.cwd() / "digits")
+
+
+def test_a_root_becomes_absolute() -> None:
+    settings = DataSettings(source="cifar10", root="sets")
+    assert located(settings).source == "cifar10"
+    assert located(settings).root == str(Path.cwd() / "sets")
+    assert located(DataSettings(source="cifar10")).root is None
 
 
 def test_an_unknown_name() -> None:
-    message = r"'digit' is neither a built-in data set \(digits\) nor .*; nearest: digits"
+    message = r"'digit' is neither a data set known by name \(digits, .*; nearest: digits"
     with pytest.raises(DataError, match=message):
-        find_source("digit")
+        source("digit")
 
 
 @pytest.mark.parametrize("name", ["", "\0", "a" * 5000, "~nobody-of-that-name/images"])
 def test_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):
-        find_source(name)
+        source(name)
 
 
 def test_a_file_that_is_no_csv(tmp_path: Path) -> None:
     (tmp_path / "images.zip").touch()
     with pytest.raises(DataError, match=r"neither a folder nor a \.csv file"):
-        find_source(str(tmp_path / "images.zip"))
+        source(str(tmp_path / "images.zip"))
 
 
 def test_the_identity_changes_with_any_file(flat_folder: Path) -> None:
-    before = find_source(str(flat_folder)).identity
-    assert find_source(str(flat_folder)).identity == before
+    before = source(str(flat_folder)).identity
+    assert source(str(flat_folder)).identity == before
     os.utime(flat_folder / "cat/0.png", ns=(0, 0))
-    touched = find_source(str(flat_folder)).identity
+    touched = source(str(flat_folder)).identity
     (flat_folder / "cat/1.png").unlink()
-    assert len({before, touched, find_source(str(flat_folder)).identity}) == 3
+    assert len({before, touched, source(str(flat_folder)).identity}) == 3
 
 
 def test_the_package_is_light() -> None:

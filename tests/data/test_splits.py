@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trainables.data import DataError, DataSettings
+from trainables.data.classes import first_classes
 from trainables.data.image_list import ListedImage, Split
 from trainables.data.splits import assign_splits
 
@@ -114,3 +115,64 @@ def test_classes_that_differ_between_splits_are_named() -> None:
     message = error(images)
     assert "class 'dog' has no test images" in message
     assert "class 'emu' has test images but no training images" in message
+
+
+def test_a_given_test_set_is_swapped_before_validation_is_taken() -> None:
+    images = listed({"cat": 30, "dog": 30}, "train") + listed({"cat": 10, "dog": 10}, "test")
+    splits = split_of(images, swap_train_and_test=True)
+    assert all(splits[name] == "test" for name in splits if name.startswith("train/"))
+    assert Counter(splits.values()) == {"train": 16, "validation": 4, "test": 60}
+
+
+def test_a_made_test_set_is_swapped() -> None:
+    images = listed({"cat": 100, "dog": 100})
+    straight = split_of(images, test_fraction=0.1)
+    swapped = split_of(images, test_fraction=0.1, swap_train_and_test=True)
+    assert Counter(swapped.values()) == {"train": 16, "validation": 4, "test": 180}
+    for name, split in straight.items():
+        assert (split == "test") == (swapped[name] != "test")
+
+
+def test_a_given_validation_set_stays_when_the_others_are_swapped() -> None:
+    splits: list[tuple[Split, int]] = [("train", 6), ("validation", 4), ("test", 2)]
+    images = [image for split, n in splits for image in listed({"cat": n, "dog": n}, split)]
+    swapped = split_of(images, swap_train_and_test=True)
+    assert Counter(swapped.values()) == {"train": 4, "validation": 8, "test": 12}
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_every_class_is_in_every_swapped_split(fraction: float) -> None:
+    images = listed({"cat": 3, "dog": 50})
+    changes = {"test_fraction": fraction, "swap_train_and_test": True}
+    found = {(i.class_name, i.split) for i in assign_splits(images, settings(**changes))}
+    assert len(found) == 6
+
+
+def test_nothing_to_swap_with() -> None:
+    message = error(listed({"cat": 9, "dog": 9}), test_fraction=0, swap_train_and_test=True)
+    assert "no test set to swap with" in message
+
+
+def test_a_test_set_too_small_to_train_on() -> None:
+    images = listed({"cat": 9, "dog": 9}, "train") + listed({"cat": 1, "dog": 9}, "test")
+    message = error(images, swap_train_and_test=True)
+    assert "at least 2 training images, one for each of train, validation" in message
+    assert "class 'cat' has 1" in message
+
+
+class TestFirstClasses:
+    def test_sorted(self) -> None:
+        used = first_classes(listed({"dog": 1, "cat": 2, "emu": 3}), None, 2)
+        assert Counter(image.class_name for image in used) == {"dog": 1, "cat": 2}
+
+    def test_in_the_source_s_order(self) -> None:
+        used = first_classes(listed({"dog": 1, "cat": 2, "emu": 3}), ("emu", "dog", "cat"), 2)
+        assert {image.class_name for image in used} == {"emu", "dog"}
+
+    def test_all(self) -> None:
+        images = listed({"dog": 1, "cat": 2})
+        assert first_classes(images, None, None) == first_classes(images, None, 2) == images
+
+    def test_more_than_there_are(self) -> None:
+        with pytest.raises(DataError, match="num_classes is 3, but the data have only 2 classes"):
+            first_classes(listed({"dog": 1, "cat": 2}), None, 3)

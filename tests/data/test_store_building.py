@@ -116,6 +116,9 @@ def test_another_size_is_another_store_of_the_same_digest(flat_folder: Path, cac
         {"image_size": 5},
         {"channels": 1},
         {"resize": "letterbox"},
+        {"resize": "centre_crop"},
+        {"resize": "centre_crop", "crop_fraction": 0.875},
+        {"interpolation": "bicubic"},
     ]
     opened = [settings(flat_folder).model_copy(update=form) for form in forms]
     assert len({open_training_data(s).digest for s in opened}) == 1

@@ -26,6 +26,7 @@ from trainables.data.settings import DataSettings
 from trainables.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
+FORM = {"image_size", "channels", "resize", "crop_fraction", "interpolation"}
 MIN_STD = 1 / 255  # one grey level: images of one colour must not lead to a division by zero
 
 
@@ -173,7 +174,7 @@ def _write_tables(
     digest = digest_of([class_names, list(zip(names, written.hashes, labels, splits, strict=True))])
     mean, std = _mean_and_std(written.train_histogram_CV)
     meta = {"digest": digest, "class_names": class_names, "mean": mean, "std": std}
-    form = settings.model_dump(include={"image_size", "channels", "resize"})
+    form = settings.model_dump(include=FORM)
     _write_json(folder / "meta.json", meta | form)
     _write_json(folder / "images.json", {"names": names, "hashes": written.hashes})
     index_of = {name: index for index, name in enumerate(class_names)}

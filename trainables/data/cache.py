@@ -4,6 +4,7 @@
 <cache>/scans/<key>.json          what a source held when it was last read, found without reading
 <cache>/scans/<key>.lock          held while that source is being read
 <cache>/stores/tmp-<key>/         a store half-built
+<cache>/datasets/                 the files of data sets known by name, if data/root is not set
 """
 
 import hashlib
@@ -41,6 +42,7 @@ class Cache:
         self.folder = folder or cache_dir()
         self.stores = self.folder / "stores"
         self.scans = self.folder / "scans"
+        self.data_sets = self.folder / "datasets"
 
     def temp_folder(self, key: str) -> Path:
         """Where the store of the scan `key` is built."""

@@ -17,11 +17,11 @@ def list_folder(root: Path) -> list[ListedImage]:
     Raises:
         DataError: There are no class folders, some are empty, or images lie outside them.
     """
-    folders = _sub_folders(root)
+    folders = sub_folders(root)
     if any(folder.name.lower() in SPLIT_WORDS for folder in folders):
         splits = _split_folders(root, folders)
-        return [image for split in splits for image in _list_classes(root, splits[split], split)]
-    return _list_classes(root, root, None)
+        return [image for split in splits for image in list_classes(root, splits[split], split)]
+    return list_classes(root, root, None)
 
 
 def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
@@ -45,10 +45,15 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
     return splits
 
 
-def _list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedImage]:
+def list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedImage]:
+    """All files in the class folders of `folder`, named by their paths below `root`.
+
+    Raises:
+        DataError: There are no class folders, some are empty, or images lie outside them.
+    """
     _refuse_loose_images(folder)
     above = {root.resolve(), folder.resolve()}
-    files = {path: list(_files_below(path, set(above))) for path in _sub_folders(folder)}
+    files = {path: list(_files_below(path, set(above))) for path in sub_folders(folder)}
     if not files:
         raise DataError(
             f"The folder {str(folder)!r} has no class folders; expected one folder for each class, "
@@ -65,7 +70,7 @@ def _list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedI
 
 
 def _refuse_loose_images(folder: Path) -> None:
-    loose = [path for path in _visible(folder) if not path.is_dir() and _looks_like_image(path)]
+    loose = [path for path in visible(folder) if not path.is_dir() and _looks_like_image(path)]
     if loose:
         raise DataError(
             f"These images lie outside the class folders of {str(folder)!r}:"
@@ -84,18 +89,20 @@ def _files_below(folder: Path, entered: set[Path]) -> Iterator[Path]:
     if real in entered:
         return
     entered.add(real)
-    for path in _visible(folder):
+    for path in visible(folder):
         if path.is_dir():
             yield from _files_below(path, entered)
         else:
             yield path
 
 
-def _sub_folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
+def sub_folders(folder: Path) -> list[Path]:
+    """Its folders, sorted, without those that no user means."""
+    return [path for path in visible(folder) if path.is_dir()]
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What is in it, sorted, without hidden files and those that systems leave behind."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

@@ -1,5 +1,7 @@
 """What a source of images says about each of them before any is read."""
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,3 +35,42 @@ class ListedImage:
     class_name: str
     split: Split | None
     content: Path | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
+
+    Attributes:
+        identity: Text that differs whenever an image may differ; made without reading any image.
+        list_images: All images, with their labels and, where the source has them, splits.
+        class_order: The classes in the source's own order; None if it has no other than sorted.
+    """
+
+    identity: str
+    list_images: Callable[[], list[ListedImage]]
+    class_order: tuple[str, ...] | None = None
+
+
+def source_of_files(
+    images: Sequence[ListedImage], class_order: tuple[str, ...] | None = None
+) -> Source:
+    """The source of images that are files; their sizes and times are its identity."""
+    in_order = sorted(images, key=lambda image: image.name)
+    facts = [[image.name, image.class_name, image.split, *_file_facts(image)] for image in in_order]
+    identity = "\n".join(json.dumps(line) for line in [*facts, class_order])
+    return Source(identity, lambda: list(images), class_order)
+
+
+def file_facts(file: Path) -> list[str | int | None]:
+    """The file's path, size and time of change: another content nearly always differs in one."""
+    try:
+        status = file.stat()
+    except OSError:
+        return [str(file), None]  # reported as a bad image when it is read
+    return [str(file), status.st_size, status.st_mtime_ns]
+
+
+def _file_facts(image: ListedImage) -> list[str | int | None]:
+    assert isinstance(image.content, Path)
+    return file_facts(image.content)

@@ -9,16 +9,24 @@ from typing import Literal
 
 from trainables.data.build import build_store, publish
 from trainables.data.cache import Cache, digest_of
+from trainables.data.classes import first_classes
 from trainables.data.errors import BadImage, BadImagesError, DataError
-from trainables.data.image_list import ListedImage, Split
+from trainables.data.image_list import ListedImage, Source, Split
 from trainables.data.settings import DataSettings
-from trainables.data.sources import Source, find_source
+from trainables.data.sources import find_source
 from trainables.data.splits import assign_splits
 from trainables.data.store import FORMAT, Store, find_store
 
 PartName = Literal["training", "test"]
 PARTS: dict[PartName, tuple[Split, ...]] = {"training": ("train", "validation"), "test": ("test",)}
-DECIDES_CONTENT = {"validation_fraction", "test_fraction", "split_seed", "skip_bad_images"}
+DECIDES_CONTENT = {
+    "num_classes",
+    "validation_fraction",
+    "test_fraction",
+    "swap_train_and_test",
+    "split_seed",
+    "skip_bad_images",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class DataParts:
         self._settings = settings
         self._cache = cache
         self._show_progress = show_progress
-        self._source: Source = find_source(settings.source)
+        self._source: Source = find_source(settings, cache)
 
     def training(self) -> Part:
         """The training and validation images.
@@ -109,7 +117,9 @@ class DataParts:
         return Part(store, scan["digest"], bad_images) if store.exists else None
 
     def _build(self, key: str, name: PartName) -> Part:
-        images = assign_splits(self._source.list_images(), self._settings)
+        source, settings = self._source, self._settings
+        used = first_classes(source.list_images(), source.class_order, settings.num_classes)
+        images = assign_splits(used, settings)
         class_names = sorted({image.class_name for image in images})
         wanted = [image for image in images if image.split in PARTS[name]]
         part = self._store(key, wanted, class_names) if wanted else Part(None, None, ())

@@ -9,7 +9,7 @@ from trainables.data.errors import BadImage
 from trainables.data.image_list import SPLITS, Split
 from trainables.data.parts import DataParts
 from trainables.data.settings import DataSettings
-from trainables.data.sources import absolute
+from trainables.data.sources import located
 from trainables.data.store import Store
 
 SplitRow = tuple[str, str, Split]
@@ -20,7 +20,7 @@ class PreparedData:
     """What a sweep records of its data.
 
     Attributes:
-        settings: As given, with the source made absolute and the digest pinned.
+        settings: As given, with paths made absolute and the digest pinned.
         class_names: Sorted.
         num_train: Number of images; likewise `num_validation` and `num_test`.
         test_digest: Of the test images; None without a test set.
@@ -64,9 +64,8 @@ def prepare(
     assert training.store is not None  # a source without training images is refused
     rows = _split_rows(training.store) + (_split_rows(test.store) if test.store else ())
     counts = {split: sum(row[2] == split for row in rows) for split in SPLITS}
-    pinned = {"source": absolute(settings.source), "digest": training.digest}
     return PreparedData(
-        settings=settings.model_copy(update=pinned),
+        settings=located(settings).model_copy(update={"digest": training.digest}),
         class_names=tuple(training.store.meta["class_names"]),
         num_train=counts["train"],
         num_validation=counts["validation"],

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from trainables.data.named import NAMED_SETS
 from trainables.settings import Settings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -14,18 +15,27 @@ class DataSettings(Settings):
     """Which images a sweep trains on, how they are split, and in what form they are stored.
 
     Attributes:
-        source: A built-in data set (`"digits"`), a folder of class folders (or of `train`,
-            `val` and `test` folders of them), or a CSV file with the columns `path`,
-            `label` and, if wanted, `split`.
+        source: A data set known by name (`"digits"`, `"cifar10"`, ...), a folder of class folders
+            (or of `train`, `val` and `test` folders of them), or a CSV file with the columns
+            `path`, `label` and, if wanted, `split`.
+        root: Where the files of a data set known by name lie, or shall lie; by default the folder
+            `datasets` in the cache.
+        download: Download a data set known by name if its files are not there.
+        num_classes: Use only the first so many classes, in the data set's own order, else sorted.
         image_size: Height and width in pixels; one number means a square.
         channels: 3 for RGB, 1 for grey.
         resize: How a picture meets `image_size`: `squash` ignores its proportions,
             `centre_crop` cuts off what is too long, `letterbox` adds black bars.
+        crop_fraction: With `centre_crop`, the crop's share of the largest crop that fits; for a
+            square, of the picture's shorter side (224/256 is resizing to 256, then cropping 224).
+        interpolation: How pixels are computed when a picture is resized.
         normalisation: Whose mean and standard deviation normalise the images.
         validation_fraction: Share of the training images that become the validation set. Used only
             where the data have no validation split.
         test_fraction: Share of all images that become the test set; 0 means no test set. Used only
             where the data have no test split (then, of the training images).
+        swap_train_and_test: Train on the test set and test on the training set, as few-shot
+            studies do; the validation set is taken out of the images that then train.
         split_seed: Decides which images go where. It is a seed of its own, so that two sweeps with
             different seeds still share one sealed test set.
         skip_bad_images: Leave out files that cannot be decoded, instead of stopping.
@@ -34,12 +44,18 @@ class DataSettings(Settings):
     """
 
     source: str
+    root: Annotated[str, Field(min_length=1)] | None = None
+    download: bool = False
+    num_classes: Annotated[int, Field(ge=2)] | None = None
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] = 64
     channels: Literal[1, 3] = 3
     resize: Literal["squash", "centre_crop", "letterbox"] = "squash"
+    crop_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     normalisation: Literal["training_set", "imagenet"] = "training_set"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    swap_train_and_test: bool = False
     split_seed: Annotated[int, Field(ge=0)] = 0
     skip_bad_images: bool = False
     digest: str | None = None
@@ -50,6 +66,31 @@ class DataSettings(Settings):
             raise ValueError(
                 f"normalisation 'imagenet' has a mean for each of 3 channels, but channels is "
                 f"{self.channels}; set channels to 3 or normalisation to 'training_set'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_centre_crop_has_a_share(self) -> Self:
+        if self.crop_fraction != 1 and self.resize != "centre_crop":
+            raise ValueError(
+                f"crop_fraction is {self.crop_fraction}, but resize is {self.resize!r}, which "
+                "crops nothing; set resize to 'centre_crop' or crop_fraction to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_named_set_has_a_root(self) -> Self:
+        named = NAMED_SETS.get(self.source)
+        for setting in ("root", "download"):
+            if named is None and getattr(self, setting):
+                raise ValueError(
+                    f"{setting} is {getattr(self, setting)!r}, but source is {self.source!r}; it "
+                    f"goes only with {', '.join(NAMED_SETS)}"
+                )
+        if named and self.download and named.download is None:
+            raise ValueError(
+                f"download is true, but {self.source!r} cannot be downloaded from here; get it by "
+                f"hand from {named.website} and set root to its folder"
             )
         return self
 

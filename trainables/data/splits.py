@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -20,33 +21,58 @@ def assign_splits(images: Sequence[ListedImage], settings: DataSettings) -> list
     chance and in equal shares of every class. The order of `images` makes no difference.
 
     Raises:
-        DataError: There are too few classes or images, or the splits differ in their classes.
+        DataError: There are too few classes or images, the splits differ in their classes, or
+            there is no test set to swap with.
     """
     images = sorted(images, key=lambda image: image.name)
-    given = {image.split for image in images} - {None}
+    given = {image.split for image in images}
     splits: list[Split] = [image.split or "train" for image in images]
     _check_classes(images, splits)
-    fractions = _fractions_to_make(given, settings)
-    training = _members(images, splits, "train")
-    _check_counts(training, list(fractions))
-    for num_made, (split, fraction) in enumerate(fractions.items(), start=1):
-        rng = np.random.default_rng([settings.split_seed, SPLITS.index(split)])
-        for members in _members(images, splits, "train").values():
-            num_to_keep = 1 + len(fractions) - num_made
-            num_taken = min(max(1, round(len(members) * fraction)), len(members) - num_to_keep)
-            for index in rng.permutation(members)[:num_taken]:
-                splits[index] = split
+    makes_validation = "validation" not in given
+    # The test set comes first, so that it stays the same whatever the validation set is.
+    if "test" not in given and settings.test_fraction > 0:
+        _take(images, splits, "test", settings, makes_validation=makes_validation)
+    if settings.swap_train_and_test:
+        _swap(splits)
+    if makes_validation:
+        _take(images, splits, "validation", settings, makes_validation=False)
     return [replace(image, split=split) for image, split in zip(images, splits, strict=True)]
 
 
-def _fractions_to_make(given: set[Split | None], settings: DataSettings) -> dict[Split, float]:
-    # The test set comes first, so that it stays the same whatever the validation set is.
-    fractions: dict[Split, float] = {}
-    if "test" not in given and settings.test_fraction > 0:
-        fractions["test"] = settings.test_fraction
-    if "validation" not in given:
-        fractions["validation"] = settings.validation_fraction
-    return fractions
+def _take(
+    images: Sequence[ListedImage],
+    splits: list[Split],
+    split: Literal["test", "validation"],
+    settings: DataSettings,
+    *,
+    makes_validation: bool,
+) -> None:
+    """Moves a share of each class's training images into `split`.
+
+    With `makes_validation`, those that then train (the others, or these if they are swapped) are
+    enough to take a validation set from.
+    """
+    classes = _members(images, splits, "train")
+    _check_counts(classes, [split, "validation"] if makes_validation else [split])
+    fraction = settings.test_fraction if split == "test" else settings.validation_fraction
+    swapped = makes_validation and settings.swap_train_and_test
+    rng = np.random.default_rng([settings.split_seed, SPLITS.index(split)])
+    for members in classes.values():
+        fewest = 1 + swapped
+        most = len(members) - 1 - (makes_validation and not swapped)
+        num_taken = min(max(fewest, round(len(members) * fraction)), most)
+        for index in rng.permutation(members)[:num_taken]:
+            splits[index] = split
+
+
+def _swap(splits: list[Split]) -> None:
+    if "test" not in splits:
+        raise DataError(
+            "data/swap_train_and_test is true, but there is no test set to swap with: the data "
+            "have none, and data/test_fraction is 0."
+        )
+    swapped: dict[Split, Split] = {"train": "test", "test": "train"}
+    splits[:] = [swapped.get(split, split) for split in splits]
 
 
 def _members(images: Sequence[ListedImage], splits: Sequence[Split], split: Split) -> Members:

@@ -70,5 +70,6 @@ class Store:
 def find_store(stores: Path, digest: str, settings: DataSettings) -> Store:
     """The store of the images with this digest in the form that `settings` ask for."""
     height, width = settings.height_width
-    form = f"{height}x{width}x{settings.channels}-{settings.resize}-v{FORMAT}"
+    how = f"{settings.resize}-{settings.crop_fraction}-{settings.interpolation}"
+    form = f"{height}x{width}x{settings.channels}-{how}-v{FORMAT}"
     return Store(stores / f"{digest}-{form}")

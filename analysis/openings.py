@@ -1,0 +1,41 @@
+"""The record of the openings of the sealed test set, read without torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.folder import SweepFolderError
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One opening of the test set.
+
+    `weights_sha256` is the digest of the model's `model.safetensors`; `forced` marks an opening
+    for another model than the first.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    trial: int
+    weights_sha256: str
+    accuracy: float
+    loss: float
+    num_images: int
+    test_data_sha256: str
+    opened_at: str
+    forced: bool
+
+
+def read_openings(path: Path) -> list[TestResult]:
+    """The openings so far, in order.
+
+    Raises:
+        SweepFolderError: if the record cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [TestResult(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise SweepFolderError(f"{path}: is no record of test openings: {error}") from None

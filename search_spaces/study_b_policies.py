@@ -1,0 +1,42 @@
+"""Study B, freeze policies: pretrained AlexNet, ResNet-18 and ResNet-50 on Caltech-101.
+
+Command:      toprung run study_b_policies --set data/root=FOLDER
+              (FOLDER holds Caltech-101; --set data/download=true fetches it)
+Run time:     RUNTIME
+Reference:    test accuracy with nothing / convolutions / fully connected layers frozen: AlexNet
+              .82 / .84 / .39 (final training losses .044 / .035 / 2.628); with nothing /
+              convolutions frozen: ResNet-18 .87 / .91, ResNet-50 .91 / .93
+Table:        toprung compare SWEEP --by model/architecture --by model/freeze_policy
+"""
+
+from typing import Any
+
+import optuna
+
+SWEEP = {
+    "data": "caltech101",
+    "trials": 9,
+    "max_epochs": 20,
+    "sampler": "grid",
+    "trial_scheduler": "none",
+}
+
+
+def search_space(trial: optuna.Trial) -> dict[str, Any]:
+    """Architecture and freeze policy, with the best setting of the pretrained AlexNet."""
+    return {
+        "data": {"validation_fraction": 0.5},
+        "model": {
+            "architecture": trial.suggest_categorical(
+                "model/architecture", ["alexnet", "resnet18", "resnet50"]
+            ),
+            "weights": "DEFAULT",
+            "freeze_policy": trial.suggest_categorical(
+                "model/freeze_policy",
+                ["nothing_frozen", "convolutions_frozen", "fully_connected_frozen"],
+            ),
+        },
+        "optimizer": {"name": "sgd", "lr": 0.005, "momentum": 0.9, "weight_decay": 5e-5},
+        "lr_schedule": {"name": "step", "step_epochs": 10, "gamma": 0.1},
+        "training": {"batch_size": 64},
+    }

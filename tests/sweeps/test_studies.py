@@ -1,0 +1,148 @@
+"""Every study with one command on small data in its real format, and its comparison table.
+
+The pretrained weights are random ones in a file, since none can be downloaded here; where a study
+has large networks, a ResNet-18 stands in for them.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from search_spaces import shipped
+from tests import named_data
+from toprung.cli import toprung
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """How a study is started here: its data, what is made smaller, and its comparison."""
+
+    write_data: Callable[..., Any]
+    by: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    trials: int = 2
+    weights: bool = False
+    stages: set[str] = field(default_factory=set)
+
+
+SMALL = {"data/image_size": 32}
+RESNET = {"model/architecture": "resnet18"}
+CIFAR10 = named_data.write_cifar10
+DRY_RUNS = {
+    "study_a_full": DryRun(named_data.write_pacs, ("model/freeze_policy",), SMALL, 2, True),
+    "study_a_few_shot": DryRun(
+        named_data.write_pacs,
+        ("model/freeze_policy", "labels/augmentation"),
+        {"labels/augmentation": "study_a", "data/image_size": 208},
+        weights=True,
+    ),
+    "study_b_from_scratch": DryRun(
+        named_data.write_caltech101,
+        ("labels/setting",),
+        {"data/image_size": 64, "training/epochs": 1},
+        trials=1,
+    ),
+    "study_b_pretrained": DryRun(
+        named_data.write_caltech101,
+        ("labels/setting",),
+        SMALL | RESNET | {"training/epochs": 1},
+        weights=True,
+    ),
+    "study_b_policies": DryRun(
+        named_data.write_caltech101, ("model/freeze_policy",), SMALL | RESNET, weights=True
+    ),
+    "study_b_augmentation": DryRun(
+        named_data.write_caltech101, ("labels/augmentation",), SMALL | RESNET, 4, weights=True
+    ),
+    "study_c_networks": DryRun(CIFAR10, ("labels/network",), {"labels/network": "good"}, 1),
+    "study_c_transfer": DryRun(CIFAR10, ("model/freeze_policy",), SMALL, weights=True),
+    "study_c_variations": DryRun(CIFAR10, ("model/downsampling",), {"data/image_size": 16}),
+    "study_d_cnn_sweep": DryRun(
+        named_data.write_inaturalist12k,
+        ("labels/stage",),
+        {"training/epochs": 1, "data/image_size": 180},
+        trials=3,
+        stages={"network", "regularisation", "schedule"},
+    ),
+    "study_d_fine_tuning": DryRun(
+        named_data.write_inaturalist12k,
+        ("model/freeze_policy", "model/head_hidden"),
+        SMALL | RESNET,
+        weights=True,
+    ),
+    "study_e_losses": DryRun(
+        named_data.write_tiny_imagenet, ("loss/name",), {"data/image_size": 32}, 3
+    ),
+    "study_e_optimizers": DryRun(
+        named_data.write_dogs_vs_cats, ("labels/method", "training/shuffle"), SMALL, 3
+    ),
+    "study_e_policies": DryRun(
+        named_data.write_stl10, ("model/freeze_policy",), SMALL | RESNET, weights=True
+    ),
+    "study_e_svm": DryRun(
+        named_data.write_stl10,
+        ("model/kernel", "model/scaling"),
+        SMALL | {"model/backbone": "resnet18"},
+        weights=True,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as torchvision's for ResNet-18, with random weights."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(resnet18().state_dict(), path)
+    return path
+
+
+def invoke(*arguments: str) -> str:
+    """What a command prints; it runs in this process, so that it uses the Ray of all tests."""
+    done = CliRunner().invoke(toprung, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_every_study_is_here() -> None:
+    assert set(DRY_RUNS) == {name for name in shipped() if name.startswith("study_")}
+
+
+@pytest.mark.parametrize("name", DRY_RUNS)
+def test_one_command(
+    name: str,
+    local_ray: None,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = DRY_RUNS[name]
+    root = tmp_path / "data"
+    needs_checksums = study.write_data in (named_data.write_cifar10, named_data.write_stl10)
+    study.write_data(root, *([monkeypatch] if needs_checksums else []))
+    settings = {"data/root": str(root), **study.settings}
+    if study.weights:
+        settings["model/weights"] = str(weights)
+    sets = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+    budget = ["--trials", str(study.trials), "--max-epochs", "1"]
+    place = ["--name", name, "--out", str(tmp_path / "sweeps")]
+    said = invoke("run", name, *sets, *budget, *place)
+    assert f"sweep {name}: {study.trials} trial" in said
+    assert "test accuracy" in said
+    by = [word for path in study.by for word in ("--by", path)]
+    folder = tmp_path / "sweeps" / name
+    rows = json.loads(invoke("compare", str(folder), *by, "--json"))
+    assert sum(row["trials"] for row in rows) == study.trials
+    assert sum("test acc" in row for row in rows) == 1
+    assert all(path in row for row in rows for path in study.by)
+    if study.stages:
+        assert {row["labels/stage"] for row in rows} == study.stages
+    assert invoke("compare", str(folder), *by).count("\n") == 1 + len(rows)

@@ -1,0 +1,295 @@
+"""Freeze policies: how they are written, what they catch, and that what is frozen stays as is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables import freezing
+from trainables.classifier import Classifier
+from trainables.cnn import CnnSettings
+from trainables.freeze_policies import policy_forms
+from trainables.freezing import FreezeError, resolve
+from trainables.network import NetworkSettings
+from trainables.settings import ConfigError, parse
+from trainables.torchvision_settings import TorchvisionSettings
+
+IMAGE = (3, 8, 8)
+CNN = CnnSettings(
+    num_blocks=2, filters=4, batch_norm="before", dense=(8, 6), dense_dropout=0.5,
+    dense_batch_norm=True, block_dropout=0.5,
+)  # fmt: skip
+Trains = Callable[[str], bool]
+
+
+def of_prefix(*prefixes: str) -> Trains:
+    return lambda name: name.startswith(prefixes)
+
+
+def without(*prefixes: str) -> Trains:
+    return lambda name: not name.startswith(prefixes)
+
+
+CNN_POLICIES: dict[str, Trains] = {
+    "nothing_frozen": without(),
+    "from_scratch": without(),
+    "head_only": of_prefix("head."),
+    "convolutions_frozen": without("blocks.0.0.", "blocks.1.0."),
+    "fully_connected_frozen": without("dense.0.0.", "dense.1.0.", "head."),
+    "fully_connected_frozen_except_head": without("dense.0.0.", "dense.1.0."),
+    "first_stages_frozen:1": without("blocks.0."),
+    "first_stages_frozen:3": of_prefix("dense.1.", "head."),
+    "head_and_stage:dense.0": of_prefix("dense.0.", "head."),
+    "head_and_convolutions": of_prefix("blocks.0.0.", "blocks.1.0.", "head."),
+    "head_and_batch_norms": of_prefix(
+        "blocks.0.1.", "blocks.1.1.", "dense.0.1.", "dense.1.1.", "head."
+    ),
+    r"train_pattern:^blocks\.1|bias$": lambda name: name.startswith("blocks.1.") or "bias" in name,
+    "freeze_pattern:^(?:blocks|head)": of_prefix("dense."),
+    "gradual_unfreezing:2": of_prefix("head."),
+}
+
+
+def names(classifier: Classifier) -> list[str]:
+    return [name for name, _ in classifier.network.named_parameters()]
+
+
+def trained(classifier: Classifier) -> list[str]:
+    return [name for name, p in classifier.network.named_parameters() if p.requires_grad]
+
+
+def torchvision_network(architecture: str) -> Classifier:
+    with torch.device("meta"):
+        settings = TorchvisionSettings(architecture=architecture)
+        return settings.build((3, 224, 224), 7, with_weights=False)
+
+
+def test_every_policy_but_downsampling_is_tried_on_the_cnn() -> None:
+    tried = {policy.partition(":")[0] for policy in CNN_POLICIES}
+    policies = {form.partition(":")[0] for form in policy_forms()}
+    assert policies - tried == {"head_and_downsampling"}
+
+
+@pytest.mark.parametrize(("policy", "trains"), CNN_POLICIES.items())
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_step_moves_what_trains_and_nothing_else(
+    policy: str, trains: Trains, optimizer: Any
+) -> None:
+    torch.manual_seed(0)
+    classifier = CNN.build(IMAGE, 3)
+    network = classifier.network
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    freezing.apply(policy, classifier, epoch=0)
+    freezing.train_mode(classifier)
+    # Every parameter: what is frozen must not move even by weight decay.
+    steps = optimizer(network.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(2):
+        _loss(classifier).backward()  # type: ignore[no-untyped-call]
+        steps.step()
+    for name, parameter in network.named_parameters():
+        if trains(name):
+            assert parameter.grad is not None, name
+        else:
+            assert parameter.grad is None, name
+            assert torch.equal(parameter, before[name]), name
+    frozen_norms = {
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        and not any(trains(f"{name}.{end}") for end in ("weight", "bias"))
+    }
+    after = network.state_dict()
+    moved = {name for name, old in before.items() if not torch.equal(after[name], old)}
+    assert moved & set(names(classifier)) == {name for name in names(classifier) if trains(name)}
+    for name in before.keys() - set(names(classifier)):
+        assert (name in moved) == (name.rpartition(".")[0] not in frozen_norms), name
+
+
+def _loss(classifier: Classifier) -> Tensor:
+    logits_BK = classifier(torch.randn(16, *IMAGE)).logits_BK
+    return nn.functional.cross_entropy(logits_BK, torch.arange(16) % 3)
+
+
+def test_dropout_drops_also_in_a_frozen_network() -> None:
+    classifier = CNN.build(IMAGE, 3)
+    classifier.network.eval()
+    freezing.apply("head_only", classifier, epoch=0)
+    freezing.train_mode(classifier)
+    training = {type(m).__name__: m.training for m in classifier.network.modules()}
+    assert training["Dropout"]
+    assert not training["BatchNorm2d"]
+
+
+def test_a_batch_norm_without_parameters_is_frozen_with_the_module_around_it() -> None:
+    network = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+    classifier = Classifier(network, ["3"], {"0": ["0"], "1": ["1"]})
+    freezing.apply("first_stages_frozen:1", classifier, epoch=0)
+    freezing.train_mode(classifier)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [norm.training for norm in norms] == [False, True]
+
+
+def test_gradual_unfreezing_goes_from_the_top_down() -> None:
+    classifier = CNN.build(IMAGE, 3)
+    stages = {place.name: place.stage for place in classifier.places()}
+    seen = []
+    for epoch in range(10):
+        freezing.apply("gradual_unfreezing:2", classifier, epoch)
+        seen.append(len({stages[name] for name in trained(classifier)}))
+        assert "head" in {stages[name] for name in trained(classifier)}
+    assert seen == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    freezing.apply("gradual_unfreezing:2", classifier, epoch=2)
+    assert {stages[name] for name in trained(classifier)} == {"head", "dense.1"}
+    assert resolve("gradual_unfreezing:2", classifier.places()).trains_ever() == set(stages)
+
+
+RESNET, ALEXNET, SQUEEZENET, DENSENET = "resnet18", "alexnet", "squeezenet1_0", "densenet121"
+
+
+def _is_norm_of_resnet(name: str) -> bool:
+    return "bn" in name or "downsample.1" in name
+
+
+@pytest.mark.parametrize(
+    ("architecture", "policy", "trains"),
+    [
+        *(
+            (architecture, "head_only", of_prefix(head))
+            for architecture, head in [
+                (RESNET, "fc."),
+                (ALEXNET, "classifier.6."),
+                (SQUEEZENET, "classifier.1."),
+                (DENSENET, "classifier."),
+            ]
+        ),
+        *(
+            (architecture, "nothing_frozen", without())
+            for architecture in (RESNET, ALEXNET, SQUEEZENET, DENSENET)
+        ),
+        (RESNET, "convolutions_frozen", lambda n: n.startswith("fc.") or _is_norm_of_resnet(n)),
+        (RESNET, "fully_connected_frozen", without("fc.")),
+        (RESNET, "head_and_stage:layer4", of_prefix("layer4.", "fc.")),
+        (RESNET, "head_and_batch_norms", lambda n: n.startswith("fc.") or _is_norm_of_resnet(n)),
+        (RESNET, "head_and_convolutions", lambda name: not _is_norm_of_resnet(name)),
+        (RESNET, "head_and_downsampling", lambda n: n.startswith("fc.") or "downsample" in n),
+        (RESNET, "train_pattern:layer[34]|^fc", of_prefix("layer3.", "layer4.", "fc.")),
+        (RESNET, "freeze_pattern:layer1", without("layer1.")),
+        (ALEXNET, "convolutions_frozen", of_prefix("classifier.")),
+        (ALEXNET, "fully_connected_frozen", of_prefix("features.")),
+        (ALEXNET, "fully_connected_frozen_except_head", of_prefix("features.", "classifier.6.")),
+        (ALEXNET, "head_and_convolutions", of_prefix("features.", "classifier.6.")),
+        (SQUEEZENET, "freeze_pattern:squeeze", lambda name: "squeeze" not in name),
+        (DENSENET, "convolutions_frozen", lambda n: "conv" not in n.split(".")[-2]),
+        (DENSENET, "head_and_batch_norms", lambda n: "norm" in n or n.startswith("classifier.")),
+        (DENSENET, "head_and_downsampling", lambda n: "transition" in n or n.startswith("class")),
+    ],
+)
+def test_exactly_the_right_parameters_of_torchvision_networks_train(
+    architecture: str, policy: str, trains: Trains
+) -> None:
+    classifier = torchvision_network(architecture)
+    freezing.apply(policy, classifier, epoch=0)
+    assert trained(classifier) == [name for name in names(classifier) if trains(name)]
+    freezing.train_mode(classifier)
+    for name, module in classifier.network.named_modules():
+        is_frozen_norm = isinstance(module, nn.BatchNorm2d) and not trains(f"{name}.weight")
+        assert module.training != is_frozen_norm, name
+
+
+@pytest.mark.parametrize("architecture", [RESNET, ALEXNET, SQUEEZENET, DENSENET])
+def test_stages_are_counted_from_the_input(architecture: str) -> None:
+    classifier = torchvision_network(architecture)
+    places = classifier.places()
+    stages = list(classifier.stages)
+    for count in range(1, len(stages)):
+        ever = freezing.trains_ever(f"first_stages_frozen:{count}", places)
+        assert {p.stage for p in places if p.name in ever} == {*stages[count:], "head"}
+    for height in range(len(stages) + 1):
+        at = resolve("gradual_unfreezing:3", places).trains_at(3 * height)
+        assert {p.stage for p in places if p.name in at} == {
+            "head", *stages[len(stages) - height :]
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy", "told"),
+    [
+        (TorchvisionSettings(architecture=ALEXNET), "head_and_batch_norms", "'batch norms trains'"),
+        (TorchvisionSettings(architecture=ALEXNET), "head_and_downsampling", "downsampling: none"),
+        (TorchvisionSettings(architecture=SQUEEZENET), "fully_connected_frozen", "convolution ("),
+        (
+            TorchvisionSettings(architecture=SQUEEZENET),
+            "convolutions_frozen",
+            "'everything else tr",
+        ),
+        (TorchvisionSettings(architecture=RESNET), "head_and_stage:layer5", "layer4, head"),
+        (TorchvisionSettings(architecture=RESNET), "head_and_stage:head", "'stage head trains'"),
+        (CNN, "first_stages_frozen:5", "'stage 5 from the input frozen'"),
+        (CNN, "first_stages_frozen:4", "'everything else trains'"),
+        (CNN, "train_pattern:conv", "'names with conv trains'"),
+        (CNN, "train_pattern:.", "'everything else frozen'"),
+        (CNN, "freeze_pattern:.", "'everything else trains'"),
+        (CnnSettings(dense=()), "head_and_convolutions", "'everything else frozen'"),
+    ],
+)
+def test_a_rule_that_catches_nothing_is_refused(
+    settings: NetworkSettings, policy: str, told: str
+) -> None:
+    with torch.device("meta"):
+        places = settings.build((3, 64, 64), 5, with_weights=False).places()
+    with pytest.raises(FreezeError) as error:
+        resolve(policy, places)
+    assert f"freeze_policy = {policy!r} does not fit this network" in str(error.value)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("head", "choose from nothing_frozen, from_scratch, head_only"),
+        ("hed_only", "nearest: head_only"),
+        ("first_stages", "first_stages_frozen:COUNT"),
+        ("head_only:3", "head_only takes no argument"),
+        ("head_only:", "head_only takes no argument"),
+        ("head_and_stage", "head_and_stage needs its argument: head_and_stage:STAGE"),
+        ("first_stages_frozen:", "first_stages_frozen needs its argument"),
+        ("first_stages_frozen:0", "COUNT must be a whole number above 0, is '0'"),
+        ("first_stages_frozen:-1", "COUNT must be a whole number above 0"),
+        ("gradual_unfreezing:1.5", "EPOCHS must be a whole number above 0, is '1.5'"),
+        ("train_pattern:(", "PATTERN must be a regular expression, is '('"),
+    ],
+)
+def test_wrong_policies(policy: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(CnnSettings, {"freeze_policy": policy}, "the network")
+    assert f"freeze_policy = {policy!r}: " in str(error.value)
+    assert message in str(error.value)
+
+
+def test_from_scratch_refuses_weights() -> None:
+    with pytest.raises(ConfigError, match="'from_scratch' trains random weights, but weights = "):
+        parse(CnnSettings, {"freeze_policy": "from_scratch", "weights": "cnn.pt"}, "the network")
+
+
+def test_what_is_told_of_a_policy() -> None:
+    places = CnnSettings(num_blocks=2, filters=4, dense=6).build(IMAGE, 3).places()
+    assert resolve("convolutions_frozen", places).lines() == [
+        "convolutions frozen: 4 parameters with 408 values, in blocks.0, blocks.1",
+        "everything else trains: 2 parameters with 198 values, in dense.0",
+        "head trains: 2 parameters with 21 values, in head",
+    ]
+    rows = resolve("gradual_unfreezing:2", places).stages()
+    assert [(row.stage, row.num_values, row.num_trainable) for row in rows] == [
+        ("blocks.0", 112, 112), ("blocks.1", 296, 296), ("dense.0", 198, 198), ("head", 21, 21),
+    ]  # fmt: skip
+    assert rows[0].rules == ("stages from the top down trains after 6 epochs",)
+    (row, *_) = resolve("freeze_pattern:bias", places).stages()
+    assert (row.num_values, row.num_trainable) == (112, 108)
+    assert row.rules == ("everything else trains", "names with bias frozen")

@@ -1,0 +1,25 @@
+"""Which classes of a source are used."""
+
+from collections.abc import Sequence
+
+from trainables.data.errors import DataError
+from trainables.data.image_list import ListedImage
+
+
+def first_classes(
+    images: Sequence[ListedImage], class_order: Sequence[str] | None, num_classes: int | None
+) -> list[ListedImage]:
+    """The images of the first classes, in the source's own order of classes, else sorted.
+
+    Raises:
+        DataError: There are fewer classes.
+    """
+    if num_classes is None:
+        return list(images)
+    order = class_order or sorted({image.class_name for image in images})
+    if num_classes > len(order):
+        raise DataError(
+            f"data/num_classes is {num_classes}, but the data have only {len(order)} classes."
+        )
+    chosen = set(order[:num_classes])
+    return [image for image in images if image.class_name in chosen]

@@ -1,0 +1,17 @@
+"""iNaturalist 12K: 12,000 pictures of 10 classes of living things, a subset of iNaturalist."""
+
+from pathlib import Path
+
+from trainables.data.folder import list_classes
+from trainables.data.image_list import Source, source_of_files
+from trainables.data.named.named_set import find_folder
+
+
+def open_inaturalist12k(root: Path) -> Source:
+    """The images; those in the folder `val` test, and validation is left to be taken from `train`.
+
+    It has no other labelled images to test on, and studies use it in this way.
+    """
+    folder = find_folder(root, ["inaturalist_12K", ""], ["train", "val"])
+    training = list_classes(folder, folder / "train", "train")
+    return source_of_files(training + list_classes(folder, folder / "val", "test"))

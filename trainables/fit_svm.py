@@ -1,0 +1,160 @@
+"""Fitting an SVM on a network's features: a whole trial in one step, with the contract of `fit`.
+
+Shape letters: N images, F features, K classes, S support vectors.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
+from torch import Tensor
+
+from trainables.config import TrialConfig, as_plain
+from trainables.data import TrainingData
+from trainables.evaluate import EVALUATION_BATCH_SIZE, Score, score
+from trainables.features import stored_features
+from trainables.fit import Validation
+from trainables.record import Record
+from trainables.svm_network import SvmHead, SvmNetwork
+from trainables.svm_settings import SvmSettings
+from trainables.training_state import CHECKPOINT_FILE
+
+
+def fit_svm(
+    config: TrialConfig,
+    data: TrainingData,
+    device: torch.device | None = None,
+    resume_from: Path | None = None,  # noqa: ARG001  (part of the contract; nothing is left to do)
+) -> Iterator[Validation]:
+    """Fit an SVM and validate it: yields once, finished after one epoch.
+
+    The losses are the cross-entropy of the scores. They are uncalibrated: the scores count votes,
+    so they say little of how sure the SVM is; compare SVMs by their accuracy. The learning rate of
+    the record is 0.
+
+    Args:
+        config: the trial; its model is an SVM.
+        data: its training and validation images.
+        device: where to compute the features; the CPU if not given. The SVM is fitted on the CPU.
+        resume_from: not needed, as a trial without its one validation has nothing to resume.
+
+    Raises:
+        ImpossibleNetworkError: for a backbone that cannot exist for these images.
+        ConfigError: for weights that cannot be had.
+        DataError: if the features cannot be stored.
+    """
+    started = time.monotonic()
+    network = _build(config, data)
+    features_NF = _features(config, data, network, device or torch.device("cpu"))
+    train_NF, train_N = features_NF[data.train_indices], data.labels_N[data.train_indices]
+    assert isinstance(config.model, SvmSettings)
+    network.svm.load_state_dict(fitted_state(config.model, train_NF, train_N))
+    train = _score(network.svm, train_NF, train_N)
+    validation = _score(
+        network.svm, features_NF[data.validation_indices], data.labels_N[data.validation_indices]
+    )
+    record = Record(
+        validation=1,
+        epoch=1.0,
+        train_loss=train.loss,
+        train_accuracy=train.accuracy,
+        val_loss=validation.loss,
+        val_accuracy=validation.accuracy,
+        val_mean_class_accuracy=validation.mean_class_accuracy,
+        lr=0.0,
+        seconds=time.monotonic() - started,
+    )
+    yield Validation(record, record, True, partial(_save, config, data, network, record))
+
+
+def fitted_state(
+    settings: SvmSettings, features_NF: NDArray[np.float32], labels_N: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """The state of the `SvmHead` that scikit-learn's `SVC` fits to these features."""
+    precise_NF = features_NF.astype(np.float64)
+    offset_F, scale_F = _scaling(settings, precise_NF)
+    scaled_NF = (precise_NF - offset_F) * scale_F
+    gamma = _gamma(settings, scaled_NF)
+    svc = SVC(C=settings.c, kernel=settings.kernel, degree=settings.degree, gamma=gamma)
+    svc.fit(scaled_NF, labels_N)
+    sign = -1 if len(svc.classes_) == 2 else 1  # of two classes, its signs tell of the second
+    return {
+        "offset": torch.from_numpy(offset_F),
+        "scale": torch.from_numpy(scale_F),
+        "support_features": torch.from_numpy(features_NF[svc.support_]),
+        "support_counts": torch.from_numpy(svc.n_support_).long(),
+        "dual_coefficients": torch.from_numpy(sign * svc.dual_coef_),
+        "intercepts": torch.from_numpy(sign * svc.intercept_),
+        "gamma": torch.tensor(gamma, dtype=torch.float64),
+    }
+
+
+def _build(config: TrialConfig, data: TrainingData) -> SvmNetwork:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)  # of random weights, if the backbone has those
+        network = config.model.build(data.image_shape, len(data.class_names)).network
+    assert isinstance(network, SvmNetwork)
+    return network
+
+
+def _features(
+    config: TrialConfig, data: TrainingData, network: SvmNetwork, device: torch.device
+) -> NDArray[np.float32]:
+    assert isinstance(config.model, SvmSettings)
+    built_from = config.model.backbone_settings()
+    return stored_features(network.backbone, built_from, config.data, data, device)
+
+
+def _scaling(
+    settings: SvmSettings, features_NF: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What to subtract from each feature, and then to multiply it by."""
+    match settings.scaling:
+        case "standard":
+            scaler = StandardScaler().fit(features_NF)
+            return scaler.mean_, 1 / scaler.scale_
+        case "min_max":
+            scaler = MinMaxScaler().fit(features_NF)
+            return scaler.data_min_, scaler.scale_
+    num_features = features_NF.shape[1]
+    return np.zeros(num_features), np.ones(num_features)
+
+
+def _gamma(settings: SvmSettings, scaled_NF: NDArray[np.float64]) -> float:
+    if not isinstance(settings.gamma, str):
+        return settings.gamma
+    variance = float(scaled_NF.var()) if settings.gamma == "scale" else 1.0
+    num_features: int = scaled_NF.shape[1]
+    return 1 / (num_features * (variance or 1.0))
+
+
+@torch.inference_mode()
+def _score(svm: SvmHead, features_NF: NDArray[np.float32], labels_N: NDArray[np.int64]) -> Score:
+    batches = torch.split(torch.from_numpy(features_NF), EVALUATION_BATCH_SIZE)
+    return score(torch.cat([svm(batch_BF) for batch_BF in batches]), torch.from_numpy(labels_N))
+
+
+def _save(
+    config: TrialConfig, data: TrainingData, network: SvmNetwork, record: Record, folder: Path
+) -> None:
+    """Write a checkpoint with all that `read_checkpoint`'s readers take a model from."""
+    torch.save(
+        {
+            "config": as_plain(config),
+            "class_names": list(data.class_names),
+            "mean": list(data.mean),
+            "std": list(data.std),
+            "model": network.state_dict(),
+            "record": asdict(record),
+            "best_record": asdict(record),
+            "best_weights": None,
+        },
+        folder / CHECKPOINT_FILE,
+    )

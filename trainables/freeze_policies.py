@@ -1,0 +1,217 @@
+"""Freeze policies: which parameters of a network train. Needs no torch.
+
+A policy is written `name` or `name:argument`. It is an ordered set of rules: the first one that
+catches a parameter decides about it, and the last one catches everything else, so that nothing
+is left undecided (as in big_vision). A new policy: a function beside its siblings.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from trainables.places import LayerKind, Place
+from trainables.settings import nearest
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What happens to the parameters that it catches.
+
+    Attributes:
+        name: what it catches, in words.
+        trains: whether that trains.
+        catches: whether it catches the parameter of this place.
+        epochs_per_stage: if above 0, each stage starts to train that many epochs after the one
+            above it, the head at once.
+    """
+
+    name: str
+    trains: bool
+    catches: Callable[[Place], bool]
+    epochs_per_stage: int = 0
+
+
+Policy = tuple[Rule, ...]
+_POLICIES: dict[str, Callable[..., Policy]] = {}
+
+
+def _policy(function: Callable[..., Policy]) -> Callable[..., Policy]:
+    """Let users name it. Its parameter, if it has one, is the policy's argument."""
+    _POLICIES[function.__name__] = function
+    return function
+
+
+def _layers(kind: LayerKind) -> Callable[[Place], bool]:
+    return lambda place: place.layer == kind
+
+
+def _named(pattern: re.Pattern[str]) -> Callable[[Place], bool]:
+    return lambda place: pattern.search(place.name) is not None
+
+
+def _at_depth(depth: int) -> Callable[[Place], bool]:
+    return lambda place: place.depth == depth
+
+
+def _anywhere(_: Place) -> bool:
+    return True
+
+
+_HEAD = Rule("head", True, lambda place: place.in_head)
+_EVERYTHING = Rule("everything", True, _anywhere)
+_REST_TRAINS = Rule("everything else", True, _anywhere)
+_REST_FROZEN = Rule("everything else", False, _anywhere)
+
+
+@_policy
+def nothing_frozen() -> Policy:
+    """Every parameter trains."""
+    return (_EVERYTHING,)
+
+
+@_policy
+def from_scratch() -> Policy:
+    """Every parameter trains, from random weights."""
+    return (_EVERYTHING,)
+
+
+@_policy
+def head_only() -> Policy:
+    """Only the head trains."""
+    return _HEAD, _REST_FROZEN
+
+
+@_policy
+def convolutions_frozen() -> Policy:
+    """The convolutions outside the head are frozen."""
+    return _HEAD, Rule("convolutions", False, _layers("convolution")), _REST_TRAINS
+
+
+@_policy
+def fully_connected_frozen() -> Policy:
+    """Every linear layer is frozen, the new output layer too, as a published study did."""
+    return Rule("linear layers", False, _layers("linear")), _REST_TRAINS
+
+
+@_policy
+def fully_connected_frozen_except_head() -> Policy:
+    """The linear layers outside the head are frozen."""
+    return _HEAD, Rule("linear layers", False, _layers("linear")), _REST_TRAINS
+
+
+@_policy
+def first_stages_frozen(count: int) -> Policy:
+    """The first stages, so many of them, are frozen."""
+    stages = [Rule(f"stage {n + 1} from the input", False, _at_depth(n)) for n in range(count)]
+    return _HEAD, *stages, _REST_TRAINS
+
+
+@_policy
+def head_and_stage(stage: str) -> Policy:
+    """The head and the stage of this name train."""
+    return _HEAD, Rule(f"stage {stage}", True, lambda place: place.stage == stage), _REST_FROZEN
+
+
+@_policy
+def head_and_convolutions() -> Policy:
+    """The head and every convolution train."""
+    return _HEAD, Rule("convolutions", True, _layers("convolution")), _REST_FROZEN
+
+
+@_policy
+def head_and_batch_norms() -> Policy:
+    """The head and every batch norm train."""
+    return _HEAD, Rule("batch norms", True, _layers("batch_norm")), _REST_FROZEN
+
+
+@_policy
+def head_and_downsampling() -> Policy:
+    """The head and the downsampling shortcuts or transitions train."""
+    return _HEAD, Rule("downsampling", True, lambda place: place.downsampling), _REST_FROZEN
+
+
+@_policy
+def train_pattern(pattern: re.Pattern[str]) -> Policy:
+    """Parameters with a match of the pattern in their name train; the head needs one too."""
+    return Rule(f"names with {pattern.pattern}", True, _named(pattern)), _REST_FROZEN
+
+
+@_policy
+def freeze_pattern(pattern: re.Pattern[str]) -> Policy:
+    """Parameters with a match of the pattern in their name are frozen."""
+    return Rule(f"names with {pattern.pattern}", False, _named(pattern)), _REST_TRAINS
+
+
+@_policy
+def gradual_unfreezing(epochs: int) -> Policy:
+    """First only the head trains, then one more stage every so many epochs, from the top down.
+
+    Howard & Ruder, 2018 (ULMFiT).
+    """
+    return _HEAD, Rule("stages from the top down", True, _anywhere, epochs)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"must be a whole number above 0, is {text!r}")
+    return int(text)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression, is {text!r}: {error}") from error
+
+
+_ARGUMENTS: dict[Any, Callable[[str], Any]] = {
+    int: _positive,
+    str: str,
+    re.Pattern[str]: _pattern,
+}
+"""How each type of argument is read."""
+
+
+def policy_forms() -> list[str]:
+    """How each policy is written, such as `head_only` and `first_stages_frozen:COUNT`."""
+    return [":".join([name, *map(str.upper, _arguments(name))]) for name in _POLICIES]
+
+
+def rules_of(policy: str) -> Policy:
+    """The rules of a policy.
+
+    Raises:
+        ValueError: for an unknown policy, or an argument that is missing, superfluous or wrong.
+    """
+    name, colon, text = policy.partition(":")
+    if name not in _POLICIES:
+        raise ValueError(f"choose from {', '.join(policy_forms())}{nearest(name, set(_POLICIES))}")
+    arguments = _arguments(name)
+    if colon and not arguments:
+        raise ValueError(f"{name} takes no argument")
+    values = []
+    for argument, parameter in arguments.items():
+        if not text:
+            raise ValueError(f"{name} needs its argument: {name}:{argument.upper()}")
+        try:
+            values.append(_ARGUMENTS[parameter.annotation](text))
+        except ValueError as error:
+            raise ValueError(f"{argument.upper()} {error}") from error
+    return _POLICIES[name](*values)
+
+
+def _arguments(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(_POLICIES[name]).parameters)
+
+
+def _checked(policy: str) -> str:
+    rules_of(policy)
+    return policy
+
+
+FreezePolicy = Annotated[str, AfterValidator(_checked)]
+"""The name of a policy above, with `:argument` if it takes one."""
