@@ -6,8 +6,9 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 demo: $(UV)
 	$(UV) run toprung run digits_cnn
 
+# Two processes: one for the tests that share a Ray, one for the others.
 test: $(UV) lint
-	$(UV) run pytest
+	$(UV) run pytest -n 2 --dist loadgroup
 
 lint: $(UV)
 	$(UV) run ruff check

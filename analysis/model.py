@@ -18,8 +18,9 @@ from analysis.folder import SweepFolderError
 from trainables.config import TrialConfig, load_config
 from trainables.data import decode_image
 from trainables.evaluate import Normaliser, predict_logits
-from trainables.settings import parse
+from trainables.settings import ConfigError, parse
 from trainables.training_state import read_checkpoint
+from trainables.weights import load_state
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -51,15 +52,12 @@ class TrainedModel:
         """The network with its weights, in evaluation mode.
 
         Raises:
-            SweepFolderError: if the weights are not this network's.
+            ConfigError: if the weights are not this network's.
         """
         network = self.config.model.build(
             self.config.image_shape, len(self.class_names), with_weights=False
         ).network
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise SweepFolderError(f"the weights do not fit the config: {error}") from None
+        load_state(network, self.weights, "of the trained model")
         return network.eval()
 
     def logits(self, images_NHWC: NDArray[np.uint8]) -> Tensor:
@@ -122,7 +120,7 @@ def load_model(folder: Path) -> TrainedModel:
             std=tuple(card["pretrained_cfg"]["std"]),
         )
         model.network  # noqa: B018  (built here, so that its errors are told here)
-    except SweepFolderError as error:
+    except ConfigError as error:
         raise SweepFolderError(f"{folder}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise SweepFolderError(f"{folder}: is no exported model: {error!r}") from None

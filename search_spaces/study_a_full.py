@@ -2,7 +2,7 @@
 
 Command:      toprung run study_a_full --set data/root=FOLDER
               (FOLDER holds PACS; or --data path/to/pacs_cartoon for class folders)
-Run time:     RUNTIME
+Run time:     34 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    validation / test accuracy, per cent: from scratch 82.19 / 64.41 (lr .003, epoch 41),
               head only 89.07 / 79.67 (.001, 13), nothing frozen 97.15 / 92.80 (.001, 35)
 Table:        toprung compare SWEEP --by model/freeze_policy

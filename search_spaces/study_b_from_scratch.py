@@ -2,7 +2,7 @@
 
 Command:      toprung run study_b_from_scratch --set data/root=FOLDER
               (FOLDER holds Caltech-101; --set data/download=true fetches it)
-Run time:     RUNTIME
+Run time:     8 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    validation / test accuracy, in the order below: .16/.09, .15/.13, .25/.26, .47/.49,
               .40/.42, .41/.42
 Table:        toprung compare SWEEP --by labels/setting

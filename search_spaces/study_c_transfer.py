@@ -2,7 +2,7 @@
 
 Command:      toprung run study_c_transfer --set data/root=FOLDER
               (FOLDER holds CIFAR-10; --set data/download=true fetches it)
-Run time:     RUNTIME
+Run time:     1.2 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    the convergence of `goodest` in study_c_networks (validation .848, test .851)
 Table:        toprung compare SWEEP --by model/freeze_policy
 """

@@ -2,7 +2,7 @@
 
 Command:      toprung run study_c_variations --set data/root=FOLDER
               (FOLDER holds CIFAR-10; --set data/download=true fetches it)
-Run time:     RUNTIME
+Run time:     2 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    `good`: validation .801, test .794 after at most 10 epochs
 Table:        toprung compare SWEEP --by model/downsampling, or any other parameter
 """

@@ -2,7 +2,7 @@
 
 Command:      toprung run study_e_losses --set data/root=FOLDER
               (FOLDER holds tiny-imagenet-200)
-Run time:     RUNTIME
+Run time:     7 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    none reported as a number: the losses compared by accuracy, mean class accuracy and
               cross-entropy
 Table:        toprung compare SWEEP --by loss/name

@@ -2,7 +2,7 @@
 
 Command:      toprung run study_e_optimizers --set data/root=FOLDER
               (FOLDER holds Kaggle's dogs-vs-cats)
-Run time:     RUNTIME
+Run time:     6 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    none reported as a number: the optimizers compared by accuracy, loss, and the size of
               the gradient and of the update in each step (TensorBoard: steps/…)
 Table:        toprung compare SWEEP --by labels/method --by training/batch_size

@@ -2,7 +2,7 @@
 
 Command:      toprung run study_e_policies --set data/root=FOLDER
               (FOLDER holds STL-10; --set data/download=true fetches it)
-Run time:     RUNTIME
+Run time:     21 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    head only: 79.7 per cent accuracy; the others compared with it
 Table:        toprung compare SWEEP --by model/freeze_policy
 """

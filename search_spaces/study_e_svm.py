@@ -2,7 +2,7 @@
 
 Command:      toprung run study_e_svm --set data/root=FOLDER
               (FOLDER holds STL-10; --set data/download=true fetches it)
-Run time:     RUNTIME
+Run time:     8 minutes of one CPU core for the features, then seconds to a minute for a trial
 Reference:    none reported as a number: kernels and scalings compared by accuracy
 Table:        toprung compare SWEEP --by model/kernel --by model/scaling
 """

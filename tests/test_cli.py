@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
+from search_spaces import shipped
 from tests.helpers import tiny_config
 from toprung import checks
 from toprung.checks import Check
@@ -236,11 +237,7 @@ class TestOther:
     def test_spaces(self, cli: Cli) -> None:
         ran = cli("spaces")
         assert ran.code == 0
-        assert [line.split()[0] for line in ran.out.splitlines()] == [
-            "digits_cnn",
-            "images_cnn",
-            "study_c_networks",
-        ]
+        assert [line.split()[0] for line in ran.out.splitlines()] == shipped()
         assert "A small CNN on scikit-learn's bundled digits" in ran.out
 
     def test_checks(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

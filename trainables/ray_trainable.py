@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainables.any_fit import fit_any
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.fit import DivergedError, fit
-from trainables.fit_svm import fit_svm
+from trainables.fit import DivergedError
 from trainables.report import failure_report, to_report
-from trainables.svm_settings import SvmSettings
 
 
 def train_trial(trial: dict[str, Any]) -> None:
@@ -41,8 +40,8 @@ def _train(config: TrialConfig) -> None:
     device = torch.device("cuda" if resources.get("GPU") else "cpu")
     checkpoint = tune.get_checkpoint()
     resume_from = Path(checkpoint.to_directory()) if checkpoint else None
-    train = fit_svm if isinstance(config.model, SvmSettings) else fit
-    for validation in train(config, _open_data(config.data), device, resume_from):
+    data = _open_data(config.data)
+    for validation in fit_any(config, data, device, resume_from):
         with tempfile.TemporaryDirectory() as folder:
             validation.save_checkpoint(Path(folder))
             tune.report(

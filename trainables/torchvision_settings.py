@@ -127,6 +127,11 @@ class TorchvisionSettings(NetworkSettings):
             ImpossibleNetworkError: if it cannot.
             ConfigError: if the file of its weights is not there.
         """
+        self._check_shape(image_shape)
+        if self.weights_file:
+            self.fetch_weights()
+
+    def _check_shape(self, image_shape: tuple[int, int, int]) -> None:
         channels, height, width = image_shape
         if channels not in (1, len(IMAGENET_MEAN)):
             raise ImpossibleNetworkError(
@@ -136,8 +141,6 @@ class TorchvisionSettings(NetworkSettings):
             raise ImpossibleNetworkError(
                 f"{self.architecture} takes images {rule}; these are {height}x{width}"
             )
-        if self.weights_file:
-            self.fetch_weights()
 
     def build(
         self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
@@ -155,7 +158,7 @@ class TorchvisionSettings(NetworkSettings):
         """
         from trainables.torchvision_network import build
 
-        self.check(image_shape)
+        self._check_shape(image_shape)
         return build(self, image_shape, num_classes, with_weights=with_weights)
 
     def _broken_size_rule(self, height: int, width: int) -> str | None:

@@ -68,23 +68,27 @@ def load_state(network: "nn.Module", state: "Mapping[str, Tensor]", whose: str) 
             which shapes differ, and that they are the weights of `whose`.
     """
     own = network.state_dict()
-    differing = [k for k, tensor in state.items() if k in own and own[k].shape != tensor.shape]
-    fitting = OrderedDict((k, tensor) for k, tensor in state.items() if k not in differing)
+    versioned = OrderedDict(state)
     # The root's version number: MNASNet insists on it, and safetensors files do not keep it.
-    fitting._metadata = getattr(state, "_metadata", {"": own._metadata[""]})  # type: ignore[attr-defined]
-    found = network.load_state_dict(fitting, strict=False)
+    versioned._metadata = getattr(state, "_metadata", {"": own._metadata[""]})  # type: ignore[attr-defined]
+    try:
+        network.load_state_dict(versioned)
+    except RuntimeError as error:
+        raise ConfigError(_misfit(own, state, whose)) from error
+
+
+def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: str) -> str:
+    """What is wrong with a state dict for a network whose own one this is."""
+    differing = [k for k, tensor in state.items() if k in own and own[k].shape != tensor.shape]
     mistakes = [
-        _listed("missing", [key for key in found.missing_keys if key not in differing]),
-        _listed("unexpected", found.unexpected_keys),
+        _listed("missing", [key for key in own if key not in state]),
+        _listed("unexpected", [key for key in state if key not in own]),
         _listed(
             "of another shape",
             [f"{k} ({_shape(state[k])} instead of {_shape(own[k])})" for k in differing],
         ),
     ]
-    if any(mistakes):
-        raise ConfigError(
-            f"weights {whose}: they are another network's: {'; '.join(filter(None, mistakes))}"
-        )
+    return f"weights {whose}: they are another network's: {'; '.join(filter(None, mistakes))}"
 
 
 def _read(file: Path) -> "OrderedDict[str, Tensor]":

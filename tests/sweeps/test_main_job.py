@@ -64,6 +64,7 @@ def test_a_folder_of_pngs(local_ray: None, pictures: Path, tmp_path: Path) -> No
         data=pictures,
         trials=3,
         max_epochs=4,
+        concurrency=1,
         overrides={"data/image_size": 16, "model/num_blocks": 2, "training/batch_size": 8},
         name="pictures",
         out=tmp_path / "sweeps",

@@ -13,6 +13,7 @@ SWEEP = {
     "trials": 6,
     "max_epochs": 2,
     "trial_scheduler": "none",
+    "concurrency": 1,
     "stages": [
         {"name": "optimizer", "searches": ["optimizer/*"]},
         {"name": "network", "searches": ["model/filters"]},

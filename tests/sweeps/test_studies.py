@@ -1,22 +1,34 @@
-"""Every study with one command on small data in its real format, and its comparison table.
+"""Every study on small data in its real format.
+
+By default, two trials of each are planned and trained in this process, and one study runs through
+Ray, with one command and its comparison table. `pytest -m every_study` runs all of them so, in
+some minutes.
 
 The pretrained weights are random ones in a file, since none can be downloaded here; where a study
 has large networks, a ResNet-18 stands in for them.
 """
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
+from analysis.model import model_from_checkpoint
 from search_spaces import shipped
 from tests import named_data
 from toprung.cli import toprung
+from toprung.plan import plan_sweep
+from trainables.any_fit import fit_any
+from trainables.data import open_training_data
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,7 @@ DRY_RUNS = {
     "study_b_from_scratch": DryRun(
         named_data.write_caltech101,
         ("labels/setting",),
-        {"data/image_size": 64, "training/epochs": 1},
-        trials=1,
+        SMALL | RESNET | {"training/epochs": 1},
     ),
     "study_b_pretrained": DryRun(
         named_data.write_caltech101,
@@ -93,6 +104,8 @@ DRY_RUNS = {
     ),
 }
 
+KIND = "study_a_few_shot"
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -116,23 +129,55 @@ def test_every_study_is_here() -> None:
     assert set(DRY_RUNS) == {name for name in shipped() if name.startswith("study_")}
 
 
+@pytest.fixture
+def overrides(
+    name: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """What is set for a study's dry run; its data are written."""
+    study, root = DRY_RUNS[name], tmp_path / "data"
+    has_checksums = study.write_data in (named_data.write_cifar10, named_data.write_stl10)
+    study.write_data(root, *([monkeypatch] if has_checksums else []))
+    pretrained = {"model/weights": str(weights)} if study.weights else {}
+    return {"data/root": str(root), **study.settings, **pretrained}
+
+
 @pytest.mark.parametrize("name", DRY_RUNS)
-def test_one_command(
-    name: str,
-    local_ray: None,
-    weights: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_two_trials(
+    name: str, overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path / "cache"))
+    plan = plan_sweep(
+        name,
+        None,
+        {"trials": 3, "max_epochs": 1},
+        overrides=overrides,
+        data=None,
+        out=tmp_path,
+        name=name,
+        console=Console(file=io.StringIO()),
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for parameters in plan.grid:
+        study.enqueue_trial(parameters)
+    for _ in range(2):
+        config = plan.data(plan.proposals.config(study.ask()))
+        (last,) = islice(fit_any(config, open_training_data(config.data)), 1)
+        last.save_checkpoint(tmp_path)
+        assert model_from_checkpoint(tmp_path).network is not None
+        assert 0 <= last.record.val_accuracy <= 1
+
+
+EVERY = [
+    pytest.param(name, marks=[] if name == KIND else [pytest.mark.every_study])
+    for name in DRY_RUNS
+]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_one_command(name: str, local_ray: None, overrides: dict[str, Any], tmp_path: Path) -> None:
     study = DRY_RUNS[name]
-    root = tmp_path / "data"
-    needs_checksums = study.write_data in (named_data.write_cifar10, named_data.write_stl10)
-    study.write_data(root, *([monkeypatch] if needs_checksums else []))
-    settings = {"data/root": str(root), **study.settings}
-    if study.weights:
-        settings["model/weights"] = str(weights)
-    sets = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
-    budget = ["--trials", str(study.trials), "--max-epochs", "1"]
+    sets = [word for path, value in overrides.items() for word in ("--set", f"{path}={value}")]
+    budget = ["--trials", str(study.trials), "--max-epochs", "1", "--concurrency", "1"]
     place = ["--name", name, "--out", str(tmp_path / "sweeps")]
     said = invoke("run", name, *sets, *budget, *place)
     assert f"sweep {name}: {study.trials} trial" in said
