@@ -41,7 +41,10 @@ class Group:
         """The columns of the table; those from `trial` on are of the best trial's best epoch.
 
         `class acc` is the mean class accuracy; `acc gap` is training minus validation accuracy,
-        `loss gap` is validation minus training loss.
+        `loss gap` is validation minus training loss, and a gap only where both are the same loss:
+        the training loss is the one trained on (smoothed, with a center or triplet term, of
+        augmented images), the validation loss is plain cross-entropy. A forced opening of the test
+        set is marked.
         """
         record = self.best.best
         assert record is not None
@@ -61,6 +64,7 @@ class Group:
         }
         if self.test is not None:
             figures |= {"test acc": self.test.accuracy, "test loss": self.test.loss}
+            figures |= {"forced": True} if self.test.forced else {}
         return figures
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 
 SpaceFunction = Callable[[optuna.Trial], Mapping[str, Any]]
-_NOT_SPACES = {"augmentations", "loading", "pinned"}
+_NOT_SPACES = {"loading", "pinned"}
 
 
 class SearchSpaceError(ValueError):

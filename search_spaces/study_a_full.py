@@ -27,6 +27,7 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
         "model/freeze_policy", ["from_scratch", "head_only", "nothing_frozen"]
     )
     weights = "none"
+    # Asked for, so that --set model/weights=FILE reaches the pretrained networks alone.
     if policy != "from_scratch":
         weights = trial.suggest_categorical("model/weights", ["DEFAULT"])
     learning_rates = [0.01, 0.03, 0.001, 0.003, 0.0001]
@@ -34,7 +35,6 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
         "data": {
             "image_size": 227,
             "resize": "squash",
-            "crop_fraction": 1.0,
             "normalisation": "training_set",
             "test_fraction": 0.1,
             "validation_fraction": 0.2,

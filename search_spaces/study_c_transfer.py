@@ -1,7 +1,8 @@
 """Study C, transfer: a pretrained ResNet-18 on CIFAR-10, to compare with `goodest`.
 
 Command:      toprung run study_c_transfer --set data/root=FOLDER
-              (FOLDER holds CIFAR-10; --set data/download=true fetches it)
+              (FOLDER holds CIFAR-10; --set data/download=true fetches it; the images are enlarged
+              to 64 pixels only, for speed: --set data/image_size=224 is what the weights want)
 Run time:     1.2 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    the convergence of `goodest` in study_c_networks (validation .848, test .851)
 Table:        toprung compare SWEEP --by model/freeze_policy
@@ -23,7 +24,7 @@ SWEEP = {
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
     """The whole network or the head, with Adam and early stopping."""
     return {
-        "data": {"image_size": 64, "resize": "squash", "crop_fraction": 1.0},
+        "data": {"image_size": 64, "resize": "squash"},
         "model": {
             "architecture": "resnet18",
             "weights": "DEFAULT",

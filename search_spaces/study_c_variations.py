@@ -16,9 +16,16 @@ SWEEP = {"data": "cifar10", "trials": 30, "max_epochs": 10, "grace_epochs": 1}
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
     """Downsampling, kernel, initialisation, batch norm, dropout and LR schedule around `good`."""
+    dropout: dict[str, Any] = {}
+    dropout["block_dropout"] = trial.suggest_categorical("model/block_dropout", [0.0, 0.2, 0.4])
+    if dropout["block_dropout"]:
+        dropout["block_dropout_organisation"] = trial.suggest_categorical(
+            "model/block_dropout_organisation", ["constant", "rising"]
+        )
     return {
         "data": {"image_size": 32},
         "model": {
+            **dropout,
             "num_blocks": 3,
             "filters": 32,
             "organisation": "doubling",
@@ -29,10 +36,6 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
             ),
             "batch_norm": trial.suggest_categorical(
                 "model/batch_norm", ["none", "before", "after"]
-            ),
-            "block_dropout": trial.suggest_categorical("model/block_dropout", [0.0, 0.2, 0.4]),
-            "block_dropout_organisation": trial.suggest_categorical(
-                "model/block_dropout_organisation", ["constant", "rising"]
             ),
             "dense": 64,
             "dense_dropout": 0.15,

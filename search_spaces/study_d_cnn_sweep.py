@@ -1,7 +1,7 @@
 """Study D: a five-block CNN on a ten-class iNaturalist subset, searched in three stages.
 
 Command:      toprung run study_d_cnn_sweep --set data/root=FOLDER
-              (FOLDER holds inaturalist_12K)
+              (FOLDER holds inaturalist_12K; shorter: --max-epochs 5 --set training/epochs=5)
 Run time:     75 hours of one CPU core, reckoned from the time of a step (not run whole)
 Reference:    train 61.47, validation 42.20, test 42.80 per cent (doubling from 16, batch norm,
               kernel 3, padding 0, GELU, dense 256, dropout .1, AdamW, lr 1e-3, weight decay .5,
@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 
-from search_spaces.augmentations import NONE, STUDY_D
+from search_spaces._augmentations import NONE, STUDY_D
 
 SWEEP = {
     "data": "inaturalist12k",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables import augmentation
+from trainables import transforms
 from trainables.augment import Augmenter
 from trainables.augmentation import AugmentationSettings
 from trainables.auto_augment import (
@@ -82,10 +82,10 @@ def changed(before_BCHW: Tensor, after_BCHW: Tensor) -> Tensor:
 
 
 def test_every_transform_can_be_chosen_and_is_tested_here() -> None:
-    variants = set(get_args(get_args(augmentation.Transform)[0]))
+    variants = set(get_args(get_args(transforms.Transform)[0]))
     written = {
         thing
-        for _, thing in inspect.getmembers(augmentation, inspect.isclass)
+        for _, thing in inspect.getmembers(transforms, inspect.isclass)
         if issubclass(thing, Settings) and "name" in thing.model_fields
     }
     assert written == variants
@@ -94,10 +94,6 @@ def test_every_transform_can_be_chosen_and_is_tested_here() -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 class TestEveryTransform:
-    def test_with_p_0_is_the_identity(self, name: str) -> None:
-        images = some_images()
-        assert torch.equal(augmented(images, {"name": name, "p": 0, **EVERY[name]}), images)
-
     def test_keeps_shape_and_range(self, name: str) -> None:
         images = some_images()
         result = augmented(images, {"name": name, "p": 1, **EVERY[name]})
@@ -127,6 +123,7 @@ class TestEveryTransform:
     def test_a_batch_of_one_image(self, name: str) -> None:
         images = some_images(1)
         assert augmented(images, {"name": name, "p": 1, **EVERY[name]}).shape == images.shape
+        assert augmented(images, {"name": name, **EVERY[name], "p": 1e-9}).equal(images)
 
     def test_on_grey_images_works_or_is_refused(self, name: str) -> None:
         settings = settings_of({"name": name, "p": 1, **EVERY[name]})
@@ -344,6 +341,19 @@ class TestSettings:
             settings_of(mix_alpha=0.3)
         with pytest.raises(ConfigError, match=r"probability = 0\.5 has no effect: transforms is"):
             settings_of(probability=0.5)
+        flip = {"name": "horizontal_flip"}
+        with pytest.raises(ConfigError, match="probability = 0: must be greater than 0"):
+            settings_of(flip, probability=0)
+        with pytest.raises(ConfigError, match="transforms/0/p = 0: must be greater than 0"):
+            settings_of(flip | {"p": 0})
+        with pytest.raises(ConfigError, match="transforms/0/degrees = 0: must be greater than 0"):
+            settings_of({"name": "rotation", "degrees": 0})
+
+    def test_an_affine_transform_must_do_something(self) -> None:
+        with pytest.raises(ConfigError, match="transforms/0: affine has no effect: set at least"):
+            settings_of({"name": "affine", "scale": [1, 1]})
+        for part in ({"degrees": 1}, {"translate": 0.1}, {"shear": 1}, {"scale": [1, 2]}):
+            settings_of({"name": "affine", **part})
 
     def test_a_mistake_in_a_transform_is_told_with_its_place(self) -> None:
         with pytest.raises(ConfigError) as told:
@@ -375,10 +385,11 @@ class TestSettings:
         with pytest.raises(ConfigError, match="at least 3x3 pixels, they are 2x9"):
             settings_of({"name": "sharpness", "factor": 2}).check((3, 2, 9))
 
-    def test_settings_and_checks_load_neither_torch_nor_kornia(self) -> None:
+    def test_settings_and_checks_of_it_and_of_losses_load_no_torch(self) -> None:
         code = (
             "import sys; from trainables.augmentation import AugmentationSettings as A; "
             "A(transforms=[{'name': 'crop', 'size': 3}], mix='mixup').check((3, 4, 4)); "
-            "sys.exit(bool({'torch', 'kornia'} & set(sys.modules)))"
+            "from trainables.losses import Center, Triplet; Center(), Triplet(); "
+            "sys.exit(bool({'torch', 'kornia', 'pytorch_metric_learning'} & set(sys.modules)))"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

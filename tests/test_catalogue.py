@@ -1,5 +1,6 @@
 """What torchvision offers is known without importing it."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 from torchvision import models
 
-from trainables.catalogue import architectures, default_name, first, offered
+from trainables.catalogue import (
+    architectures,
+    checked_architecture,
+    default_name,
+    first,
+    offered,
+)
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
 from trainables.torchvision_settings import TorchvisionSettings
 
@@ -69,6 +76,25 @@ def test_a_damaged_file_is_written_anew(
     assert len(architectures()) == 80
     assert damaged.read_text() == file.read_text()
     assert list(damaged.parent.iterdir()) == [damaged]
+
+
+def test_a_full_disk_is_no_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainables.data.files.sync", full)
+    assert "resnet18" in architectures()
+    assert list(cache.iterdir()) == []
+
+
+def test_a_wrong_name_is_told_with_the_nearest() -> None:
+    assert checked_architecture("resnet18") == "resnet18"
+    with pytest.raises(ValueError, match=r"^there is no such architecture; nearest: resnet18"):
+        checked_architecture("resnet-18")
+    with pytest.raises(ValueError, match=r"nearest: cnn$"):
+        checked_architecture("cnnn", ["cnn", "svm"])
+    with pytest.raises(ValueError, match=r"choose from cnn, svm, alexnet, convnext_base, "):
+        checked_architecture("?", ["cnn", "svm"])
 
 
 def test_a_folder_that_cannot_be_written_is_no_matter(cache: Path) -> None:

@@ -73,6 +73,19 @@ def test_five_mistakes_are_five_lines_with_path_value_and_what_would_be_right() 
         ({"seed": -1}, "seed = -1: must be greater than or equal to 0"),
         ({"training": {"patience_epochs": 0}}, "training/patience_epochs = 0: must be greater "),
         ({"epochs": 3}, "epochs: there is no such setting; nearest:"),
+        ({"model": "resnet18"}, "model = 'resnet18': must be"),
+        ({"model": None}, "model = None: must be"),
+        (
+            {
+                "optimizer": {"name": "sgd", "lr": 0.1},
+                "lr_schedule": {"name": "cosine", "min_lr": 1.0},
+            },
+            "lr_schedule/min_lr = 1 is above",
+        ),
+        (
+            {"model": {"freeze_policy": "gradual_unfreezing:8"}},
+            "model/freeze_policy = 'gradual_unfreezing:8' never unfreezes",
+        ),
         (
             {"loss": {"name": "cross_entropy", "label_smoothing": 1}},
             "loss/label_smoothing = 1: must be less than 1",

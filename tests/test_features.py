@@ -100,15 +100,24 @@ def test_are_computed_anew_for_other(other: dict[str, Any], folder: Path) -> Non
     assert len(list(folder.glob("*.npy"))) == 2
 
 
-def test_are_the_same_wherever_the_images_lie(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": "/elsewhere", "digest": "tiny"},
+        {"source": "cifar10", "root": "/elsewhere", "download": True},
+        {"validation_fraction": 0.3, "test_fraction": 0.1, "split_seed": 7},
+    ],
+    ids=["source", "root", "split"],
+)
+def test_are_the_same_however_the_same_images_were_got(other: dict[str, Any], folder: Path) -> None:
     features()
-    features(settings=SETTINGS.model_copy(update={"source": "/elsewhere", "digest": "tiny"}))
+    features(settings=SETTINGS.model_copy(update=other))
     assert len(list(folder.glob("*.npy"))) == 1
 
 
 def test_half_written_ones_are_removed_unless_they_are_being_written(folder: Path) -> None:
     folder.mkdir(parents=True)
-    abandoned, in_writing = folder / "tmp-abandoned.npy", folder / "tmp-busy.npy"
+    abandoned, in_writing = folder / "tmp-1-abandoned.npy", folder / "tmp-2-busy.npy"
     abandoned.touch()
     in_writing.touch()
     with FileLock(folder / "busy.lock"):

@@ -203,6 +203,12 @@ class TestResuming:
             {"lr_schedule": {"name": "reduce_on_plateau", "patience_epochs": 0, "factor": 0.5}},
             {"training__metric": "val_loss", "optimizer__lr": 0.5},
             {"training__gradient_clip_norm": 0.1},
+            {"augmentation": {"transforms": [{"name": "trivial_augment"}], "mix": "cutmix"}},
+            {"loss": {"name": "center"}, "optimizer": {"name": "adam", "lr": 0.01}},
+            {"loss": {"name": "triplet"}},
+            {"loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+            {"model__freeze_policy": "gradual_unfreezing:1"},
+            {"optimizer__stage_lr_decay": 0.5, "lr_schedule": {"name": "cosine"}},
         ],
         ids=str,
     )

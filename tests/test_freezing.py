@@ -1,6 +1,7 @@
 """Freeze policies: how they are written, what they catch, and that what is frozen stays as is."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from trainables.freeze_policies import policy_forms
 from trainables.freezing import FreezeError, resolve
 from trainables.network import NetworkSettings
 from trainables.settings import ConfigError, parse
+from trainables.svm_settings import SvmSettings
 from trainables.torchvision_settings import TorchvisionSettings
 
 IMAGE = (3, 8, 8)
@@ -60,16 +62,17 @@ def trained(classifier: Classifier) -> list[str]:
     return [name for name, p in classifier.network.named_parameters() if p.requires_grad]
 
 
+@cache
 def torchvision_network(architecture: str) -> Classifier:
     with torch.device("meta"):
         settings = TorchvisionSettings(architecture=architecture)
         return settings.build((3, 224, 224), 7, with_weights=False)
 
 
-def test_every_policy_but_downsampling_is_tried_on_the_cnn() -> None:
+def test_every_policy_that_fits_the_cnn_is_tried_on_it() -> None:
     tried = {policy.partition(":")[0] for policy in CNN_POLICIES}
     policies = {form.partition(":")[0] for form in policy_forms()}
-    assert policies - tried == {"head_and_downsampling"}
+    assert policies - tried == {"head_and_downsampling", "nothing_trains"}
 
 
 @pytest.mark.parametrize(("policy", "trains"), CNN_POLICIES.items())
@@ -178,17 +181,16 @@ def _is_norm_of_resnet(name: str) -> bool:
         (RESNET, "head_and_stage:layer4", of_prefix("layer4.", "fc.")),
         (RESNET, "head_and_batch_norms", lambda n: n.startswith("fc.") or _is_norm_of_resnet(n)),
         (RESNET, "head_and_convolutions", lambda name: not _is_norm_of_resnet(name)),
-        (RESNET, "head_and_downsampling", lambda n: n.startswith("fc.") or "downsample" in n),
         (RESNET, "train_pattern:layer[34]|^fc", of_prefix("layer3.", "layer4.", "fc.")),
         (RESNET, "freeze_pattern:layer1", without("layer1.")),
         (ALEXNET, "convolutions_frozen", of_prefix("classifier.")),
         (ALEXNET, "fully_connected_frozen", of_prefix("features.")),
         (ALEXNET, "fully_connected_frozen_except_head", of_prefix("features.", "classifier.6.")),
         (ALEXNET, "head_and_convolutions", of_prefix("features.", "classifier.6.")),
+        (SQUEEZENET, "convolutions_frozen", of_prefix("classifier.1.")),
         (SQUEEZENET, "freeze_pattern:squeeze", lambda name: "squeeze" not in name),
         (DENSENET, "convolutions_frozen", lambda n: "conv" not in n.split(".")[-2]),
         (DENSENET, "head_and_batch_norms", lambda n: "norm" in n or n.startswith("classifier.")),
-        (DENSENET, "head_and_downsampling", lambda n: "transition" in n or n.startswith("class")),
     ],
 )
 def test_exactly_the_right_parameters_of_torchvision_networks_train(
@@ -209,7 +211,7 @@ def test_stages_are_counted_from_the_input(architecture: str) -> None:
     places = classifier.places()
     stages = list(classifier.stages)
     for count in range(1, len(stages)):
-        ever = freezing.trains_ever(f"first_stages_frozen:{count}", places)
+        ever = resolve(f"first_stages_frozen:{count}", places).trains_ever()
         assert {p.stage for p in places if p.name in ever} == {*stages[count:], "head"}
     for height in range(len(stages) + 1):
         at = resolve("gradual_unfreezing:3", places).trains_at(3 * height)
@@ -219,27 +221,79 @@ def test_stages_are_counted_from_the_input(architecture: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("architecture", "parts"),
+    [
+        (RESNET, ["layer2.0.downsample", "layer3.0.downsample", "layer4.0.downsample"]),
+        ("resnext50_32x4d", [f"layer{n}.0.downsample" for n in (1, 2, 3, 4)]),
+        (DENSENET, [f"features.transition{n}" for n in (1, 2, 3)]),
+        ("regnet_y_400mf", [f"trunk_output.block{n}.block{n}-0.proj" for n in (1, 2, 3, 4)]),
+        ("shufflenet_v2_x0_5", [f"stage{n}.0.branch1" for n in (2, 3, 4)]),
+        ("swin_t", [f"features.{n}" for n in (2, 4, 6)]),
+        ("swin_v2_t", [f"features.{n}" for n in (2, 4, 6)]),
+        ("convnext_tiny", [f"features.{n}" for n in (2, 4, 6)]),
+        ("maxvit_t", [f"blocks.{n}.layers.0.layers.MBconv.proj" for n in range(4)]),
+        ("inception_v3", ["Mixed_6a", "Mixed_7a"]),
+        *((name, []) for name in (ALEXNET, SQUEEZENET, "vgg11_bn", "googlenet", "vit_b_16")),
+        *((name, []) for name in ("mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5")),
+        *((name, []) for name in ("efficientnet_b0", "efficientnet_v2_s")),
+    ],
+)
+def test_downsampling_parts_of_each_family(architecture: str, parts: list[str]) -> None:
+    classifier = torchvision_network(architecture)
+    found = [place.name for place in classifier.places() if place.downsampling]
+    prefixes = tuple(f"{part}." for part in parts)
+    assert sorted(found) == sorted(n for n in names(classifier) if n.startswith(prefixes))
+    for prefix in prefixes:
+        assert any(name.startswith(prefix) for name in found)
+
+
+def test_attentions_input_projection_is_a_linear_layer() -> None:
+    kinds = {place.name: place.layer for place in torchvision_network("vit_b_16").places()}
+    attention = "encoder.layers.encoder_layer_0.self_attention"
+    assert kinds[f"{attention}.in_proj_weight"] == kinds[f"{attention}.in_proj_bias"] == "linear"
+    assert kinds["class_token"] == kinds["encoder.ln.weight"] == "other"
+
+
+def test_nothing_of_an_svm_trains_and_its_policy_says_so() -> None:
+    settings = SvmSettings(backbone=RESNET, weights="none")
+    with torch.device("meta"):
+        classifier = settings.build((3, 64, 64), 5, with_weights=False)
+    classifier.network.requires_grad_(True)
+    freezing.apply(settings.freeze_policy, classifier, epoch=0)
+    assert trained(classifier) == []
+    (line,) = resolve(settings.freeze_policy, classifier.places()).lines()
+    assert line.startswith("everything frozen: 60 parameters with 11,176,512 values, in ")
+
+
+NOTHING_FROZEN = "nothing of it would be frozen; if that is meant, choose 'nothing_frozen'"
+NOTHING_TRAINS = "nothing of it would train"
+
+
+@pytest.mark.parametrize(
     ("settings", "policy", "told"),
     [
         (TorchvisionSettings(architecture=ALEXNET), "head_and_batch_norms", "'batch norms trains'"),
-        (TorchvisionSettings(architecture=ALEXNET), "head_and_downsampling", "downsampling: none"),
-        (TorchvisionSettings(architecture=SQUEEZENET), "fully_connected_frozen", "convolution ("),
         (
-            TorchvisionSettings(architecture=SQUEEZENET),
-            "convolutions_frozen",
-            "'everything else tr",
+            TorchvisionSettings(architecture=ALEXNET),
+            "head_and_downsampling",
+            "no downsampling layers known",
         ),
+        (TorchvisionSettings(architecture=SQUEEZENET), "fully_connected_frozen", "convolution ("),
+        (TorchvisionSettings(architecture=SQUEEZENET), "head_and_convolutions", NOTHING_FROZEN),
+        (TorchvisionSettings(architecture=RESNET), "nothing_trains", NOTHING_TRAINS),
         (TorchvisionSettings(architecture=RESNET), "head_and_stage:layer5", "layer4, head"),
         (TorchvisionSettings(architecture=RESNET), "head_and_stage:head", "'stage head trains'"),
         (CNN, "first_stages_frozen:5", "'stage 5 from the input frozen'"),
-        (CNN, "first_stages_frozen:4", "'everything else trains'"),
         (CNN, "train_pattern:conv", "'names with conv trains'"),
-        (CNN, "train_pattern:.", "'everything else frozen'"),
-        (CNN, "freeze_pattern:.", "'everything else trains'"),
-        (CnnSettings(dense=()), "head_and_convolutions", "'everything else frozen'"),
+        (CNN, "train_pattern:.", NOTHING_FROZEN),
+        (CNN, "freeze_pattern:.", NOTHING_TRAINS),
+        (CNN, "nothing_trains", NOTHING_TRAINS),
+        (CnnSettings(dense=()), "head_and_convolutions", NOTHING_FROZEN),
+        (SvmSettings(backbone=RESNET, weights="none"), "head_only", "'head trains'"),
+        (SvmSettings(backbone=RESNET, weights="none"), "freeze_pattern:.", NOTHING_TRAINS),
     ],
 )
-def test_a_rule_that_catches_nothing_is_refused(
+def test_a_rule_that_catches_nothing_and_a_policy_of_nothing_or_everything_are_refused(
     settings: NetworkSettings, policy: str, told: str
 ) -> None:
     with torch.device("meta"):
@@ -253,7 +307,7 @@ def test_a_rule_that_catches_nothing_is_refused(
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("head", "choose from nothing_frozen, from_scratch, head_only"),
+        ("head", "choose from nothing_frozen, from_scratch, nothing_trains, head_only"),
         ("hed_only", "nearest: head_only"),
         ("first_stages", "first_stages_frozen:COUNT"),
         ("head_only:3", "head_only takes no argument"),

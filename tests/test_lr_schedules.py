@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch.nn import Parameter
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from tests.helpers import tiny_config
 from trainables.lr_schedules import LrSchedule
 
 LR = 0.2
@@ -31,7 +31,8 @@ def curve(schedule: LrSchedule) -> list[float]:
 
 
 def schedule_of(**settings: Any) -> LrSchedule:
-    return tiny_config(lr_schedule=settings).lr_schedule
+    schedule: LrSchedule = TypeAdapter(LrSchedule).validate_python(settings)
+    return schedule
 
 
 def annealed(start: float, end: float, fraction: float) -> float:

@@ -1,4 +1,4 @@
-"""Parameter groups: who is in which, their learning rates, and the LR schedules on top."""
+"""Parameter groups, the LR schedules on top, and whether a trial's parts fit together."""
 
 from typing import Any
 
@@ -11,18 +11,24 @@ from tests.helpers import tiny_config
 from trainables.classifier import Classifier
 from trainables.cnn import CnnSettings
 from trainables.config import TrialConfig
+from trainables.fitting_together import check_network
+from trainables.freezing import FreezeError
 from trainables.parameter_groups import parameter_groups
+from trainables.settings import ConfigError
 
 IMAGE = (3, 8, 8)
 LR = 0.2
 STAGES = ["head", "dense.0", "blocks.1", "blocks.0"]
 
 
-def config_of(policy: str = "nothing_frozen", loss: Any = None, **optimizer: Any) -> TrialConfig:
+def config_of(
+    policy: str = "nothing_frozen", loss: Any = None, lr_schedule: Any = None, **optimizer: Any
+) -> TrialConfig:
     return tiny_config(
         model={"num_blocks": 2, "filters": 4, "dense": 6, "freeze_policy": policy},
         optimizer={"name": "adamw", "lr": LR, "weight_decay": 0.1, **optimizer},
         **({"loss": loss} if loss else {}),
+        **({"lr_schedule": lr_schedule} if lr_schedule else {}),
     )
 
 
@@ -56,7 +62,7 @@ def test_what_never_trains_is_in_no_group() -> None:
     classifier = classifier_of(config)
     (group,) = parameter_groups(config, classifier, nn.CrossEntropyLoss())
     assert names_of(group, classifier) == ["head.weight", "head.bias"]
-    later = config_of("gradual_unfreezing:3")
+    later = config_of("gradual_unfreezing:2")
     (group,) = parameter_groups(later, classifier, nn.CrossEntropyLoss())
     assert len(group["params"]) == len(list(classifier.network.parameters()))
 
@@ -77,6 +83,15 @@ def test_with_decay_each_stage_is_a_group_from_the_head_down() -> None:
 def test_a_frozen_stage_has_no_group_but_counts() -> None:
     config = config_of("freeze_pattern:^dense", stage_lr_decay=0.5)
     assert [g["lr"] for g in optimizer_of(config).param_groups] == [LR, LR / 4, LR / 8]
+
+
+@pytest.mark.parametrize("policy", ["head_only", "first_stages_frozen:3"])
+def test_a_decay_over_a_single_stage_is_refused(policy: str) -> None:
+    with pytest.raises(ConfigError, match=f"stage_lr_decay = 0.5 has no effect: .*{policy}"):
+        optimizer_of(config_of(policy, stage_lr_decay=0.5))
+    assert (
+        len(optimizer_of(config_of("head_and_stage:dense.0", stage_lr_decay=0.5)).param_groups) == 2
+    )
 
 
 @pytest.mark.parametrize("stage_lr_decay", [1.0, 0.5])
@@ -121,7 +136,7 @@ def test_a_smaller_learning_rate_moves_a_stage_less() -> None:
 )
 def test_schedules_keep_the_learning_rates_in_proportion(schedule: dict[str, Any]) -> None:
     config = config_of(stage_lr_decay=0.5)
-    lr_schedule = tiny_config(lr_schedule=schedule).lr_schedule
+    lr_schedule = config_of(lr_schedule=schedule).lr_schedule
     grouped, plain = optimizer_of(config), optimizer_of(config_of())
     schedulers = [lr_schedule.build(optimizer, 5, 4) for optimizer in (grouped, plain)]
     for _ in range(20 if lr_schedule.advances == "step" else 4):
@@ -136,7 +151,8 @@ def test_schedules_keep_the_learning_rates_in_proportion(schedule: dict[str, Any
 def test_a_plateau_lowers_all_groups_to_their_share_of_the_floor() -> None:
     schedule = {"name": "reduce_on_plateau", "factor": 0.5, "patience_epochs": 0, "min_lr": 0.08}
     optimizer = optimizer_of(config_of(stage_lr_decay=0.5))
-    scheduler: Any = tiny_config(lr_schedule=schedule).lr_schedule.build(optimizer, 5, 4)
+    lr_schedule = config_of(lr_schedule=schedule).lr_schedule
+    scheduler: Any = lr_schedule.build(optimizer, 5, 4)
     for head_lr in (0.2, 0.1, 0.08, 0.08):
         scheduler.step(1.0)
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -156,3 +172,32 @@ def test_cosine_is_torch_s_own_to_the_last_bit() -> None:
             optimizer.step()
             scheduler.step()
         assert ours.param_groups[0]["lr"] == torch_s.param_groups[0]["lr"]
+
+
+class TestCheckNetwork:
+    def test_says_what_trains_and_leaves_the_random_state_alone(self) -> None:
+        before = torch.get_rng_state()
+        assignment = check_network(config_of("head_only", stage_lr_decay=1.0), 3)
+        assert assignment.trains_ever() == {"head.weight", "head.bias"}
+        assert torch.equal(before, torch.get_rng_state())
+
+    def test_of_an_svm_nothing_trains(self) -> None:
+        model = {"architecture": "svm", "backbone": "resnet18", "weights": "none"}
+        config = TrialConfig.model_validate({"data": {"source": "tiny"}, "model": model})
+        assert check_network(config, 3).trains_ever() == set()
+
+    @pytest.mark.parametrize("loss", ["center", "triplet"])
+    def test_a_loss_on_features_that_never_change_is_refused(self, loss: str) -> None:
+        with pytest.raises(ConfigError, match=f"loss/name = '{loss}' has no effect: .*'head_only'"):
+            check_network(config_of("head_only", loss={"name": loss}), 3)
+        check_network(config_of("gradual_unfreezing:2", loss={"name": loss}), 3)
+
+    def test_what_does_not_fit_is_refused(self) -> None:
+        with pytest.raises(FreezeError, match="batch norms"):
+            check_network(config_of("head_and_batch_norms"), 3)
+        with pytest.raises(ConfigError, match=r"stage_lr_decay = 0\.5 has no effect"):
+            check_network(config_of("head_only", stage_lr_decay=0.5), 3)
+        weights = {"name": "cross_entropy", "class_weights": [1.0, 2.0]}
+        with pytest.raises(ConfigError, match="2 weights, but the data has 3 classes"):
+            check_network(config_of(loss=weights), 3)
+        check_network(config_of(loss=weights), 2)

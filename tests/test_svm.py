@@ -208,6 +208,7 @@ class TestSettings:
             ({"gamma": 0}, "gamma = 0: must be 'scale' or 'auto' or greater than 0"),
             ({"c": 0}, "c = 0: must be greater than 0"),
             ({"freeze_policy": "convolutions_frozen"}, "nothing of an SVM's backbone is trained"),
+            ({"freeze_policy": "head_only"}, "or set it to 'nothing_trains'"),
             ({"backbone": "resnet19"}, "backbone = 'resnet19': .*nearest: .*resnet18"),
             ({"weights": "IMAGENET"}, "weights = 'IMAGENET': resnet18 has no such weights"),
         ],

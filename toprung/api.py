@@ -47,7 +47,8 @@ def run(
             `search_space(trial: optuna.Trial) -> dict`.
         config: instead of a space, a trial's YAML file (such as an exported `trial.yaml`); exactly
             that trial is trained.
-        data: `digits`, a folder of class folders, or a CSV file; the space's own if not given.
+        data: a named data set, a folder of class folders, or a CSV file; the space's own if not
+            given.
         overrides: settings or parameters to fix, by path: `{"optimizer/lr": 0.01}`.
         name: the sweep's name; the space's name and the time if not given.
         out: the folder in which the sweep's folder is made.

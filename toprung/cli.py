@@ -49,7 +49,7 @@ SET = click.option(
     metavar="PATH=VALUE",
     help="Fix a parameter or setting, such as optimizer/lr=0.01; may be repeated.",
 )
-DATA = click.option("--data", help="digits, a folder of class folders, or a CSV file.")
+DATA = click.option("--data", help="A named data set, a folder of class folders, or a CSV file.")
 
 
 @toprung.command()

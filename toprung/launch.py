@@ -2,14 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 import optuna
-import torch
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -18,6 +17,7 @@ from ray.tune.stopper import Stopper
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.display import Progress
+from toprung.network_checks import NetworkChecks
 from toprung.new_sweep import created
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
@@ -25,10 +25,9 @@ from toprung.ray_session import RaySession, early_workers_for_trials
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.tensorboard import TensorBoardCallback
-from trainables import freezing, report
-from trainables.config import METRICS, TrialConfig
+from trainables import report
+from trainables.config import METRICS
 from trainables.ray_trainable import train_trial
-from trainables.svm_settings import SvmSettings
 
 
 class _Ending(NotPickled, Stopper):  # type: ignore[misc]
@@ -67,36 +66,19 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
     """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`)."""
     with created(plan, _sampler(plan.settings)) as study:
         session.wait()
-        _check_freeze_policies(plan.proposals.rehearsal.configs, len(plan.data.first.class_names))
-        _search(plan, study)
+        checks = NetworkChecks(len(plan.data.first.class_names), plan.console.print)
+        checks.rehearse(plan.proposals.rehearsal.configs)
+        _search(plan, study, checks)
 
 
-def _check_freeze_policies(configs: Sequence[TrialConfig], num_classes: int) -> None:
-    """See that every freeze policy fits its network, which is only known once that is built.
-
-    Raises:
-        FreezeError: naming the rule that catches nothing.
-    """
-    freezing_models = {
-        (config.model, config.image_shape)
-        for config in configs
-        if config.model.freeze_policy not in ("nothing_frozen", "from_scratch")
-        and not isinstance(config.model, SvmSettings)
-    }
-    for model, image_shape in freezing_models:
-        with torch.device("meta"):
-            classifier = model.build(image_shape, num_classes, with_weights=False)
-        freezing.resolve(model.freeze_policy, classifier.places())
-
-
-def _search(plan: SweepPlan, study: optuna.Study) -> None:
+def _search(plan: SweepPlan, study: optuna.Study, checks: NetworkChecks) -> None:
     settings = plan.settings
     only_enqueued = settings.sampler == "grid"
     progress = Progress(plan.folder.path.name, settings, plan.console)
     searcher = StudySearcher(
         study,
         plan.proposals,
-        plan.data,
+        lambda config: checks(plan.data(config)),
         progress.refused,
         progress.tell,
         only_enqueued=only_enqueued,

@@ -11,7 +11,7 @@ from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
 from toprung.errors import ToprungError
 from toprung.grid import combinations
 from toprung.settings import SweepSettings
-from toprung.stages import STAGE_LABEL, StagePlan
+from toprung.staged_search import STAGE_LABEL, StagePlan
 from trainables.config import TrialConfig, flatten
 from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError, nearest, parse, setting_paths
@@ -45,8 +45,9 @@ class Proposals:
         self._overrides = dict(overrides)
         self._parameters: set[str] = set()
         self.rehearsal = self._rehearse()
-        searched = set(self.rehearsal.parameters)
-        self.stages = StagePlan(space.name, settings, searched, self._parameters - searched)
+        searched = self.rehearsal.parameters
+        pinned = (self._parameters | set(overrides)) - set(searched)
+        self.stages = StagePlan(space.name, settings, searched, pinned)
 
     def config(self, trial: optuna.Trial, stage: str | None = None) -> TrialConfig:
         """The config of this trial, tried in this stage of the sweep.
@@ -66,7 +67,7 @@ class Proposals:
         elif "data/source" not in flatten(values):
             raise ToprungError(
                 f"search space {self._space.name} has no data of its own; give data (--data): "
-                "digits, a folder of class folders, or a CSV file"
+                "a named data set (cifar10, digits …), a folder of class folders, or a CSV file"
             )
         if stage is not None:
             _set(values, STAGE_LABEL, stage)

@@ -23,6 +23,8 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # Signals are handled in `launch`, together with the time budget.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune would print a table and a path of its own between our lines.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Checkpoints are few and small enough to be written as they come.
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }

@@ -18,9 +18,10 @@ from toprung.errors import USER_ERRORS
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
 from toprung.settings import Stage
-from toprung.stages import fixing_sampler
+from toprung.staged_search import fixing_sampler
 from trainables import report
 from trainables.config import TrialConfig, as_plain, dump_config
+from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
 from trainables.record import Record
 
@@ -44,7 +45,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     Args:
         study: the sweep's study.
         proposals: makes a config of each of its trials.
-        pin_data: puts the prepared data into a config, so that every trial sees the same.
+        complete: puts the prepared data into a config, so that every trial sees the same, and
+            checks what is only known then.
         refused: is told of each trial that never starts: how it ended, and why.
         tell: shows the user a line.
         only_enqueued: try what waits in the study, and nothing else.
@@ -54,7 +56,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self,
         study: optuna.Study,
         proposals: Proposals,
-        pin_data: Callable[[TrialConfig], TrialConfig],
+        complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
         tell: Callable[[str], None],
         *,
@@ -63,7 +65,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         super().__init__()
         self._study = study
         self._proposals = proposals
-        self._pin_data = pin_data
+        self._complete = complete
         self._refused = refused
         self._show = tell
         self._sampler = study.sampler
@@ -89,8 +91,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             trial = self._study.ask()
             try:
                 proposed = self._proposals.config(trial, stage.name if stage else None)
-                config = self._pin_data(proposed)
-            except ImpossibleNetworkError as error:
+                config = self._complete(proposed)
+            except (ImpossibleNetworkError, FreezeError) as error:
                 trial.set_constraint("network can exist", 1.0)
                 self._tell(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
                 self._refused(attributes.INFEASIBLE, str(error))

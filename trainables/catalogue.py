@@ -5,16 +5,16 @@ is kept in <cache>/torchvision-<version>-<format>.json, and written anew when it
 """
 
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trainables.data.cache import TEMP_PREFIX, cache_dir
+from trainables.data.cache import cache_dir
+from trainables.data.files import written_whole
+from trainables.settings import nearest
 
 FORMAT = 1  # to be raised when the file holds something else than before
 DEFAULT = "DEFAULT"
@@ -49,6 +49,24 @@ class OfferedWeights:
 def architectures() -> list[str]:
     """The names of all of torchvision's classifiers, sorted."""
     return list(_catalogue(_file()))
+
+
+def checked_architecture(name: str, others: Sequence[str] = ()) -> str:
+    """The name, if torchvision has a classifier of that name.
+
+    Args:
+        name: what a user wrote.
+        others: names that would be possible there too, to be told with torchvision's.
+
+    Raises:
+        ValueError: there is none; says which names are nearest, or else all of them.
+    """
+    names = architectures()
+    if name not in names:
+        choices = [*others, *names]
+        hint = nearest(name, choices) or f"; choose from {', '.join(choices)}"
+        raise ValueError(f"there is no such architecture{hint}")
+    return name
 
 
 def offered(architecture: str) -> Mapping[str, OfferedWeights]:
@@ -130,9 +148,7 @@ def _write(file: Path, catalogue: Mapping[str, Mapping[str, OfferedWeights]]) ->
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temp = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(plain, out)
-        Path(temp).replace(file)
+        with written_whole(file) as stream:
+            stream.write(json.dumps(plain).encode())
     except OSError:
         return

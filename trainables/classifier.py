@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from trainables.downsampling import downsampling_parts
 from trainables.places import HEAD, LayerKind, Place
 
-_DOWNSAMPLING = {"downsample", "transition", "transition1", "transition2", "transition3"}
-"""What torchvision calls the shortcuts (ResNet) and transitions (DenseNet) that shrink a map."""
 _KINDS: dict[type[nn.Module], LayerKind] = {
     nn.modules.conv._ConvNd: "convolution",
     nn.Linear: "linear",
+    nn.MultiheadAttention: "linear",  # its own parameters: the input projection
     nn.modules.batchnorm._BatchNorm: "batch_norm",
 }
 
@@ -82,13 +82,14 @@ class Classifier:
             for depth, (name, paths) in enumerate([*self.stages.items(), (HEAD, self.heads)])
             for path in paths
         ]
+        shrinking = tuple(f"{path}." for path in downsampling_parts(self.network))
         places = []
         for name, parameter in self.network.named_parameters():
             owners = [h for h in holders if name == h[0] or name.startswith(f"{h[0]}.")]
             assert len(owners) == 1, f"{name} belongs to {owners}"
             _, stage, depth = owners[0]
             layer = self.network.get_submodule(name.rpartition(".")[0])
-            downsampling = bool(_DOWNSAMPLING & set(name.split(".")))
+            downsampling = name.startswith(shrinking)
             places.append(Place(name, stage, depth, _kind(layer), downsampling, parameter.numel()))
         return sorted(places, key=lambda place: place.depth)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainables.classifier import Classifier
 
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,7 +47,7 @@ class CnnSettings(NetworkSettings):
     stride: PositiveInt = 1
     downsampling: Literal["max_pool", "strided_conv", "none"] = "max_pool"
     pool_size: Annotated[int, Field(ge=2)] = 2
-    activation: Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"] = "relu"
+    activation: Activation = "relu"
     batch_norm: Literal["none", "before", "after"] = "none"
     block_dropout: Probability | tuple[Probability, ...] = 0.0
     block_dropout_organisation: Literal["constant", "rising", "listed"] = "constant"
@@ -90,6 +91,10 @@ class CnnSettings(NetworkSettings):
             )
         if self.downsampling == "none" and self.pool_size != 2:
             raise ValueError(f"pool_size = {self.pool_size} has no effect: downsampling = 'none'")
+        if self.block_dropout_organisation == "rising" and self.block_dropout == 0:
+            raise ValueError(
+                "block_dropout_organisation = 'rising' has no effect: block_dropout = 0"
+            )
         if self.dense == () and (self.dense_dropout or self.dense_batch_norm):
             raise ValueError("dense_dropout and dense_batch_norm have no effect: dense is empty")
         if self.organisation == "halving" and self.block_filters[-1] < 1:

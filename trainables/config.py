@@ -37,7 +37,10 @@ METRICS: dict[str, str] = {
 
 def _kind_of_model(model: Any) -> str:
     """The tag of the settings class that a model's architecture belongs to."""
-    name = model.get("architecture", "cnn") if isinstance(model, Mapping) else model.architecture
+    if isinstance(model, Mapping):
+        name = model.get("architecture", "cnn")
+    else:
+        name = getattr(model, "architecture", "cnn")  # what is no model is told as a wrong CNN
     return name if name in ("cnn", "svm") else "torchvision"
 
 
@@ -94,11 +97,11 @@ class TrialConfig(Settings):
         """Fill in what the data leave out and the model's pretrained weights decide."""
         try:
             model = _MODEL.validate_python(values["model"])
-            data = dict(values["data"])
+            data = _given(values["data"])
         except (ValueError, TypeError, KeyError):
             return values  # what is wrong with them is told with all other mistakes
         wanted = model.data_settings()
-        if "resize" in data:
+        if data.get("resize", "centre_crop") != "centre_crop":
             wanted.pop("crop_fraction", None)
         if data.get("channels") == 1:
             wanted.pop("normalisation", None)
@@ -108,6 +111,18 @@ class TrialConfig(Settings):
     def _nothing_without_effect(self) -> "TrialConfig":
         if isinstance(self.model, SvmSettings):
             refuse_unused(self)
+        epochs = self.training.epochs
+        name, _, argument = self.model.freeze_policy.partition(":")
+        if name == "gradual_unfreezing" and int(argument) >= epochs:
+            raise ValueError(
+                f"model/freeze_policy = {self.model.freeze_policy!r} never unfreezes anything in "
+                f"training/epochs = {epochs}"
+            )
+        floor = getattr(self.lr_schedule, "min_lr", 0.0)
+        if floor > self.optimizer.lr:
+            raise ValueError(
+                f"lr_schedule/min_lr = {floor:g} is above optimizer/lr = {self.optimizer.lr:g}"
+            )
         mix = self.augmentation.mix
         if mix != "none" and not self.loss.takes_soft_targets:
             raise ValueError(
@@ -130,6 +145,13 @@ class TrialConfig(Settings):
     def image_shape(self) -> tuple[int, int, int]:
         """The shape (C, H, W) of one image as the model gets it."""
         return self.data.channels, *self.data.height_width
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    """What was set of some settings, without their defaults."""
+    if isinstance(settings, Settings):
+        return settings.model_dump(exclude_unset=True)
+    return dict(settings)
 
 
 def load_config(path: Path) -> TrialConfig:

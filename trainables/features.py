@@ -2,13 +2,12 @@
 
 <cache>/features/<key>.npy        (N, F) float32, in the order of the stored images
 <cache>/features/<key>.lock       held while they are being computed
-<cache>/features/tmp-<key>.npy    half-written
+<cache>/features/tmp-*-<key>.npy  half-written
 
 Shape letters: N images, F features.
 """
 
 import hashlib
-import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,9 @@ from safetensors.torch import save
 from torch import nn
 
 from trainables.data import DataError, DataSettings, TrainingData, cache_dir
-from trainables.data.cache import CACHE_VARIABLE, TEMP_PREFIX, digest_of
+from trainables.data.build import FORM
+from trainables.data.cache import CACHE_VARIABLE, digest_of
+from trainables.data.files import TEMP_PREFIX, written_whole
 from trainables.data.progress import progress
 from trainables.evaluate import Normaliser, predict_logits
 from trainables.network import NetworkSettings
@@ -60,7 +61,9 @@ def stored_features(
             _remove_abandoned(folder)
             with FileLock(folder / f"{key}.lock"):
                 if not path.exists():
-                    _publish(_compute(backbone, data, device), path)
+                    features_NF = _compute(backbone, data, device)
+                    with written_whole(path) as stream:
+                        np.save(stream, features_NF)
         return _open(path)
     except OSError as error:
         raise DataError(
@@ -80,7 +83,7 @@ def _key(
     return digest_of(
         {
             "format": FORMAT,
-            "data": settings.model_dump(mode="json", exclude={"source", "digest"}),
+            "form": settings.model_dump(mode="json", include=FORM),
             "digest": data.digest,
             "shape": data.images_NHWC.shape,
             "mean": data.mean,
@@ -107,16 +110,6 @@ def _compute(backbone: nn.Module, data: TrainingData, device: torch.device) -> N
     return np.concatenate(features)
 
 
-def _publish(features_NF: NDArray[np.float32], path: Path) -> None:
-    """Write the file, and give it its name in one step that a crash cannot halve."""
-    temp = path.with_name(f"{TEMP_PREFIX}{path.name}")
-    with temp.open("wb") as stream:
-        np.save(stream, features_NF)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temp.replace(path)
-
-
 def _open(path: Path) -> NDArray[np.float32]:
     try:
         features_NF: NDArray[np.float32] = np.load(path, mmap_mode="r")
@@ -130,7 +123,7 @@ def _open(path: Path) -> NDArray[np.float32]:
 
 def _remove_abandoned(folder: Path) -> None:
     for temp in folder.glob(f"{TEMP_PREFIX}*.npy"):
-        key = temp.stem.removeprefix(TEMP_PREFIX)
+        key = temp.stem.rpartition("-")[2]
         try:
             with FileLock(folder / f"{key}.lock", timeout=0):
                 temp.unlink(missing_ok=True)

@@ -2,7 +2,8 @@
 
 A policy is written `name` or `name:argument`. It is an ordered set of rules: the first one that
 catches a parameter decides about it, and the last one catches everything else, so that nothing
-is left undecided (as in big_vision). A new policy: a function beside its siblings.
+is left undecided (as in big_vision). Only a policy of a single rule may freeze nothing or
+everything: its name says so. A new policy: a function beside its siblings.
 """
 
 import inspect
@@ -63,6 +64,7 @@ def _anywhere(_: Place) -> bool:
 
 _HEAD = Rule("head", True, lambda place: place.in_head)
 _EVERYTHING = Rule("everything", True, _anywhere)
+_EVERYTHING_FROZEN = Rule("everything", False, _anywhere)
 _REST_TRAINS = Rule("everything else", True, _anywhere)
 _REST_FROZEN = Rule("everything else", False, _anywhere)
 
@@ -77,6 +79,12 @@ def nothing_frozen() -> Policy:
 def from_scratch() -> Policy:
     """Every parameter trains, from random weights."""
     return (_EVERYTHING,)
+
+
+@_policy
+def nothing_trains() -> Policy:
+    """Every parameter is frozen; for a network that is not trained in steps, as an SVM's is not."""
+    return (_EVERYTHING_FROZEN,)
 
 
 @_policy

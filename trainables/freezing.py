@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainables.freeze_policies import FreezePolicy, Rule, rules_of
+from trainables.freeze_policies import Policy, Rule, rules_of
 from trainables.places import Place
 
 if TYPE_CHECKING:
     from torch import nn
 
     from trainables.classifier import Classifier
-
-__all__ = ["FreezeError", "FreezePolicy", "apply", "resolve", "train_mode", "trains_ever"]
 
 
 class FreezeError(ValueError):
@@ -73,8 +71,9 @@ def resolve(policy: str, places: Sequence[Place]) -> Assignment:
     """Let the rules of a policy catch the parameters of a network, each the first that does.
 
     Raises:
-        FreezeError: if a rule catches nothing: if the network has no such layers or stage, or if
-            nothing is left for everything else.
+        FreezeError: if a rule but the last catches nothing, as the network has no such layers or
+            stage; if a policy freezes nothing or everything without saying so; or if it freezes
+            everything and the network has a head to train.
     """
     rules = rules_of(policy)
     head_depth = max(place.depth for place in places)
@@ -83,19 +82,11 @@ def resolve(policy: str, places: Sequence[Place]) -> Assignment:
         rule = next(rule for rule in rules if rule.catches(place))
         waits = rule.epochs_per_stage * (head_depth - place.depth)
         caught.append(Caught(place, rule, waits if rule.trains else None))
-    for rule in rules:
-        if all(c.rule is not rule for c in caught):
-            raise FreezeError(_caught_nothing(policy, rule, places))
+    if reason := _misfit(rules, caught):
+        raise FreezeError(
+            f"freeze_policy = {policy!r} does not fit this network: {reason}. {_parts(places)}"
+        )
     return Assignment(tuple(caught))
-
-
-def trains_ever(policy: str, places: Sequence[Place]) -> set[str]:
-    """The names of the parameters that train at some epoch.
-
-    Raises:
-        FreezeError: as `resolve`.
-    """
-    return resolve(policy, places).trains_ever()
 
 
 def apply(policy: str, classifier: "Classifier", epoch: int) -> None:
@@ -131,15 +122,28 @@ def _trains(network: "nn.Module", path: str) -> bool:
     return any(parameter.requires_grad for parameter in parameters)
 
 
-def _caught_nothing(policy: str, rule: Rule, places: Sequence[Place]) -> str:
+def _misfit(rules: Policy, caught: Sequence[Caught]) -> str | None:
+    """Why these rules do not fit the network whose parameters they caught; None if they do."""
+    for rule in rules[:-1]:
+        if all(c.rule is not rule for c in caught):
+            return f"nothing in it is caught by the rule {_told(rule)!r}"
+    says_so = len(rules) == 1
+    if all(c.trains_from == 0 for c in caught) and not says_so:
+        return "nothing of it would be frozen; if that is meant, choose 'nothing_frozen'"
+    has_head = any(c.place.in_head for c in caught)
+    if all(c.trains_from is None for c in caught) and (has_head or not says_so):
+        return "nothing of it would train; only an SVM is not trained, and says 'nothing_trains'"
+    return None
+
+
+def _parts(places: Sequence[Place]) -> str:
+    """What of the network a policy can speak of."""
     layers = Counter(place.layer for place in places)
     layers_told = ", ".join(f"{layer} ({count} parameters)" for layer, count in layers.items())
-    downsampling = "some" if any(place.downsampling for place in places) else "none"
-    return (
-        f"freeze_policy = {policy!r} does not fit this network: nothing in it is caught by the "
-        f"rule {_told(rule)!r}. Its layers: {layers_told}; downsampling: {downsampling}; its "
-        f"stages: {', '.join(dict.fromkeys(place.stage for place in places))}"
-    )
+    has_downsampling = any(place.downsampling for place in places)
+    downsampling = "" if has_downsampling else "; no downsampling layers known in this network"
+    stages = ", ".join(dict.fromkeys(place.stage for place in places))
+    return f"Its layers: {layers_told}{downsampling}; its stages: {stages}"
 
 
 def _line(rule: Rule, caught: Sequence[Caught]) -> str:

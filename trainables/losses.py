@@ -102,8 +102,10 @@ class Center(_LossSettings):
     """Cross-entropy + `alpha` * center loss, half the squared distance of features to their class's
     center (Wen et al., 2016).
 
-    * `center_lr`: the learning rate of the centers, which the trial's optimizer trains too. The
-      paper's rule is SGD without momentum, at .5.
+    * `center_lr`: the learning rate of the centers, which the trial's optimizer trains too. With
+      SGD without momentum it is the paper's rule, at .5 there. Adam and its kin divide a gradient
+      by its own size: then each coordinate of a center moves by about `center_lr` a step, however
+      far the features are.
     """
 
     name: Literal["center"] = "center"

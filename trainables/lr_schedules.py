@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-Factor = Annotated[float, Field(gt=0, lt=1)]
+Between0And1 = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Constant(Settings):
@@ -78,7 +78,7 @@ class OneCycle(Settings):
     """
 
     name: Literal["one_cycle"] = "one_cycle"
-    warmup_fraction: Factor = 0.3
+    warmup_fraction: Between0And1 = 0.3
     initial_division: Annotated[float, Field(gt=1)] = 25.0
     final_division: Annotated[float, Field(gt=1)] = 1e4
     advances: ClassVar[str] = "step"
@@ -108,7 +108,7 @@ class Cyclic(Settings):
     """
 
     name: Literal["cyclic"] = "cyclic"
-    lowest: Factor = 0.1
+    lowest: Between0And1 = 0.1
     half_cycle_epochs: PositiveFloat = 1.0
     advances: ClassVar[str] = "step"
 
@@ -152,7 +152,7 @@ class ReduceOnPlateau(Settings):
     """Multiply by `factor` when the validation loss has not fallen for `patience_epochs`."""
 
     name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
-    factor: Factor = 0.1
+    factor: Between0And1 = 0.1
     patience_epochs: NonNegativeInt = 3
     min_lr: NonNegativeFloat = 0.0
     advances: ClassVar[str] = "epoch"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch.optim.optimizer import ParamsT
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+From0Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _OptimizerSettings(Settings):
@@ -32,8 +32,8 @@ class _OptimizerSettings(Settings):
 class _AdamSettings(_OptimizerSettings):
     torch_class: ClassVar[str]
 
-    beta1: Fraction = 0.9
-    beta2: Fraction = 0.999
+    beta1: From0Below1 = 0.9
+    beta2: From0Below1 = 0.999
     epsilon: PositiveFloat = 1e-8
 
     def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
@@ -55,7 +55,7 @@ class Sgd(_OptimizerSettings):
     """Stochastic gradient descent, plain or with (Nesterov's) momentum."""
 
     name: Literal["sgd"] = "sgd"
-    momentum: Fraction = 0.0
+    momentum: From0Below1 = 0.0
     nesterov: bool = False
 
     @model_validator(mode="after")
@@ -109,8 +109,8 @@ class RmsProp(_OptimizerSettings):
     """RMSprop (Hinton, 2012), with optional momentum."""
 
     name: Literal["rmsprop"] = "rmsprop"
-    smoothing: Fraction = 0.99
-    momentum: Fraction = 0.0
+    smoothing: From0Below1 = 0.99
+    momentum: From0Below1 = 0.0
     epsilon: PositiveFloat = 1e-8
 
     def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":

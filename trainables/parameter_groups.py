@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from trainables.freezing import trains_ever
+from trainables.freezing import resolve
+from trainables.settings import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,9 +25,16 @@ def parameter_groups(
 
     Raises:
         FreezeError: for a freeze policy that does not fit the network.
+        ConfigError: for a `stage_lr_decay` without effect, as one stage alone ever trains.
     """
     optimizer = config.optimizer
-    stages = _trained_by_height(config.model.freeze_policy, classifier)
+    policy = config.model.freeze_policy
+    stages = _trained_by_height(policy, classifier)
+    if optimizer.stage_lr_decay != 1 and len(stages) == 1:
+        raise ConfigError(
+            f"optimizer/stage_lr_decay = {optimizer.stage_lr_decay:g} has no effect: with "
+            f"model/freeze_policy = {policy!r} only one stage of the network ever trains"
+        )
     if optimizer.stage_lr_decay == 1:
         trained = {name for names in stages.values() for name in names}
         groups: list[Group] = [{"params": _named(classifier, trained)}]
@@ -44,7 +52,7 @@ def parameter_groups(
 def _trained_by_height(policy: str, classifier: "Classifier") -> dict[int, set[str]]:
     """The names of the parameters that ever train, by their stage's height: the head's is 0."""
     places = classifier.places()
-    trained = trains_ever(policy, places)
+    trained = resolve(policy, places).trains_ever()
     stages: dict[int, set[str]] = {}
     for place in places:
         if place.name in trained:

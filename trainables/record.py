@@ -12,8 +12,8 @@ class Record:
 
     `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
     since the last validation, with the loss that is trained on; `val_loss` is plain
-    cross-entropy; `lr` is the head's in the last step; `seconds` is the trial's training and
-    validation time so far.
+    cross-entropy; `lr` is that of the highest stage that trains, in the last step; `seconds` is the
+    trial's training and validation time so far.
     """
 
     validation: int

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
-from trainables.catalogue import architectures
+from trainables.catalogue import checked_architecture
+from trainables.freeze_policies import FreezePolicy
 from trainables.network import NetworkSettings
-from trainables.settings import Settings, nearest
+from trainables.settings import Settings
 from trainables.torchvision_settings import TorchvisionSettings
 
 if TYPE_CHECKING:
     from trainables.classifier import Classifier
     from trainables.config import TrialConfig
 
+_FREEZE_POLICY = "nothing_trains"
 _USED = {"data", "model", "seed", "labels"}
 _USED_OF_TRAINING = {"metric", "epochs"}
 """Every sweep sets the epochs; an SVM is fitted in one."""
@@ -35,9 +37,11 @@ class SvmSettings(NetworkSettings):
       or `auto`, 1 / number of features.
     * `scaling`: of each feature, by the training images: to mean 0 and standard deviation 1
       (`standard`), to the range from 0 to 1 (`min_max`), or none.
+    * `freeze_policy`: always `nothing_trains`.
     """
 
     architecture: Literal["svm"] = "svm"
+    freeze_policy: FreezePolicy = _FREEZE_POLICY
     backbone: str
     weights: str
     kernel: Literal["rbf", "linear", "poly"] = "rbf"
@@ -49,11 +53,7 @@ class SvmSettings(NetworkSettings):
     @field_validator("backbone")
     @classmethod
     def _is_offered(cls, name: str) -> str:
-        names = architectures()
-        if name not in names:
-            hint = nearest(name, names) or f"; choose from {', '.join(names)}"
-            raise ValueError(f"torchvision has no such architecture{hint}")
-        return name
+        return checked_architecture(name)
 
     @model_validator(mode="after")
     def _weights_are_offered(self) -> "SvmSettings":
@@ -62,10 +62,10 @@ class SvmSettings(NetworkSettings):
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "SvmSettings":
-        if self.freeze_policy not in ("nothing_frozen", "head_only"):
+        if self.freeze_policy != _FREEZE_POLICY:
             raise ValueError(
                 f"freeze_policy = {self.freeze_policy!r} has no effect: nothing of an SVM's "
-                "backbone is trained; leave it out, or set it to 'head_only'"
+                f"backbone is trained; leave it out, or set it to {_FREEZE_POLICY!r}"
             )
         if self.kernel != "poly" and self.degree != 3:
             raise ValueError(

@@ -43,19 +43,23 @@ def build(
     torchvision: GoogLeNet's without pretrained weights, Inception's; except that Inception has none
     for images below 299x299, where it cannot.
 
+    Of torchvision's own weights only the output layers are left out: the head is always new. A
+    user's file is loaded whole, with its head, if it has as many classes as there are here; if it
+    has ImageNet's 1000 and there are others here, the head is new too.
+
     Raises:
         ConfigError: if the weights cannot be had, or are another network's.
     """
     network = _torchvision_network(settings, image_shape)
     main, *auxiliary = heads = _heads(network)
     state = _state(settings, network) if with_weights else None
-    has_imagenet_head = state is not None and _num_outputs(state, main) == _IMAGENET_CLASSES
-    if state is not None and has_imagenet_head:
+    gets_new_head = state is not None and _gets_new_head(settings, state, main, num_classes)
+    if state is not None and gets_new_head:
         load_state(network, state, settings.weights)
     _replace(network, main, lambda old: _head(settings, old, num_classes))
     for path in auxiliary:
         _replace(network, path, lambda old: _layer(settings, old, _num_inputs(old), num_classes))
-    if state is not None and not has_imagenet_head:
+    if state is not None and not gets_new_head:
         load_state(network, state, settings.weights)
     _adapt_input(network, settings, image_shape[0])
     return Classifier(network, heads, find_stages(network, heads))
@@ -122,9 +126,15 @@ def _state(settings: TorchvisionSettings, network: nn.Module) -> dict[str, Tenso
     return state
 
 
-def _num_outputs(state: dict[str, Tensor], head: str) -> int | None:
+def _gets_new_head(
+    settings: TorchvisionSettings, state: dict[str, Tensor], head: str, num_classes: int
+) -> bool:
+    """Whether the weights are a network's with ImageNet's head, and that head is not to be kept."""
+    is_plain = settings.head_hidden is None and not settings.head_dropout
+    if settings.weights_file and is_plain and num_classes == _IMAGENET_CLASSES:
+        return False
     weight = state.get(f"{head}.weight")
-    return None if weight is None else weight.shape[0]
+    return weight is not None and weight.shape[0] == _IMAGENET_CLASSES
 
 
 def _replace(network: nn.Module, path: str, make: Callable[[nn.Module], nn.Module]) -> None:

@@ -11,12 +11,12 @@ from pydantic import PositiveInt, field_validator, model_validator
 from trainables.catalogue import (
     DEFAULT,
     OfferedWeights,
-    architectures,
+    checked_architecture,
     default_name,
     first,
     offered,
 )
-from trainables.cnn import Probability
+from trainables.cnn import Activation, Probability
 from trainables.data.settings import IMAGENET_MEAN
 from trainables.network import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
 from trainables.settings import nearest
@@ -51,19 +51,14 @@ class TorchvisionSettings(NetworkSettings):
 
     architecture: str
     head_hidden: PositiveInt | None = None
-    head_activation: Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"] = "relu"
+    head_activation: Activation = "relu"
     head_dropout: Probability = 0.0
     head_initialisation: Literal["default", "xavier"] = "default"
 
     @field_validator("architecture")
     @classmethod
     def _is_offered(cls, name: str) -> str:
-        names = architectures()
-        if name not in names:
-            choices = [*_OTHER_ARCHITECTURES, *names]
-            hint = nearest(name, choices) or f"; choose from {', '.join(choices)}"
-            raise ValueError(f"there is no such architecture{hint}")
-        return name
+        return checked_architecture(name, _OTHER_ARCHITECTURES)
 
     @model_validator(mode="after")
     def _weights_are_offered(self) -> "TorchvisionSettings":

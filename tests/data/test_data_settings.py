@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from trainables.data import DataSettings
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from trainables.data.sources import NAMES
 
 
 def test_one_number_is_a_square() -> None:
@@ -43,6 +44,11 @@ def test_a_size_from_yaml_is_a_list() -> None:
 def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DataSettings.model_validate({"source": "digits"} | wrong)
+
+
+def test_every_name_is_told() -> None:
+    told = DataSettings.__doc__ or ""
+    assert [name for name in NAMES if f"`{name}`" not in told] == []
 
 
 def test_imagenet_normalisation_needs_colour() -> None:

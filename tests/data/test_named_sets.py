@@ -76,7 +76,7 @@ class TestNames:
         assert prepare(DataSettings(source="./cifar10")).num_train == 12
 
     def test_a_root_of_nobody(self) -> None:
-        assert "data/root = '~nobody-of-that-name' is no" in error(
+        assert "data/root = '~nobody-of-that-name' is no path" in error(
             "cifar10", Path("~nobody-of-that-name")
         )
 

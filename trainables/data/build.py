@@ -5,7 +5,6 @@ Shape letters: N images, H height, W width, C channels, V the 256 values of a pi
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from trainables.data.cache import CACHE_VARIABLE, digest_of
 from trainables.data.decode import BadImageError, decode, read_bytes
 from trainables.data.errors import BadImage, BadImagesError, DataError, bullets
+from trainables.data.files import sync
 from trainables.data.image_list import SPLITS, ListedImage
 from trainables.data.progress import progress
 from trainables.data.settings import DataSettings
@@ -27,6 +27,7 @@ from trainables.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
 FORM = {"image_size", "channels", "resize", "crop_fraction", "interpolation"}
+"""The settings that say what becomes of an image's pixels."""
 MIN_STD = 1 / 255  # one grey level: images of one colour must not lead to a division by zero
 
 
@@ -67,7 +68,7 @@ def build_store(
     with warnings.catch_warnings(), (folder / "images.npy").open("wb") as stream:
         warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
         written = _write_images(stream, images, settings, show_progress)
-        _sync(stream)
+        sync(stream)
     _check_bad(images, written, settings)
     digest = _write_tables(folder, written, class_names, settings)
     return digest, written.bad
@@ -196,15 +197,10 @@ def _mean_and_std(histogram_CV: NDArray[np.int64] | int) -> tuple[list[float], l
 def _write_json(path: Path, value: object) -> None:
     with path.open("wb") as stream:
         stream.write(json.dumps(value).encode())
-        _sync(stream)
+        sync(stream)
 
 
 def _write_array(path: Path, array: NDArray[np.generic]) -> None:
     with path.open("wb") as stream:
         np.save(stream, array)
-        _sync(stream)
-
-
-def _sync(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
+        sync(stream)

@@ -20,9 +20,9 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from trainables.data.errors import DataError
+from trainables.data.files import TEMP_PREFIX, written_whole
 
 CACHE_VARIABLE = "TOPRUNG_CACHE_DIR"
-TEMP_PREFIX = "tmp-"
 
 
 def cache_dir() -> Path:
@@ -58,9 +58,8 @@ class Cache:
 
     def write_scan(self, key: str, scan: dict[str, Any]) -> None:
         """Replaces what was written under `key`, in one step."""
-        temp = self.scans / f"{TEMP_PREFIX}{key}"
-        temp.write_text(json.dumps(scan))
-        temp.replace(self.scans / f"{key}.json")
+        with written_whole(self.scans / f"{key}.json") as stream:
+            stream.write(json.dumps(scan).encode())
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:

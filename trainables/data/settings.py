@@ -15,9 +15,11 @@ class DataSettings(Settings):
     """Which images a sweep trains on, how they are split, and in what form they are stored.
 
     Attributes:
-        source: A data set known by name (`"digits"`, `"cifar10"`, ...), a folder of class folders
-            (or of `train`, `val` and `test` folders of them), or a CSV file with the columns
-            `path`, `label` and, if wanted, `split`.
+        source: A folder of class folders (or of `train`, `val` and `test` folders of them), a CSV
+            file with the columns `path`, `label` and, if wanted, `split`, or a data set known by
+            name: `digits`, which is always there, or, with their files in `root`, `cifar10`,
+            `stl10`, `caltech101`, `pacs_art_painting`, `pacs_cartoon`, `pacs_photo`, `pacs_sketch`,
+            `inaturalist12k`, `tiny_imagenet` and `dogs_vs_cats`.
         root: Where the files of a data set known by name lie, or shall lie; by default the folder
             `datasets` in the cache.
         download: Download a data set known by name if its files are not there.

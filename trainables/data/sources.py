@@ -1,12 +1,12 @@
 """From the name of a source to its images."""
 
 from importlib.metadata import version
-from pathlib import Path
 
 from trainables.data.built_in import BUILT_INS
 from trainables.data.cache import Cache
 from trainables.data.csv_file import list_csv
 from trainables.data.errors import DataError
+from trainables.data.files import absolute
 from trainables.data.folder import list_folder
 from trainables.data.image_list import ListedImage, Source, source_of_files
 from trainables.data.named import NAMED_SETS
@@ -36,25 +36,21 @@ def located(settings: DataSettings) -> DataSettings:
     """The settings with paths that are valid from any working folder."""
     source, root = settings.source, settings.root
     paths = {
-        "source": source if source in NAMES else str(_absolute(source)),
-        "root": None if root is None else str(_absolute(root)),
+        "source": source if source in NAMES else str(absolute(source, "data/source")),
+        "root": None if root is None else str(absolute(root, "data/root")),
     }
     return settings.model_copy(update=paths)
 
 
-def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
-
-
 def _list_files(name: str) -> list[ListedImage]:
+    path = absolute(name, "data/source")
     try:
-        path = _absolute(name)
         if path.is_dir():
             return list_folder(path)
         if path.is_file() and path.suffix.lower() == ".csv":
             return list_csv(path)
         exists = path.exists()
-    except (OSError, RuntimeError) as error:  # RuntimeError: the user of ~user is unknown
+    except OSError as error:
         raise DataError(f"The source {name!r} cannot be read: {error}.") from error
     if exists:
         raise DataError(f"The source {name!r} is a file, but neither a folder nor a .csv file.")

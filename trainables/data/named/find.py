@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 from trainables.data.cache import Cache, digest_of
 from trainables.data.errors import DataError
+from trainables.data.files import absolute
 from trainables.data.image_list import Source
 from trainables.data.named import NAMED_SETS
 from trainables.data.named.named_set import MissingFilesError
@@ -22,7 +23,7 @@ def find_named(name: str, root: str | None, cache: Cache, *, download: bool) -> 
     Raises:
         DataError: The files are not there, cannot be read, are damaged or cannot be downloaded.
     """
-    folder = _absolute(root) if root else cache.data_sets.absolute()
+    folder = absolute(root, "data/root") if root else cache.data_sets.absolute()
     try:
         return _open(name, folder)
     except MissingFilesError as missing:
@@ -35,13 +36,6 @@ def find_named(name: str, root: str | None, cache: Cache, *, download: bool) -> 
         except MissingFilesError:
             _download(name, folder)
     return _open(name, folder)
-
-
-def _absolute(root: str) -> Path:
-    try:
-        return Path(root).expanduser().absolute()
-    except RuntimeError as error:  # the user of ~user is unknown
-        raise DataError(f"data/root = {root!r} is no folder: {error}.") from error
 
 
 def _open(name: str, root: Path) -> Source:

@@ -18,7 +18,7 @@ from trainables.data.image_list import ListedImage, Source, Split, file_facts
 from trainables.data.named.named_set import find_folder
 
 Labelled = tuple[NDArray[np.uint8], list[str]]  # images_NHWC and the class of each
-SPLITS: tuple[Split, Split] = ("train", "test")
+OFFICIAL_SPLITS: tuple[Split, Split] = ("train", "test")
 CIFAR10_FILES = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")
 STL10_FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 STL10_CLASSES = (
@@ -86,7 +86,7 @@ def _source(folder: Path, files: Sequence[str], read: Callable[[Split], Labelled
 
 def _list_images(folder: Path, read: Callable[[Split], Labelled]) -> list[ListedImage]:
     images = []
-    for split in SPLITS:
+    for split in OFFICIAL_SPLITS:
         with _damage_told(folder):
             images_NHWC, class_names = read(split)
         images += [

@@ -12,6 +12,12 @@ from itertools import accumulate
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from search_spaces import SearchSpaceError
 from toprung.settings import Stage, SweepSettings
@@ -26,7 +32,7 @@ class StagePlan:
     Args:
         space: the name of the search space.
         settings: the sweep's, with its stages and the values that it starts from.
-        searched: the parameters that the sampler chooses.
+        searched: the parameters that the sampler chooses, with what it chooses from.
         pinned: those that the user has fixed.
 
     Raises:
@@ -38,14 +44,14 @@ class StagePlan:
         self,
         space: str,
         settings: SweepSettings,
-        searched: Collection[str],
+        searched: Mapping[str, BaseDistribution],
         pinned: Collection[str],
     ) -> None:
         self._stages = settings.stages
         self._ends = _ends(settings)
-        self._start = settings.start
         if self._stages:
-            self._check(space, searched, pinned)
+            _check(space, settings, searched, pinned)
+        self._start = {k: value for k, value in settings.start.items() if k not in pinned}
 
     def stage_of(self, num_started: int) -> Stage | None:
         """The stage of the next trial, after so many; None without stages, or after the last."""
@@ -64,25 +70,43 @@ class StagePlan:
         values = {**self._start, **best}
         return {name: value for name, value in values.items() if not _searches(stage, name)}
 
-    def _check(self, space: str, searched: Collection[str], pinned: Collection[str]) -> None:
-        mistakes = []
-        for stage in self._stages:
-            if not any(_searches(stage, name) for name in searched):
-                patterns = ", ".join(stage.searches)
-                mistakes.append(f"stage {stage.name!r} has no parameter left to search: {patterns}")
-        for name in sorted(searched):
-            homes = [stage for stage in self._stages if _searches(stage, name)]
-            if len(homes) != 1:
-                where = f"the stages {', '.join(s.name for s in homes)}" if homes else "no stage"
-                mistakes.append(f"the parameter {name} belongs to {where}; it must be one")
-            elif homes[0] != self._stages[0] and name not in self._start:
-                mistakes.append(f"{name}, of a later stage, has no value in SWEEP['start']")
-        unknown = sorted(set(self._start) - set(searched) - set(pinned))
-        mistakes += [f"SWEEP['start'] has {name}, which is no parameter" for name in unknown]
-        if STAGE_LABEL in {*searched, *pinned}:
-            mistakes.append(f"{STAGE_LABEL} is the label of the stage, so it cannot be searched")
-        if mistakes:
-            raise SearchSpaceError("\n  ".join([f"search space {space}: its stages:", *mistakes]))
+
+def _check(
+    space: str,
+    settings: SweepSettings,
+    searched: Mapping[str, BaseDistribution],
+    pinned: Collection[str],
+) -> None:
+    stages, start = settings.stages, settings.start
+    mistakes = []
+    for stage in stages:
+        if not any(_searches(stage, name) for name in searched):
+            patterns = ", ".join(stage.searches)
+            mistakes.append(f"stage {stage.name!r} has no parameter left to search: {patterns}")
+    for name in sorted(searched):
+        homes = [stage for stage in stages if _searches(stage, name)]
+        if len(homes) != 1:
+            where = f"the stages {', '.join(s.name for s in homes)}" if homes else "no stage"
+            mistakes.append(f"the parameter {name} belongs to {where}; it must be one")
+        elif homes[0] != stages[0] and name not in start:
+            mistakes.append(f"{name}, of a later stage, has no value in SWEEP['start']")
+    for name, value in start.items():
+        if name not in searched and name not in pinned:
+            mistakes.append(f"SWEEP['start'] has {name}, which is no parameter")
+        elif name in searched and not _can_be(value, searched[name]):
+            mistakes.append(f"SWEEP['start']: {name} = {value!r} is not one of {searched[name]}")
+    if STAGE_LABEL in {*searched, *pinned}:
+        mistakes.append(f"{STAGE_LABEL} is the label of the stage, so it cannot be set")
+    if mistakes:
+        raise SearchSpaceError("\n  ".join([f"search space {space}: its stages:", *mistakes]))
+
+
+def _can_be(value: Any, distribution: BaseDistribution) -> bool:
+    """Whether a parameter with this distribution can have the value."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
 
 
 def _searches(stage: Stage, name: str) -> bool:

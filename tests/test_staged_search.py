@@ -4,11 +4,12 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from search_spaces import SearchSpace, SearchSpaceError
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
-from toprung.stages import StagePlan, fixing_sampler
+from toprung.staged_search import StagePlan, fixing_sampler
 from trainables.settings import ConfigError
 
 STAGES = [
@@ -16,6 +17,8 @@ STAGES = [
     {"name": "network", "searches": ["model/filters"]},
 ]
 START = {"model/filters": 8}
+NUMBER = FloatDistribution(0, 10)
+DISTRIBUTIONS = {"optimizer/name": CategoricalDistribution(["sgd", "adam"])}
 PARAMETERS = ["optimizer/lr", "optimizer/name", "model/filters"]
 
 
@@ -24,7 +27,8 @@ def settings_of(trials: int = 8, **changed: Any) -> SweepSettings:
 
 
 def plan(trials: int = 8, parameters: list[str] | None = None, **changed: Any) -> StagePlan:
-    return StagePlan("mine", settings_of(trials, **changed), parameters or PARAMETERS, [])
+    distributions = {name: DISTRIBUTIONS.get(name, NUMBER) for name in parameters or PARAMETERS}
+    return StagePlan("mine", settings_of(trials, **changed), distributions, [])
 
 
 def names(stages: StagePlan, trials: int) -> list[str | None]:
@@ -39,7 +43,7 @@ def test_trials_are_shared_out(trials: int, first: int) -> None:
 
 
 def test_a_sweep_without_stages_has_none() -> None:
-    assert StagePlan("mine", SweepSettings(), PARAMETERS, []).stage_of(0) is None
+    assert StagePlan("mine", SweepSettings(), {}, []).stage_of(0) is None
 
 
 def test_a_stage_fixes_the_parameters_of_the_others() -> None:
@@ -60,6 +64,12 @@ def test_a_stage_fixes_the_parameters_of_the_others() -> None:
         (PARAMETERS[:2], {}, "stage 'network' has no parameter left to search: model/filters"),
         ([*PARAMETERS, "labels/stage"], {}, "labels/stage is the label of the stage"),
         (PARAMETERS, {"start": {**START, "model/filter": 8}}, "has model/filter, which is no"),
+        (PARAMETERS, {"start": {"model/filters": 11}}, "model/filters = 11 is not one of Float"),
+        (
+            PARAMETERS,
+            {"start": {**START, "optimizer/name": "sdg"}},
+            "optimizer/name = 'sdg' is not one of Categorical",
+        ),
         (
             PARAMETERS,
             {"stages": [*STAGES, {"name": "again", "searches": ["model/*"]}]},
@@ -110,8 +120,15 @@ def test_a_trial_s_config_says_its_stage() -> None:
     assert proposals.config(trial, "network").labels == {"stage": "network"}
 
 
-def test_a_pinned_parameter_needs_no_stage() -> None:
-    pins = {"optimizer/lr": 0.05}
+def test_a_pinned_parameter_needs_no_stage_and_is_not_told_as_fixed() -> None:
     stages = [{"name": "network", "searches": ["model/*"]}]
-    settings = resolve({"stages": stages}, {})
-    assert Proposals(SearchSpace("mine", space), settings, pins).stages.stage_of(0) is not None
+    settings = resolve({"stages": stages, "start": {"optimizer/lr": 0.02}}, {})
+    plan = Proposals(SearchSpace("mine", space), settings, {"optimizer/lr": 0.05}).stages
+    stage = plan.stage_of(0)
+    assert stage is not None
+    assert plan.fixed(stage, {}) == {}
+
+
+def test_the_label_of_the_stage_cannot_be_set() -> None:
+    with pytest.raises(SearchSpaceError, match="labels/stage is the label of the stage"):
+        Proposals(SearchSpace("mine", space), settings_of(), {"labels/stage": "mine"})

@@ -1,0 +1,58 @@
+"""What is only known once a network is built: whether its freeze policy and its loss fit it."""
+
+from collections.abc import Callable, Iterable
+
+from trainables.config import TrialConfig
+from trainables.fitting_together import check_network
+from trainables.freezing import FreezeError
+
+
+class NetworkChecks:
+    """Checks each kind of network once, on the meta device, and says what of it trains.
+
+    Args:
+        num_classes: of the data.
+        tell: shows the user a line.
+    """
+
+    def __init__(self, num_classes: int, tell: Callable[[str], None]) -> None:
+        self._num_classes = num_classes
+        self._tell = tell
+        self._fitting: set[object] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    def __call__(self, config: TrialConfig) -> TrialConfig:
+        """The same config, if it fits.
+
+        Raises:
+            FreezeError: if its freeze policy does not fit its network.
+            ConfigError: if its loss or optimizer does not fit.
+        """
+        kind = (config.model, config.image_shape, config.loss, config.optimizer.stage_lr_decay)
+        if kind not in self._fitting:
+            assignment = check_network(config, self._num_classes)
+            self._fitting.add(kind)
+            freezes = config.model.freeze_policy, config.model.architecture
+            if freezes[0] != "nothing_frozen" and freezes not in self._told:
+                self._told.add(freezes)
+                self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
+                for line in assignment.lines():
+                    self._tell(f"  {line}")
+        return config
+
+    def rehearse(self, configs: Iterable[TrialConfig]) -> None:
+        """Check what a space can draw; if nothing of it fits, there is nothing to search.
+
+        Raises:
+            FreezeError: if no config's freeze policy fits its network.
+            ConfigError: if the loss or optimizer of one does not fit.
+        """
+        misfit, fits = None, False
+        for config in configs:
+            try:
+                self(config)
+                fits = True
+            except FreezeError as error:
+                misfit = error
+        if misfit is not None and not fits:
+            raise misfit
