@@ -106,7 +106,7 @@ class TestBadInput:
             ("run digits_cnn --set optimizer/name=adan", "optimizer/name = 'adan': choose from"),
             ("run digits_cnn --set optimizer/lr", "must be path=value"),
             ("run digits_cnn --set seed=1 --set seed=2", "seed is set twice"),
-            ("run digits_cnn --set model/num_blocks=9", "none of 50 random networks can exist"),
+            ("run digits_cnn --set model/num_blocks=9", "the 1x1 picture shrinks to nothing"),
             ("run digits_cnn --set training/epochs=99", "is more than max_epochs = 8"),
             ("run digits_cnn --data digits --set data/source=digits", "data is given twice"),
             ("run digits_cnn --name a/b", "name = 'a/b': must be the name of a folder"),

@@ -47,7 +47,14 @@ def test_five_mistakes_are_five_lines_with_path_value_and_what_would_be_right() 
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"optimizer": {}}, "optimizer/name: is missing"),
+        (
+            {"augmentation": {"transforms": "flip"}},
+            "augmentation/transforms = 'flip': must be a li",
+        ),
+        (
+            {"augmentation": {"transforms": [{"name": "hue", "shfit": 0.1}]}},
+            "augmentation/transforms/0/shfit: there is no such setting",
+        ),
         (
             {"optimizer": {"name": "adam", "momentum": 0.9}},
             "optimizer/momentum: is not a setting of adam",
@@ -63,10 +70,10 @@ def test_five_mistakes_are_five_lines_with_path_value_and_what_would_be_right() 
         ),
         (
             {"optimizer": "adam"},
-            "optimizer = 'adam': must be a valid dictionary or object to extract fields from",
+            "optimizer = 'adam': must be a group of settings",
         ),
         ({"model": {"dense": [16, -1]}}, "model/dense/1 = -1: must be greater than 0"),
-        ({"model": {"dense": -1}}, "model/dense = -1: must be greater than 0 or a valid tuple"),
+        ({"model": {"dense": -1}}, "model/dense = -1: must be greater than 0 or a list"),
         ({"data": {"source": "d", "image_size": [8]}}, "data/image_size/1: is missing"),
         ({"data": {}}, "data/source: is missing"),
         ({"labels": {"note": [1]}}, "labels/note = [1]: must be"),
@@ -210,3 +217,12 @@ def test_flatten() -> None:
 def test_image_shape() -> None:
     assert tiny_config().image_shape == (1, 6, 6)
     assert tiny_config(data__image_size=[4, 9], data__channels=3).image_shape == (3, 4, 9)
+
+
+def test_the_name_of_a_variant_may_be_left_out() -> None:
+    config = tiny_config(optimizer={"lr": 0.5}, loss={"label_smoothing": 0.25}, lr_schedule={})
+    assert (config.optimizer, config.loss) == (
+        optimizers.AdamW(lr=0.5),
+        losses.CrossEntropy(label_smoothing=0.25),
+    )
+    assert config.lr_schedule == lr_schedules.Constant()

@@ -1,6 +1,9 @@
 """Checks of built networks: told once, misfits refused, and nothing to search if none fits."""
 
+from pathlib import Path
+
 import pytest
+import torch
 
 from tests.helpers import tiny_config
 from toprung.network_checks import NetworkChecks
@@ -21,6 +24,7 @@ def test_what_trains_is_told_once_for_each_policy() -> None:
         "head trains",
         "batch norms trains",
         "everything else frozen",
+        "what is frozen has random weights (model/weights = none)",
     }
 
 
@@ -45,4 +49,11 @@ def test_a_space_of_which_some_fits_can_be_searched() -> None:
 def test_a_loss_that_does_not_fit_the_data_is_refused_before_any_trial() -> None:
     config = tiny_config(loss={"name": "cross_entropy", "class_weights": [1.0, 2.0, 3.0]})
     with pytest.raises(ConfigError, match="loss/class_weights has 3 weights"):
+        NetworkChecks(2, lambda _: None).rehearse([config])
+
+
+def test_a_file_of_other_weights_is_refused_before_any_trial(tmp_path: Path) -> None:
+    torch.save({"some.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    config = tiny_config(model__weights=str(tmp_path / "other.pth"))
+    with pytest.raises(ConfigError, match="they are another network's"):
         NetworkChecks(2, lambda _: None).rehearse([config])

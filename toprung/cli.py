@@ -36,7 +36,9 @@ def _overrides(
             raise click.BadParameter(f"{path} is set twice")
         try:
             overrides[path] = json.loads(value)
-        except json.JSONDecodeError:
+        except json.JSONDecodeError as error:
+            if value.startswith(("[", "{")):
+                raise click.BadParameter(f"{path}: is no valid JSON: {error}") from None
             overrides[path] = value
     return overrides
 

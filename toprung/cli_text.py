@@ -113,7 +113,7 @@ def comparison(by: Sequence[str], groups: Sequence[Group]) -> str:
     """The trials grouped by settings, the best group first."""
     columns = dict.fromkeys(name for group in groups for name in group.figures)
     rows = [
-        (*map(str, group.values), *(_value(group.figures.get(name, "")) for name in columns))
+        (*map(_value, group.values), *(_value(group.figures.get(name, "")) for name in columns))
         for group in groups
     ]
     return "\n".join(_table([(*by, *columns), *rows], num_left=len(by)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from trainables.config import TrialConfig
 from trainables.fitting_together import check_network
 from trainables.freezing import FreezeError
+from trainables.network import NO_WEIGHTS
 
 
 class NetworkChecks:
@@ -38,6 +39,8 @@ class NetworkChecks:
                 self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
                 for line in assignment.lines():
                     self._tell(f"  {line}")
+                if config.model.weights == NO_WEIGHTS and freezes[0] != "from_scratch":
+                    self._tell("  what is frozen has random weights (model/weights = none)")
         return config
 
     def rehearse(self, configs: Iterable[TrialConfig]) -> None:
@@ -45,14 +48,16 @@ class NetworkChecks:
 
         Raises:
             FreezeError: if no config's freeze policy fits its network.
-            ConfigError: if the loss or optimizer of one does not fit.
+            ConfigError: if the loss or optimizer of one does not fit, or the weights in a file.
         """
-        misfit, fits = None, False
+        misfit, fitting = None, []
         for config in configs:
             try:
-                self(config)
-                fits = True
+                fitting.append(self(config))
             except FreezeError as error:
                 misfit = error
-        if misfit is not None and not fits:
+        if misfit is not None and not fitting:
             raise misfit
+        of_file = {str(c.model.weights_file): c for c in fitting if c.model.weights_file}
+        for config in of_file.values():
+            config.model.build(config.image_shape, self._num_classes)

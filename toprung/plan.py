@@ -125,7 +125,8 @@ def _with_data(overrides: Mapping[str, Any], data: str | Path | None) -> dict[st
     if data is not None and "data/source" in overrides:
         raise ToprungError("data is given twice: as the data and as the override data/source")
     plain: dict[str, Any] = json.loads(json.dumps(dict(overrides), default=_plain))
-    return plain if data is None else {**plain, "data/source": str(data)}
+    # Other data have another content than the one that a trial's config may have pinned.
+    return plain if data is None else {"data/digest": None, **plain, "data/source": str(data)}
 
 
 def _plain(value: Any) -> Any:

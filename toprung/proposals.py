@@ -103,13 +103,14 @@ class Proposals:
         for trial in trials:
             self._ask(trial)
         self._check_labels()
-        configs, impossible = [], None
+        configs, impossible, reasons = [], None, set()
         for trial in trials:
             try:
                 configs.append(self.config(trial))
             except ImpossibleNetworkError as error:
                 impossible = error
-        if impossible is not None and not self._parameters:
+                reasons.add(str(error))
+        if impossible is not None and not configs and len(reasons) == 1:
             raise impossible
         if not configs:
             raise ImpossibleNetworkError(

@@ -143,6 +143,8 @@ def _parts(places: Sequence[Place]) -> str:
     has_downsampling = any(place.downsampling for place in places)
     downsampling = "" if has_downsampling else "; no downsampling layers known in this network"
     stages = ", ".join(dict.fromkeys(place.stage for place in places))
+    names = ", ".join(place.name for place in places[:2])
+    stages = f"{stages}; its parameters: {names} …"
     return f"Its layers: {layers_told}{downsampling}; its stages: {stages}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from trainables.settings import ConfigError, Settings
+from trainables.settings import ConfigError, Settings, default_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -157,4 +157,6 @@ class Triplet(_LossSettings):
         return TripletLoss(self.label_smoothing, self.weight, self.margin, self.mining)
 
 
-Loss = Annotated[CrossEntropy | Center | Triplet, Field(discriminator="name")]
+Loss = Annotated[
+    CrossEntropy | Center | Triplet, Field(discriminator="name"), default_name("cross_entropy")
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from trainables.settings import Settings
+from trainables.settings import Settings, default_name
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -172,6 +172,7 @@ class ReduceOnPlateau(Settings):
 LrSchedule = Annotated[
     Constant | Step | Cosine | OneCycle | Cyclic | WarmupCosine | ReduceOnPlateau,
     Field(discriminator="name"),
+    default_name("constant"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from trainables.settings import Settings
+from trainables.settings import Settings, default_name
 
 if TYPE_CHECKING:
     import torch
@@ -127,4 +127,8 @@ class RmsProp(_OptimizerSettings):
         )
 
 
-Optimizer = Annotated[Sgd | Adam | AdamW | NAdam | RAdam | RmsProp, Field(discriminator="name")]
+Optimizer = Annotated[
+    Sgd | Adam | AdamW | NAdam | RAdam | RmsProp,
+    Field(discriminator="name"),
+    default_name("adamw"),
+]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 S = TypeVar("S", bound="Settings")
 
@@ -18,6 +18,15 @@ class Settings(BaseModel):
     """A frozen value without unknown fields; infinite and NaN numbers are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def default_name(name: str) -> BeforeValidator:
+    """Lets a variant's name be left out: then it is this one."""
+
+    def with_name(values: Any) -> Any:
+        return {"name": name, **values} if isinstance(values, Mapping) else values
+
+    return BeforeValidator(with_name)
 
 
 def parse(settings_type: type[S], values: Mapping[str, Any], where: str) -> S:
@@ -90,7 +99,9 @@ def _mistake(
             paths = set(setting_paths(settings_type))
             if path in paths:
                 return path, path, f"is not a setting of {error['loc'][-2]}"
-            return path, path, f"there is no such setting{nearest(path, paths)}"
+            in_list = any(part.isdigit() for part in path.split("/"))
+            hint = "" if in_list else nearest(path, paths)
+            return path, path, f"there is no such setting{hint}"
         case "missing":
             return path, path, "is missing"
         case "union_tag_not_found":
@@ -101,6 +112,10 @@ def _mistake(
             path, tag = f"{path}/{context['discriminator'].strip(chr(39))}", context["tag"]
             rule = f"choose from {', '.join(choices)}{nearest(tag, choices)}"
             return path, f"{path} = {tag!r}", rule
+        case "tuple_type":
+            return path, f"{path} = {error['input']!r}", "must be a list"
+        case "model_attributes_type" | "model_type":
+            return path, f"{path} = {error['input']!r}", "must be a group of settings"
     rule = error["msg"].removeprefix("Value error, ")
     if error["type"] != "value_error":
         rule = f"must be {rule.removeprefix('Input should be ')}"
