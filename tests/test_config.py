@@ -52,8 +52,8 @@ def test_five_mistakes_are_five_lines_with_path_value_and_what_would_be_right() 
             "augmentation/transforms = 'flip': must be a li",
         ),
         (
-            {"augmentation": {"transforms": [{"name": "hue", "shfit": 0.1}]}},
-            "augmentation/transforms/0/shfit: there is no such setting",
+            {"augmentation": {"transforms": [{"name": "grayscale", "pp": 0.1}]}},
+            "augmentation/transforms/0/pp: there is no such setting",
         ),
         (
             {"optimizer": {"name": "adam", "momentum": 0.9}},

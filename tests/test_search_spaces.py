@@ -9,6 +9,7 @@ import pytest
 
 import search_spaces
 from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError, load, shipped
+from toprung.network_checks import NetworkChecks
 from toprung.proposals import Proposals
 from toprung.settings import resolve
 from trainables.config import TrialConfig
@@ -76,6 +77,14 @@ class TestShipped:
         different = {str(config.model_copy(update={"seed": 0})) for config in configs}
         grid = space.defaults.get("sampler") == "grid"
         assert len(different) == len(proposals.grid()) if grid else len(different) > 20
+
+    @pytest.mark.parametrize("name", shipped())
+    def test_freeze_policies_and_losses_fit_the_networks(self, name: str) -> None:
+        space = load(name)
+        overrides = {} if "data" in space.defaults else {"data/source": "nowhere"}
+        configs = Proposals(space, resolve(space.defaults, {}), overrides).rehearsal.configs
+        checks = NetworkChecks(50, lambda _: None)
+        assert [checks(config) for config in configs] == list(configs)
 
     @pytest.mark.parametrize("name", shipped())
     def test_the_source_is_kept(self, name: str) -> None:

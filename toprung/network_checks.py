@@ -29,7 +29,8 @@ class NetworkChecks:
             FreezeError: if its freeze policy does not fit its network.
             ConfigError: if its loss or optimizer does not fit.
         """
-        kind = (config.model, config.image_shape, config.loss, config.optimizer.stage_lr_decay)
+        loss = config.loss.name, getattr(config.loss, "class_weights", None)
+        kind = (config.model, config.image_shape, loss, config.optimizer.stage_lr_decay)
         if kind not in self._fitting:
             assignment = check_network(config, self._num_classes)
             self._fitting.add(kind)

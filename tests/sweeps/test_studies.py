@@ -67,10 +67,17 @@ DRY_RUNS = {
         weights=True,
     ),
     "study_b_policies": DryRun(
-        named_data.write_caltech101, ("model/freeze_policy",), SMALL | RESNET, weights=True
+        named_data.write_caltech101,
+        ("model/freeze_policy",),
+        SMALL | RESNET | {"training/epochs": 1},
+        weights=True,
     ),
     "study_b_augmentation": DryRun(
-        named_data.write_caltech101, ("labels/augmentation",), SMALL | RESNET, 4, weights=True
+        named_data.write_caltech101,
+        ("labels/augmentation",),
+        SMALL | RESNET | {"training/epochs": 1},
+        trials=4,
+        weights=True,
     ),
     "study_c_networks": DryRun(CIFAR10, ("labels/network",), {"labels/network": "good"}, 1),
     "study_c_transfer": DryRun(CIFAR10, ("model/freeze_policy",), SMALL, weights=True),
