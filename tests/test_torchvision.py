@@ -220,3 +220,9 @@ def test_torchvisions_named_weights_always_get_a_new_head(
     loaded = named.network.state_dict()
     assert torch.equal(loaded["features.0.weight"], trained["features.0.weight"])
     assert not torch.equal(loaded["classifier.1.weight"], trained["classifier.1.weight"])
+
+
+def test_a_new_head_s_logits_can_be_negative() -> None:
+    torch.manual_seed(0)
+    network = build("squeezenet1_1", 32).network.eval()
+    assert (network(torch.randn(8, 3, 32, 32)) < 0).any()
