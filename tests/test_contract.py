@@ -224,6 +224,8 @@ def test_a_checkpoint_is_the_model_with_torchvisions_own_weights(
             options = {"init_weights": False} if state.classifier.heads[1:] else {}
             theirs = models.get_model(architecture, num_classes=NUM_CLASSES, **options)
             theirs.load_state_dict(model.weights)
-            assert torch.equal(theirs.eval()(images), expected)
+            # SqueezeNet's own last layer is a ReLU, which is left out after a new head.
+            same = expected.relu() if architecture.startswith("squeezenet") else expected
+            assert torch.equal(theirs.eval()(images), same)
     assert model.class_names == data.class_names
     assert np.array_equal(model.mean, data.mean)
