@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tests.helpers import tiny_config, tiny_data
 from toprung.display import Progress
+from toprung.lines import show_line
 from toprung.settings import SweepSettings
 from trainables.fit import fit
 from trainables.report import failure_report, to_report
@@ -54,3 +55,10 @@ def test_a_live_table_on_a_terminal(reports: list[dict[str, Any]]) -> None:
     assert "3/4" in text
     assert "trial 2 failed: it became NaN" in text
     assert text.rstrip().endswith("\x1b[?25h")  # the cursor is given back
+
+
+def test_a_line_is_shown_as_it_is() -> None:
+    screen = io.StringIO()
+    line = f"freeze policy train_pattern:layer[abc]: {'long ' * 40}"
+    show_line(Console(file=screen, width=80), line)
+    assert screen.getvalue() == f"{line}\n"

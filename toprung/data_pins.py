@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from toprung.errors import ToprungError
+from toprung.lines import show_line
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, PreparedData, prepare
 
@@ -47,4 +48,4 @@ class DataPins:
         text = f"data {prepared.settings.source}: {len(prepared.class_names)} classes, {counts}"
         if prepared.bad_images:
             text += f"; {len(prepared.bad_images)} bad images left out"
-        self._console.print(text, highlight=False, soft_wrap=True)
+        show_line(self._console, text)

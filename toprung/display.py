@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from toprung.lines import show_line
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
 from trainables import report
@@ -127,9 +128,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
 
     def tell(self, text: str) -> None:
         """Show a line, above the live table if there is one."""
-        (self._live.console if self._live else self._console).print(
-            text, highlight=False, soft_wrap=True
-        )
+        show_line(self._live.console if self._live else self._console, text)
 
     def _figures(self) -> dict[str, str]:
         num_ended = sum(self._ended.values()) - self._ended["infeasible"]

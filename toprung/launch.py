@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from ray.tune.stopper import Stopper
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.display import Progress
+from toprung.lines import show_line
 from toprung.network_checks import NetworkChecks
 from toprung.new_sweep import created
 from toprung.plan import SweepPlan
@@ -66,7 +68,8 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
     """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`)."""
     with created(plan, _sampler(plan.settings)) as study:
         session.wait()
-        checks = NetworkChecks(len(plan.data.first.class_names), plan.console.print)
+        tell = partial(show_line, plan.console)
+        checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)
         _search(plan, study, checks)
 
