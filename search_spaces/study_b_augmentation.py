@@ -13,16 +13,11 @@ from typing import Any
 
 import optuna
 
+from search_spaces import study_b_from_scratch
 from search_spaces._augmentations import NONE, STUDY_B
 from search_spaces.study_b_from_scratch import trained_with
 
-SWEEP = {
-    "data": "caltech101",
-    "trials": 4,
-    "max_epochs": 20,
-    "sampler": "grid",
-    "trial_scheduler": "none",
-}
+SWEEP = {**study_b_from_scratch.SWEEP, "trials": 4, "max_epochs": 20}
 AUGMENTATIONS = {"none": NONE, **STUDY_B}
 
 

@@ -14,15 +14,10 @@ from typing import Any
 
 import optuna
 
+from search_spaces import study_b_from_scratch
 from search_spaces.study_b_from_scratch import trained_with
 
-SWEEP = {
-    "data": "caltech101",
-    "trials": 9,
-    "max_epochs": 20,
-    "sampler": "grid",
-    "trial_scheduler": "none",
-}
+SWEEP = {**study_b_from_scratch.SWEEP, "trials": 9, "max_epochs": 20}
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:

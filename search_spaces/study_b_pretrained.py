@@ -12,15 +12,10 @@ from typing import Any
 
 import optuna
 
+from search_spaces import study_b_from_scratch
 from search_spaces.study_b_from_scratch import trained_with
 
-SWEEP = {
-    "data": "caltech101",
-    "trials": 3,
-    "max_epochs": 40,
-    "sampler": "grid",
-    "trial_scheduler": "none",
-}
+SWEEP = {**study_b_from_scratch.SWEEP, "trials": 3}
 SETTINGS = {  # learning rate, epochs, epochs of a step, gamma
     "lr .001, 30 epochs, x.1 after 20": (0.001, 30, 20, 0.1),
     "lr .005, 20 epochs, x.1 after 10": (0.005, 20, 10, 0.1),

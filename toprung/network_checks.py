@@ -7,6 +7,8 @@ from trainables.fitting_together import check_network
 from trainables.freezing import FreezeError
 from trainables.network import NO_WEIGHTS
 
+_ALL_TRAINS = ("nothing_frozen", "from_scratch")
+
 
 class NetworkChecks:
     """Checks each kind of network once, on the meta device, and says what of it trains.
@@ -29,18 +31,20 @@ class NetworkChecks:
             FreezeError: if its freeze policy does not fit its network.
             ConfigError: if its loss or optimizer does not fit.
         """
+        if _fits_anyhow(config):
+            return config
         loss = config.loss.name, getattr(config.loss, "class_weights", None)
         kind = (config.model, config.image_shape, loss, config.optimizer.stage_lr_decay)
         if kind not in self._fitting:
             assignment = check_network(config, self._num_classes)
             self._fitting.add(kind)
             freezes = config.model.freeze_policy, config.model.architecture
-            if freezes[0] != "nothing_frozen" and freezes not in self._told:
+            if freezes[0] not in _ALL_TRAINS and freezes not in self._told:
                 self._told.add(freezes)
                 self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
                 for line in assignment.lines():
                     self._tell(f"  {line}")
-                if config.model.weights == NO_WEIGHTS and freezes[0] != "from_scratch":
+                if config.model.weights == NO_WEIGHTS:
                     self._tell("  what is frozen has random weights (model/weights = none)")
         return config
 
@@ -62,3 +66,10 @@ class NetworkChecks:
         of_file = {str(c.model.weights_file): c for c in fitting if c.model.weights_file}
         for config in of_file.values():
             config.model.build(config.image_shape, self._num_classes)
+
+
+def _fits_anyhow(config: TrialConfig) -> bool:
+    """Whether there is nothing to check, so that no network need be built."""
+    unweighted = getattr(config.loss, "class_weights", "none") == "none"
+    one_lr = config.optimizer.stage_lr_decay == 1
+    return config.model.freeze_policy in _ALL_TRAINS and unweighted and one_lr

@@ -18,6 +18,7 @@ from pydantic import (
 from trainables.augmentation import AugmentationSettings
 from trainables.cnn import CnnSettings
 from trainables.data import DataSettings
+from trainables.freeze_policies import rules_of
 from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
 from trainables.network import NetworkSettings
@@ -112,8 +113,7 @@ class TrialConfig(Settings):
         if isinstance(self.model, SvmSettings):
             refuse_unused(self)
         epochs = self.training.epochs
-        name, _, argument = self.model.freeze_policy.partition(":")
-        if name == "gradual_unfreezing" and int(argument) >= epochs:
+        if any(rule.epochs_per_stage >= epochs for rule in rules_of(self.model.freeze_policy)):
             raise ValueError(
                 f"model/freeze_policy = {self.model.freeze_policy!r} never unfreezes anything in "
                 f"training/epochs = {epochs}"
