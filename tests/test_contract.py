@@ -17,10 +17,11 @@ from torchvision import models
 
 from analysis.model import model_from_checkpoint
 from tests.helpers import tiny_data
-from trainables import freezing
+from trainables import freezing, frozen_prefix
 from trainables.catalogue import first
 from trainables.classifier import Classifier
 from trainables.config import TrialConfig
+from trainables.evaluate import evaluation_mode
 from trainables.freeze_policies import policy_forms
 from trainables.freezing import FreezeError, resolve
 from trainables.record import Record
@@ -117,6 +118,11 @@ def on_meta(request: pytest.FixtureRequest) -> OnMeta:
     return OnMeta(request.param)
 
 
+def test_a_state_dict_holds_all_of_it(on_meta: OnMeta) -> None:
+    network = on_meta.classifier.network  # what weights are loaded into is not initialised before
+    assert not any(module._non_persistent_buffers_set for module in network.modules())
+
+
 def test_it_has_a_head_and_stages_and_gives_logits_and_features(on_meta: OnMeta) -> None:
     classifier, size = on_meta.classifier, on_meta.size
     classifier.network.eval()
@@ -200,6 +206,31 @@ def test_the_gradient_reaches_every_parameter_that_trains(architecture: str, siz
         trains = resolve(policy, classifier.places()).trains_ever()
         named = classifier.network.named_parameters()
         assert {name for name, p in named if p.grad is not None} == trains
+
+
+@pytest.mark.parametrize(("architecture", "size"), FAMILIES.items())
+def test_cut_where_its_frozen_part_ends_it_is_the_same_network(
+    architecture: str, size: int
+) -> None:
+    model = config_of(architecture, size).model
+    classifier = model.build((3, size, size), NUM_CLASSES)
+    images_BCHW = torch.randn(2, 3, size, size)
+    half = f"first_stages_frozen:{len(classifier.stages) // 2}"
+    for policy in [half] if architecture in SLOW else ["head_only", half]:
+        freezing.apply(policy, classifier, epoch=0)
+        freezing.train_mode(classifier)
+        trains = resolve(policy, classifier.places()).trains_ever()
+        cut = frozen_prefix.cut(classifier, trains, images_BCHW)
+        assert cut is not None
+        with torch.no_grad(), evaluation_mode(cut.prefix):
+            values = cut.prefix(images_BCHW)
+        for seed in range(2):
+            torch.manual_seed(seed)
+            whole = classifier(images_BCHW)
+            torch.manual_seed(seed)
+            rest = classifier.outputs(cut.suffix(*values))
+            torch.testing.assert_close(rest, whole, rtol=1e-4, atol=1e-4)
+            classifier.network.eval()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import evaluate as evaluation
-from trainables.evaluate import Normaliser, evaluate, predict_logits, score
+from trainables.evaluate import Normaliser, predict_logits, score
 
 CPU = torch.device("cpu")
 
@@ -71,17 +71,6 @@ def test_the_model_evaluates_and_its_mode_is_put_back(training: bool) -> None:
     assert model.modes == [False]
     assert model.training is training
     assert not logits_NK.requires_grad
-
-
-def test_the_score_by_hand() -> None:
-    images_NHWC = np.zeros((4, 1, 1, 2), np.uint8)
-    images_NHWC[:, 0, 0, 1] = 1  # logits (0, 1) for every image, so p(1) = e / (1 + e)
-    labels_N = np.array([1, 0, 1, 0])
-    normalise = Normaliser((0.0, 0.0), (1 / 255, 1 / 255), CPU)
-    p_one = np.e / (1 + np.e)
-    score = evaluate(Channels(), normalise, images_NHWC, labels_N, np.array([0, 1, 2]))
-    assert score.accuracy == pytest.approx(2 / 3)
-    assert score.loss == pytest.approx(-(2 * log(p_one) + log(1 - p_one)) / 3)
 
 
 def test_a_score_by_hand() -> None:

@@ -115,15 +115,15 @@ class TestLearning:
         self, num_train: int, batch_size: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen: list[tuple[int, ...]] = []
-        pixels = Normaliser.pixels
+        normalise = Normaliser.__call__
 
         def noting(self: Normaliser, images_BHWC: Any) -> Tensor:
             seen.append(tuple(images_BHWC[:, 0, 0, 0].tolist()))
-            return pixels(self, images_BHWC)
+            return normalise(self, images_BHWC)
 
         data = tiny_data(num_train, 1)
         data.images_NHWC[:, 0, 0, 0] = np.arange(num_train + 1)
-        monkeypatch.setattr(Normaliser, "pixels", noting)
+        monkeypatch.setattr(Normaliser, "__call__", noting)
         records(tiny_config(training__batch_size=batch_size, training__epochs=2), data)
         of_epoch = [seen[: len(sizes)], seen[len(sizes) + 1 : -1]]
         for batches in of_epoch:

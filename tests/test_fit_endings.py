@@ -11,7 +11,7 @@ import torch
 
 from tests.helpers import records, tiny_config, tiny_data
 from trainables.config import TrialConfig
-from trainables.evaluate import Normaliser, evaluate
+from trainables.evaluate import Normaliser, predict_logits, score
 from trainables.fit import DivergedError, Validation, fit
 from trainables.record import Record, is_better
 from trainables.training_state import read_checkpoint
@@ -98,11 +98,11 @@ class TestBest:
             model = config.model.build(DATA.image_shape, 2).network
             model.load_state_dict(saved["best_weights"] or saved["model"])
             normalise = Normaliser(DATA.mean, DATA.std, torch.device("cpu"))
-            score = evaluate(
-                model, normalise, DATA.images_NHWC, DATA.labels_N, DATA.validation_indices
-            )
-            assert score.accuracy == validation.best.val_accuracy
-            assert score.loss == pytest.approx(validation.best.val_loss)
+            indices = DATA.validation_indices
+            logits_NK = predict_logits(model, normalise, DATA.images_NHWC, indices)
+            scored = score(logits_NK, torch.from_numpy(DATA.labels_N[indices]))
+            assert scored.accuracy == validation.best.val_accuracy
+            assert scored.loss == pytest.approx(validation.best.val_loss)
             bests.add(validation.best.validation)
         assert 1 < len(bests) < 10, "the test needs some epochs that are better and some worse"
 
@@ -174,9 +174,9 @@ def run_with_losses(
     losses = iter(val_losses)
 
     def scored(*args: Any) -> Any:
-        return replace(evaluate(*args), loss=next(losses))
+        return replace(score(*args), loss=next(losses))
 
-    monkeypatch.setattr("trainables.fit.evaluate", scored)
+    monkeypatch.setattr("trainables.fit.score", scored)
     per_epoch = settings.get("training__validations_per_epoch", 1)
     config = tiny_config(
         training__epochs=-(-len(val_losses) // per_epoch), training__metric="val_loss", **settings

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable
 
 from trainables.config import TrialConfig
 from trainables.fitting_together import check_network
+from trainables.freeze_policies import ALL_TRAINS
 from trainables.freezing import FreezeError
 from trainables.network import NO_WEIGHTS
-
-_ALL_TRAINS = ("nothing_frozen", "from_scratch")
 
 
 class NetworkChecks:
@@ -39,7 +38,7 @@ class NetworkChecks:
             assignment = check_network(config, self._num_classes)
             self._fitting.add(kind)
             freezes = config.model.freeze_policy, config.model.architecture
-            if freezes[0] not in _ALL_TRAINS and freezes not in self._told:
+            if freezes[0] not in ALL_TRAINS and freezes not in self._told:
                 self._told.add(freezes)
                 self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
                 for line in assignment.lines():
@@ -72,4 +71,4 @@ def _fits_anyhow(config: TrialConfig) -> bool:
     """Whether there is nothing to check, so that no network need be built."""
     unweighted = getattr(config.loss, "class_weights", "none") == "none"
     one_lr = config.optimizer.stage_lr_decay == 1
-    return config.model.freeze_policy in _ALL_TRAINS and unweighted and one_lr
+    return config.model.freeze_policy in ALL_TRAINS and unweighted and one_lr

@@ -36,6 +36,11 @@ class Augmenter:
         steps = [Sometimes(step.p, step.build(image_shape)) for step in settings.transforms]
         self._transform = Sometimes(settings.probability, nn.Sequential(*steps))
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether there are neither transforms nor mixing."""
+        return not self._settings.transforms and self._settings.mix == "none"
+
     @torch.no_grad()
     def __call__(self, images_BCHW: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
         """Augment a batch.

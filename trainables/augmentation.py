@@ -6,7 +6,7 @@ a batch is in `augment`.
 
 from typing import Literal
 
-from pydantic import PositiveFloat, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from trainables.settings import ConfigError, Settings
 from trainables.transforms import Above0UpTo1, ImageShape, Transform
@@ -24,12 +24,17 @@ class AugmentationSettings(Settings):
       et al., 2018) or `cutmix` (Yun et al., 2019).
     * `mix_alpha`: both parameters of the Beta distribution of the first one's share; .2 for
       mixup and 1 for cutmix if not given.
+    * `stored_views`: where the first part of the network is frozen, what it gives for so many
+      augmented views of each image is computed once (see `training/store_frozen`), and each epoch
+      draws one of them for each image. Without it, augmented images are new in each epoch, and
+      their way through the frozen part is computed each time.
     """
 
     transforms: tuple[Transform, ...] = ()
     probability: Above0UpTo1 = 1.0
     mix: Literal["none", "mixup", "cutmix"] = "none"
     mix_alpha: PositiveFloat | None = None
+    stored_views: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _everything_has_an_effect(self) -> "AugmentationSettings":
@@ -37,6 +42,15 @@ class AugmentationSettings(Settings):
             raise ValueError(f"mix_alpha = {self.mix_alpha} has no effect: mix = 'none'")
         if self.probability < 1 and not self.transforms:
             raise ValueError(f"probability = {self.probability} has no effect: transforms is empty")
+        if self.stored_views is not None and not self.transforms:
+            raise ValueError(
+                f"stored_views = {self.stored_views} has no effect: transforms is empty"
+            )
+        if self.stored_views is not None and self.mix != "none":
+            raise ValueError(
+                f"stored_views = {self.stored_views} cannot be had with mix = {self.mix!r}, which "
+                "mixes other images each time"
+            )
         return self
 
     @property

@@ -56,13 +56,18 @@ class Classifier:
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
         """Run the network on a batch of normalised images."""
-        out = self.network(images_BCHW)
+        return self.outputs(self.network(images_BCHW))
+
+    def outputs(self, out: Tensor | Sequence[Tensor | None]) -> Outputs:
+        """What the network, or the part of it that holds the head, has just given."""
         logits = (out,) if isinstance(out, Tensor) else tuple(out)
+        assert isinstance(logits[0], Tensor)
         assert self._head_input is not None
         features, self._head_input = self._head_input, None
         if features.dim() == 4:
             features = features.mean((2, 3))
-        auxiliary = tuple(tensor for tensor in logits[1:] if tensor is not None)
+        given = logits[1:] if self.network.training else ()
+        auxiliary = tuple(tensor for tensor in given if tensor is not None)
         return Outputs(logits[0], features, auxiliary)
 
     @property

@@ -18,7 +18,7 @@ from pydantic import (
 from trainables.augmentation import AugmentationSettings
 from trainables.cnn import CnnSettings
 from trainables.data import DataSettings
-from trainables.freeze_policies import rules_of
+from trainables.freeze_policies import ALL_TRAINS, rules_of
 from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
 from trainables.network import NetworkSettings
@@ -60,6 +60,15 @@ class TrainingSettings(Settings):
     `patience_epochs` ends a trial whose metric has not improved for so long. Without `shuffle`,
     every epoch has the order of the first. `log_steps` logs the loss, the norm of the gradient and
     the norm of the update of steps; it takes a copy of the weights before each step.
+
+    `precision` is what the network computes in, in training and validation: `fp32`, 32-bit floats;
+    `bf16`, bfloat16 for convolutions and matrix products (weights, loss and optimizer stay fp32),
+    refused where the hardware does not compute in it; `auto`, the faster of the two: bf16 where
+    the hardware has it, but fp32 for networks with depthwise convolutions on a CPU. Each gives the
+    same numbers each time. The test set and an exported model are always evaluated in fp32.
+
+    `store_frozen`: what the frozen first part of a network gives for the images is computed once
+    on a machine and shared by all trials. The losses are the same, to rounding.
     """
 
     epochs: PositiveInt = 8
@@ -70,6 +79,8 @@ class TrainingSettings(Settings):
     patience_epochs: PositiveInt | None = None
     gradient_clip_norm: PositiveFloat | None = None
     log_steps: bool = False
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    store_frozen: bool = True
 
 
 class TrialConfig(Settings):
@@ -118,6 +129,7 @@ class TrialConfig(Settings):
                 f"model/freeze_policy = {self.model.freeze_policy!r} never unfreezes anything in "
                 f"training/epochs = {epochs}"
             )
+        self._views_can_be_stored()
         floor = getattr(self.lr_schedule, "min_lr", 0.0)
         if floor > self.optimizer.lr:
             raise ValueError(
@@ -130,6 +142,20 @@ class TrialConfig(Settings):
                 f"{mix!r} gives shares of two; use cross_entropy, or mix none"
             )
         return self
+
+    def _views_can_be_stored(self) -> None:
+        policy, views = self.model.freeze_policy, self.augmentation.stored_views
+        if views is None:
+            return
+        if not self.training.store_frozen:
+            raise ValueError(
+                f"augmentation/stored_views = {views} has no effect: training/store_frozen = false"
+            )
+        if policy in ALL_TRAINS:
+            raise ValueError(
+                f"augmentation/stored_views = {views} has no effect: with model/freeze_policy = "
+                f"{policy!r} nothing is frozen"
+            )
 
     def check(self) -> None:
         """See whether the model and the augmentation can exist for the images, without torch.

@@ -3,7 +3,12 @@
 Shape letters: N images, B batch, H height, W width, C channels, K classes.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,33 +16,57 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-EVALUATION_BATCH_SIZE = 256
-MAX_EVALUATION_VALUES = EVALUATION_BATCH_SIZE * 3 * 64 * 64
+from trainables.precision import Precision
+
+EVALUATION_BATCH_SIZE = 64
+"""On a CPU larger batches are slower: what a layer gives no longer fits the processor's cache."""
+MAX_EVALUATION_VALUES = 256 * 3 * 64 * 64
 """Larger images go through the network in smaller batches, so that memory does not grow."""
 
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Turns stored images into a network's input: floats with zero mean and unit deviation."""
+    """Turns stored images into a network's input: floats with zero mean and unit deviation.
+
+    Images come as arrays, or as tensors on the device. The input lies in memory as images_BCHW;
+    with `channels_last` in the order BHWC.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     device: torch.device
+    channels_last: bool = False
 
-    def __call__(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
+    def __call__(self, images_BHWC: NDArray[np.uint8] | Tensor) -> Tensor:
         """images_BHWC (0..255) → normalised images_BCHW on the device."""
-        return self.normalise(self.pixels(images_BHWC))
+        images_BCHW = self._in_order(self._permuted(images_BHWC)).float()
+        return images_BCHW.mul_(self._scale_C11 / 255).add_(self._shift_C11)
 
-    def pixels(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """images_BHWC (0..255) → images_BCHW (0..1) on the device."""
-        images = torch.from_numpy(images_BHWC).to(self.device)
-        return images.permute(0, 3, 1, 2).contiguous().float() / 255
+    def pixels(self, images_BHWC: NDArray[np.uint8] | Tensor) -> Tensor:
+        """images_BHWC (0..255) → images_BCHW (0..1) on the device, not with their channels last."""
+        return self._permuted(images_BHWC).contiguous().float().div_(255)
 
     def normalise(self, images_BCHW: Tensor) -> Tensor:
         """images_BCHW (0..1) → normalised images_BCHW."""
-        mean_C11 = torch.tensor(self.mean, device=self.device).view(-1, 1, 1)
-        std_C11 = torch.tensor(self.std, device=self.device).view(-1, 1, 1)
-        return (images_BCHW - mean_C11) / std_C11
+        return self._in_order((images_BCHW * self._scale_C11).add_(self._shift_C11))
+
+    def _permuted(self, images_BHWC: NDArray[np.uint8] | Tensor) -> Tensor:
+        if not isinstance(images_BHWC, Tensor):
+            images_BHWC = torch.from_numpy(images_BHWC).to(self.device)
+        return images_BHWC.permute(0, 3, 1, 2)
+
+    def _in_order(self, images_BCHW: Tensor) -> Tensor:
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images_BCHW.contiguous(memory_format=order)
+
+    @cached_property
+    def _scale_C11(self) -> Tensor:
+        return torch.tensor([1 / std for std in self.std], device=self.device).view(-1, 1, 1)
+
+    @cached_property
+    def _shift_C11(self) -> Tensor:
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return torch.tensor(shift, device=self.device).view(-1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -59,22 +88,49 @@ class Score:
 def predict_logits(
     network: nn.Module,
     normalise: Normaliser,
-    images_NHWC: NDArray[np.uint8],
+    images_NHWC: NDArray[np.uint8] | Tensor,
     indices: NDArray[np.int64] | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
-    """logits_NK of the images (at these indices), in evaluation mode; the mode is put back."""
+    """logits_NK of the images (at these indices), in evaluation mode; the mode is put back.
+
+    They are float32, whatever the precision that they are computed in; without one it is fp32.
+    """
     indices = np.arange(len(images_NHWC)) if indices is None else indices
-    values_per_image = int(np.prod(images_NHWC.shape[1:]))
+    values_per_image = math.prod(images_NHWC.shape[1:])
     batch_size = max(1, min(EVALUATION_BATCH_SIZE, MAX_EVALUATION_VALUES // values_per_image))
-    was_training = {module: module.training for module in network.modules()}
-    network.eval()
-    logits = [
-        network(normalise(images_NHWC[indices[start : start + batch_size]]))
-        for start in range(0, len(indices), batch_size)
-    ]
-    for module, training in was_training.items():
-        module.training = training
+    logits = []
+    with evaluation_mode(network):
+        for start in range(0, len(indices), batch_size):
+            indices_B = indices[start : start + batch_size]
+            images_BHWC = on_device(images_NHWC, indices_B, normalise.device)
+            with precision.autocast() if precision else nullcontext():
+                logits.append(network(normalise(images_BHWC)).float())
     return torch.cat(logits)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Have a module in evaluation mode; the mode of each of its parts is put back."""
+    was_training = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in was_training.items():
+            part.training = training
+
+
+def on_device(
+    values_N: NDArray[Any] | Tensor, indices_B: NDArray[np.int64], device: torch.device
+) -> Tensor:
+    """The values at these indices, on the device; they may lie there already, or be an array.
+
+    Nothing waits for the device: what is moved there was copied for it.
+    """
+    if isinstance(values_N, Tensor):
+        return values_N[torch.from_numpy(indices_B).to(device, non_blocking=True)]
+    return torch.from_numpy(values_N[indices_B]).to(device, non_blocking=True)
 
 
 def score(logits_NK: Tensor, targets_N: Tensor) -> Score:
@@ -89,15 +145,3 @@ def score(logits_NK: Tensor, targets_N: Tensor) -> Score:
         accuracy=int(correct_N.sum()) / len(targets_N),
         mean_class_accuracy=(correct_K[seen_K] / counts_K[seen_K]).mean().item(),
     )
-
-
-def evaluate(
-    network: nn.Module,
-    normalise: Normaliser,
-    images_NHWC: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    indices: NDArray[np.int64],
-) -> Score:
-    """Score the network on the images at these indices."""
-    logits_NK = predict_logits(network, normalise, images_NHWC, indices)
-    return score(logits_NK, torch.from_numpy(labels_N[indices]).to(logits_NK.device))

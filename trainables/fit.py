@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from trainables.activation_inputs import open_inputs
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
-from trainables.evaluate import Normaliser, evaluate
+from trainables.evaluate import score
+from trainables.inputs import Inputs
 from trainables.record import Record, is_finite
 from trainables.training import LoggedStep, batch_bounds, train, validation_steps
 from trainables.training_state import TrainingState
@@ -24,7 +26,8 @@ class Validation:
     """What `fit` yields: this validation's record, the best so far, and how to keep the state.
 
     `finished` says that the trial has run its course; nothing follows. `steps` are those logged
-    since the last validation.
+    since the last validation. `precision` is what `training/precision` came to on this machine.
+    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing.
     """
 
     record: Record
@@ -32,6 +35,8 @@ class Validation:
     finished: bool
     save_checkpoint: Callable[[Path], None]
     steps: tuple[LoggedStep, ...] = ()
+    precision: str = "fp32"
+    frozen_part: str = ""
 
 
 def fit(
@@ -55,21 +60,28 @@ def fit(
     Raises:
         DivergedError: when a loss becomes NaN or infinite.
         ImpossibleNetworkError: for a model that cannot exist for these images.
-        ConfigError: for weights that cannot be had, or a loss that does not fit the data.
+        ConfigError: for weights or a precision that cannot be had, or a loss that does not fit the
+            data.
         FreezeError: for a freeze policy that does not fit the model.
     """
     device = device or torch.device("cpu")
     batches_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
     state = TrainingState(config, data, batches_per_epoch, device, resume_from)
-    normalise = Normaliser(data.mean, data.std, device)
+    inputs, told = open_inputs(state, data)
     while not state.finished:
         for until_step in validation_steps(config.training, batches_per_epoch, state.step_in_epoch):
-            record, steps = _train_and_validate(
-                state, data, normalise, until_step, batches_per_epoch
-            )
+            record, steps = _train_and_validate(state, data, inputs, until_step, batches_per_epoch)
             state.keep(record)
             assert state.best_record is not None
-            yield Validation(record, state.best_record, state.finished, state.save, steps)
+            yield Validation(
+                record,
+                state.best_record,
+                state.finished,
+                state.save,
+                steps,
+                state.precision.name,
+                told,
+            )
             if state.finished:
                 return
 
@@ -77,30 +89,25 @@ def fit(
 def _train_and_validate(
     state: TrainingState,
     data: TrainingData,
-    normalise: Normaliser,
+    inputs: Inputs,
     until_step: int,
     batches_per_epoch: int,
 ) -> tuple[Record, tuple[LoggedStep, ...]]:
     started = time.monotonic()
     with state.own_randomness():
-        trained = train(state, data, normalise, until_step)
-    score = evaluate(
-        state.classifier.network,
-        normalise,
-        data.images_NHWC,
-        data.labels_N,
-        data.validation_indices,
-    )
-    _move_on(state, until_step, batches_per_epoch, score.loss)
+        trained = train(state, data, inputs, until_step)
+    labels_N = torch.from_numpy(data.labels_N[data.validation_indices])
+    scored = score(inputs.validation_logits().cpu(), labels_N)
+    _move_on(state, until_step, batches_per_epoch, scored.loss)
     state.seconds += time.monotonic() - started
     record = Record(
         validation=state.record.validation + 1 if state.record else 1,
         epoch=state.epoch + state.step_in_epoch / batches_per_epoch,
         train_loss=trained.loss,
         train_accuracy=trained.accuracy,
-        val_loss=score.loss,
-        val_accuracy=score.accuracy,
-        val_mean_class_accuracy=score.mean_class_accuracy,
+        val_loss=scored.loss,
+        val_accuracy=scored.accuracy,
+        val_mean_class_accuracy=scored.mean_class_accuracy,
         lr=state.lr,
         seconds=state.seconds,
     )

@@ -16,11 +16,12 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor
 
+from trainables.activations import TooLargeError
 from trainables.config import TrialConfig, as_plain
-from trainables.data import TrainingData
-from trainables.evaluate import EVALUATION_BATCH_SIZE, Score, score
-from trainables.features import stored_features
+from trainables.data import DataError, TrainingData
+from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, Score, score
 from trainables.fit import Validation
+from trainables.frozen_values import frozen_values, rows_of, run_frozen
 from trainables.record import Record
 from trainables.svm_network import SvmHead, SvmNetwork
 from trainables.svm_settings import SvmSettings
@@ -52,14 +53,13 @@ def fit_svm(
     """
     started = time.monotonic()
     network = _build(config, data)
-    features_NF = _features(config, data, network, device or torch.device("cpu"))
-    train_NF, train_N = features_NF[data.train_indices], data.labels_N[data.train_indices]
+    train_NF, validation_NF = _features(config, data, network, device or torch.device("cpu"))
+    train_N = data.labels_N[data.train_indices]
+    validation_N = data.labels_N[data.validation_indices]
     assert isinstance(config.model, SvmSettings)
     network.svm.load_state_dict(fitted_state(config.model, train_NF, train_N))
     train = _score(network.svm, train_NF, train_N)
-    validation = _score(
-        network.svm, features_NF[data.validation_indices], data.labels_N[data.validation_indices]
-    )
+    validation = _score(network.svm, validation_NF, validation_N)
     record = Record(
         validation=1,
         epoch=1.0,
@@ -106,10 +106,23 @@ def _build(config: TrialConfig, data: TrainingData) -> SvmNetwork:
 
 def _features(
     config: TrialConfig, data: TrainingData, network: SvmNetwork, device: torch.device
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """features_NF of the training images, and of the validation images."""
     assert isinstance(config.model, SvmSettings)
-    built_from = config.model.backbone_settings()
-    return stored_features(network.backbone, built_from, config.data, data, device)
+    backbone = network.backbone.to(device)
+    code = f"{config.model.backbone_settings()!r} {backbone!r}"
+    normalise = Normaliser(data.mean, data.std, device)
+    train = rows_of(config, data, "train", normalise)
+    validation = rows_of(config, data, "validation", normalise)
+    examples = run_frozen(backbone, train, np.arange(1))
+    try:
+        stored = [frozen_values(backbone, code, rows, examples) for rows in (train, validation)]
+    except TooLargeError as error:
+        raise DataError(f"there is no room for the features that an SVM needs: {error}") from error
+    finally:
+        backbone.cpu()
+    train_NF, validation_NF = (values.rows(slice(None))[0].numpy() for values in stored)
+    return train_NF, validation_NF
 
 
 def _scaling(

@@ -37,6 +37,8 @@ class Rule:
 
 
 Policy = tuple[Rule, ...]
+ALL_TRAINS = ("nothing_frozen", "from_scratch")
+"""The policies under which nothing is ever frozen."""
 _POLICIES: dict[str, Callable[..., Policy]] = {}
 
 

@@ -101,17 +101,24 @@ def apply(policy: str, classifier: "Classifier", epoch: int) -> None:
 
 
 def train_mode(classifier: "Classifier") -> None:
-    """Put the network into training mode, except for frozen batch norms.
+    """Put the network into training mode, except for frozen batch norms and stochastic depth.
 
-    A batch norm is frozen if all its parameters are; one without parameters, if all those of the
-    nearest module around it are. It keeps its running statistics, and normalises by them.
+    They are frozen if all their parameters are; without parameters, if all those of the nearest
+    module around them are. A frozen batch norm keeps its running statistics, and normalises by
+    them. Stochastic depth (Huang et al., 2016) regularises the block that it drops; a frozen block
+    is never dropped. Dropout works for the layers that come after it, so it drops everywhere.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
     network = classifier.network.train()
     for path, module in network.named_modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm) or _is_stochastic_depth(module):
             module.train(_trains(network, path))
+
+
+def _is_stochastic_depth(module: "nn.Module") -> bool:
+    """Told by its name, as importing torchvision takes seconds."""
+    return type(module).__name__ == "StochasticDepth"
 
 
 def _trains(network: "nn.Module", path: str) -> bool:

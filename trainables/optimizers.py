@@ -31,6 +31,8 @@ class _OptimizerSettings(Settings):
 
 class _AdamSettings(_OptimizerSettings):
     torch_class: ClassVar[str]
+    has_fused_step: ClassVar[bool] = False
+    """Whether torch can take a step of all parameters at once, in one pass over their memory."""
 
     beta1: From0Below1 = 0.9
     beta2: From0Below1 = 0.999
@@ -47,6 +49,7 @@ class _AdamSettings(_OptimizerSettings):
             betas=(self.beta1, self.beta2),
             eps=self.epsilon,
             weight_decay=self.weight_decay,
+            **({"fused": True} if self.has_fused_step else {}),
         )
         return optimizer
 
@@ -74,6 +77,7 @@ class Sgd(_OptimizerSettings):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            fused=self.momentum > 0 or None,  # plain descent is no faster fused
         )
 
 
@@ -82,6 +86,7 @@ class Adam(_AdamSettings):
 
     name: Literal["adam"] = "adam"
     torch_class = "Adam"
+    has_fused_step = True
 
 
 class AdamW(_AdamSettings):
@@ -89,6 +94,7 @@ class AdamW(_AdamSettings):
 
     name: Literal["adamw"] = "adamw"
     torch_class = "AdamW"
+    has_fused_step = True
 
 
 class NAdam(_AdamSettings):

@@ -54,7 +54,8 @@ def build(
     Raises:
         ConfigError: if the weights cannot be had, or are another network's.
     """
-    network = _torchvision_network(settings, image_shape)
+    gets_weights = with_weights and settings.is_pretrained
+    network = _torchvision_network(settings, image_shape, initialised=not gets_weights)
     main, *auxiliary = heads = _heads(network)
     state = _state(settings, network) if with_weights else None
     gets_new_head = state is not None and _gets_new_head(settings, state, main, num_classes)
@@ -81,9 +82,9 @@ class _NumbersOnCpu(TorchFunctionMode):
 
 
 def _torchvision_network(
-    settings: TorchvisionSettings, image_shape: tuple[int, int, int]
+    settings: TorchvisionSettings, image_shape: tuple[int, int, int], *, initialised: bool
 ) -> nn.Module:
-    """The network with ImageNet's classes and random weights."""
+    """The network with ImageNet's classes; with random weights, or any, which takes less time."""
     _, height, width = image_shape
     name = settings.architecture
     options: dict[str, Any] = {}
@@ -98,9 +99,10 @@ def _torchvision_network(
             "transform_input": settings.is_pretrained,
             "init_weights": not settings.is_pretrained,
         }
-    with _NumbersOnCpu():
+    device = torch.get_default_device()
+    with device if initialised else torch.device("meta"), _NumbersOnCpu():
         network: nn.Module = models.get_model(name, **options)
-    return network.to(torch.get_default_device())
+    return network.to(device) if initialised else network.to_empty(device=device)
 
 
 def _heads(network: nn.Module) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Shape letters: B batch, H height, W width, C channels, K classes.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables import freezing
 from trainables.config import TrainingSettings, TrialConfig
 from trainables.data import TrainingData
-from trainables.evaluate import Normaliser
+from trainables.inputs import Inputs
 from trainables.training_state import TrainingState
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
@@ -50,9 +50,7 @@ class Trained:
     logged: list[LoggedStep] = field(default_factory=list)
 
 
-def train(
-    state: TrainingState, data: TrainingData, normalise: Normaliser, until_step: int
-) -> Trained:
+def train(state: TrainingState, data: TrainingData, inputs: Inputs, until_step: int) -> Trained:
     """Train up to a step of the current epoch.
 
     The accuracy is that on the images as they were augmented; of a mixed image, the class of the
@@ -61,24 +59,21 @@ def train(
     training = state.config.training
     order = epoch_order(state.config, data, state.epoch)
     bounds = batch_bounds(len(order), training.batch_size)
-    freezing.apply(state.config.model.freeze_policy, state.classifier, state.epoch)
-    freezing.train_mode(state.classifier)
+    state.let_train()
+    trains = [p for p in state.classifier.network.parameters() if p.requires_grad]
     loss_sum = torch.zeros((), device=state.device)
-    num_correct = torch.zeros((), device=state.device)
+    num_correct = torch.zeros((), device=state.device, dtype=torch.int64)
     logged_every = math.ceil((until_step - state.step_in_epoch) / MAX_LOGGED_STEPS)
     trained = Trained()
     for step in range(state.step_in_epoch, until_step):
         start, end = bounds[step]
-        indices_B = order[start:end]
-        images_BCHW = normalise.pixels(data.images_NHWC[indices_B])
-        targets_B = torch.from_numpy(data.labels_N[indices_B]).to(state.device)
         log = training.log_steps and step % logged_every == 0
-        before = _copied(state) if log else []
-        loss, correct = _step(state, normalise, images_BCHW, targets_B)
+        before = [parameter.detach().clone() for parameter in trains] if log else []
+        loss, correct = _step(state, inputs, order[start:end], trains)
         if log:
             number = state.epoch * len(bounds) + step + 1
-            trained.logged.append(_logged(state, number, loss, before))
-        loss_sum += loss * (end - start)
+            trained.logged.append(_logged(number, loss, before, trains))
+        loss_sum.add_(loss, alpha=end - start)
         num_correct += correct
         if step % STEPS_BETWEEN_LOSS_CHECKS == 0 and not math.isfinite(loss_sum.item()):
             break
@@ -114,36 +109,29 @@ def validation_steps(
 
 
 def _step(
-    state: TrainingState, normalise: Normaliser, images_BCHW: Tensor, targets_B: Tensor
+    state: TrainingState,
+    inputs: Inputs,
+    indices_B: NDArray[np.int64],
+    trains: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """One step of the optimizer; the loss, and the number of images classified rightly."""
-    images_BCHW, targets = state.augment(images_BCHW, targets_B)
-    outputs = state.classifier(normalise.normalise(images_BCHW))
+    outputs, targets, labels_B = inputs.training_outputs(indices_B)
     loss: Tensor = state.loss(outputs, targets)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     if state.config.training.gradient_clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(
-            state.classifier.network.parameters(), state.config.training.gradient_clip_norm
-        )
+        torch.nn.utils.clip_grad_norm_(trains, state.config.training.gradient_clip_norm)
     state.lr = state.optimizer.param_groups[0]["lr"]
     state.optimizer.step()
     state.advance_lr_schedule("step")
-    return loss.detach(), (outputs.logits_BK.argmax(1) == targets_B).sum()
+    return loss.detach(), (outputs.logits_BK.detach().argmax(1) == labels_B).sum()
 
 
-def _training_parameters(state: TrainingState) -> list[Tensor]:
-    return [p for p in state.classifier.network.parameters() if p.requires_grad]
-
-
-def _copied(state: TrainingState) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in _training_parameters(state)]
-
-
-def _logged(state: TrainingState, number: int, loss: Tensor, before: list[Tensor]) -> LoggedStep:
-    after = _training_parameters(state)
-    gradients = [parameter.grad for parameter in after if parameter.grad is not None]
-    updates = [new.detach() - old for new, old in zip(after, before, strict=True)]
+def _logged(
+    number: int, loss: Tensor, before: Sequence[Tensor], trains: Sequence[Tensor]
+) -> LoggedStep:
+    gradients = [parameter.grad for parameter in trains if parameter.grad is not None]
+    updates = [new.detach() - old for new, old in zip(trains, before, strict=True)]
     return LoggedStep(
         step=number,
         loss=loss.item(),

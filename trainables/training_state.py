@@ -2,7 +2,8 @@
 
 A checkpoint holds weights, optimizer, LR schedule, position, random state, config, and the
 weights of the best validation so far with what belongs to them (class names, normalisation), so
-that any one of them is enough to resume a trial exactly and to take its best model.
+that any one of them is enough to resume a trial exactly and to take its best model. Weights that
+never train are in it once.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from trainables import freezing, precision
 from trainables.augment import Augmenter
 from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
@@ -54,11 +56,16 @@ class TrainingState:
             self.classifier = config.model.build(
                 data.image_shape, num_classes, with_weights=resume_from is None
             )
-            self.classifier.network.to(device)
+            self.precision = precision.resolve(
+                config.training.precision, device, self.classifier.network
+            )
+            self.precision.place(self.classifier.network)
             self.loss = config.loss.build(
                 num_classes, self.classifier.num_features, _class_counts(data)
             ).to(device)
             self._random_state = self._draw_state()
+        self._assignment = freezing.resolve(config.model.freeze_policy, self.classifier.places())
+        self._training_now: set[str] | None = None
         self.augment = Augmenter(config.augmentation, data.image_shape, num_classes)
         self.optimizer = config.optimizer.build(
             parameter_groups(config, self.classifier, self.loss)
@@ -89,6 +96,19 @@ class TrainingState:
         """Torch's random state is the caller's again afterwards."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
+    def let_train(self) -> None:
+        """Let the parameters train that do so at this epoch, and put their layers in that mode."""
+        trains = self._assignment.trains_at(self.epoch)
+        if trains != self._training_now:
+            freezing.apply(self.config.model.freeze_policy, self.classifier, self.epoch)
+            freezing.train_mode(self.classifier)
+            self._training_now = trains
+
+    @property
+    def trains_ever(self) -> set[str]:
+        """The names of the parameters that train at some epoch."""
+        return self._assignment.trains_ever()
+
     def advance_lr_schedule(self, when: str, val_loss: float | None = None) -> None:
         """Move the LR schedule on, if it advances at this moment (`step` or `epoch`)."""
         if self.config.lr_schedule.advances != when:
@@ -106,10 +126,17 @@ class TrainingState:
         self.record = record
         if is_better(record, self.best_record, self.config.training.metric):
             self.best_record = record
-            self.best_weights = {
-                name: tensor.detach().cpu().clone()
-                for name, tensor in self.classifier.network.state_dict().items()
-            }
+            self.best_weights = self._changing(self.classifier.network.state_dict())
+
+    def _changing(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies, on the CPU, of all that is not of a parameter that never trains."""
+        network = self.classifier.network
+        frozen = {name for name, _ in network.named_parameters()} - self.trains_ever
+        return {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in weights.items()
+            if name not in frozen
+        }
 
     @property
     def finished(self) -> bool:
@@ -146,6 +173,7 @@ class TrainingState:
                 "record": asdict(self.record),
                 "best_record": asdict(self.best_record),
                 "best_weights": None if best_is_current else self.best_weights,
+                "precision": self.precision.name,
             },
             folder / CHECKPOINT_FILE,
         )
@@ -163,8 +191,7 @@ class TrainingState:
         self._random_state = [state.cpu() for state in saved["random_state"]]
         self.record = Record(**saved["record"])
         self.best_record = Record(**saved["best_record"])
-        weights = saved["best_weights"] or saved["model"]
-        self.best_weights = {name: tensor.cpu().clone() for name, tensor in weights.items()}
+        self.best_weights = self._changing(saved["best_weights"] or saved["model"])
 
 
 def _class_counts(data: TrainingData) -> NDArray[np.int64]:
@@ -173,8 +200,13 @@ def _class_counts(data: TrainingData) -> NDArray[np.int64]:
 
 
 def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[str, Any]:
-    """The raw content of a checkpoint; runs no code from the file."""
+    """The content of a checkpoint; runs no code from the file.
+
+    Its `best_weights` are whole, or None if they are `model`'s.
+    """
     saved: dict[str, Any] = torch.load(
         folder / CHECKPOINT_FILE, map_location=device or "cpu", weights_only=True
     )
+    if saved["best_weights"] is not None:
+        saved["best_weights"] = saved["model"] | saved["best_weights"]
     return saved

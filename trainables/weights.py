@@ -8,6 +8,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,10 @@ def fetch(offered: OfferedWeights) -> Path:
         ConfigError: if it cannot be downloaded, or is not what torchvision published.
     """
     file = checkpoint_file(offered)
+    expected = _expected_digest(offered.url)
     if not file.exists():
         _download(offered.url, file)
-    elif not _digest(file).startswith(expected := _expected_digest(offered.url)):
+    elif not _digest(file, file.stat().st_mtime_ns).startswith(expected):
         raise ConfigError(
             f"weights {file}: the file is damaged, its SHA-256 does not start with {expected}; "
             f"remove it, so that it is downloaded anew from {offered.url}"
@@ -135,7 +137,10 @@ def _expected_digest(url: str) -> str:
     return found[1]
 
 
-def _digest(file: Path) -> str:
+@lru_cache
+def _digest(file: Path, changed_at_ns: int) -> str:
+    """Read once by a process that trains many trials, unless the file changes."""
+    del changed_at_ns
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
