@@ -26,6 +26,7 @@ from trainables.data import DataError
 
 NUM_IMAGES = 2 * IMAGES_PER_PIECE + 44
 LAYOUT = Layout(NUM_IMAGES, ((2, 3, 4), ()), ("float32", "bfloat16"), (True, False))
+EVERY = np.arange(NUM_IMAGES)
 NUM_BYTES = NUM_IMAGES * (2 * 3 * 4 * 4 + 2)
 
 
@@ -64,7 +65,7 @@ def test_are_what_was_computed() -> None:
         assert got.dtype == wanted.dtype
         assert got.stride() == wanted.stride()
         assert torch.equal(got, wanted)
-    assert len(get().rows(slice(None))[0]) == len(get()) == NUM_IMAGES
+    assert len(get().rows(EVERY)[0]) == len(get()) == NUM_IMAGES
     assert LAYOUT.num_bytes == NUM_BYTES
     assert Layout.like(NUM_IMAGES, values(rows_B)) == LAYOUT
 
@@ -90,7 +91,7 @@ def test_two_who_want_them_at_the_same_time_share_the_work(folder: Path) -> None
         one, other = pool.map(lambda compute: get(compute=compute), computing)
     assert sum(compute.seen for compute in computing) == NUM_IMAGES
     for activations in (one, other):
-        assert torch.equal(activations.rows(slice(None))[0], values(np.arange(NUM_IMAGES))[0])
+        assert torch.equal(activations.rows(EVERY)[0], values(EVERY)[0])
     assert not list((folder / "locks").glob("key-*"))
 
 
@@ -102,7 +103,7 @@ def test_what_a_process_that_died_had_finished_is_kept() -> None:
     activations = get(compute=other)
     assert other.seen == NUM_IMAGES - IMAGES_PER_PIECE
     assert num_images_building() == (0, 0)
-    assert torch.equal(activations.rows(slice(None))[0], values(np.arange(NUM_IMAGES))[0])
+    assert torch.equal(activations.rows(EVERY)[0], values(EVERY)[0])
 
 
 def test_those_used_longest_ago_make_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def features(
     backbone = backbone or Backbone()
     rows = rows_of(config or tiny_config(), data, split, normaliser(data))
     values = frozen_values(backbone, code, rows, run_frozen(Backbone(), rows, np.arange(1)))
-    return values.rows(slice(None))[0]
+    return values.rows(np.arange(len(values)))[0]
 
 
 def views(**settings: Any) -> tuple[Tensor, Backbone]:
@@ -67,7 +67,7 @@ def views(**settings: Any) -> tuple[Tensor, Backbone]:
     state = torch.get_rng_state()
     values = frozen_values(backbone, "", rows, examples)
     assert torch.equal(torch.get_rng_state(), state)
-    return values.rows(slice(None))[0], backbone
+    return values.rows(np.arange(len(values)))[0], backbone
 
 
 @pytest.fixture(autouse=True)

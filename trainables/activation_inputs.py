@@ -103,14 +103,15 @@ class ActivationInputs:
         validation = self._validation
         fitting = MAX_BATCH_BYTES * len(validation) // validation.num_bytes
         size = max(1, min(EVALUATION_BATCH_SIZE, fitting))
+        rows_N = np.arange(len(validation))
         with torch.inference_mode(), evaluation_mode(self._state.classifier.network):
             logits = [
-                self._outputs(validation, slice(start, start + size)).logits_BK
-                for start in range(0, len(validation), size)
+                self._outputs(validation, rows_B).logits_BK
+                for rows_B in np.split(rows_N, range(size, len(rows_N), size))
             ]
         return torch.cat(logits)
 
-    def _outputs(self, activations: Activations, rows_B: NDArray[np.int64] | slice) -> Outputs:
+    def _outputs(self, activations: Activations, rows_B: NDArray[np.int64]) -> Outputs:
         values = [value.to(self._state.device) for value in activations.rows(rows_B)]
         with self._state.precision.autocast():
             return in_float32(self._state.classifier.outputs(self._suffix(*values)))

@@ -82,19 +82,21 @@ class Activations:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self._layout = layout
         self._arrays = [
-            np.memmap(folder / f"{n}.bin", np.uint8, "r", shape=(layout.num_images, row_bytes))
+            np.asarray(
+                np.memmap(folder / f"{n}.bin", np.uint8, "r", shape=(layout.num_images, row_bytes))
+            )
             for n, row_bytes in enumerate(layout.row_bytes)
         ]
 
     def __len__(self) -> int:
         return self._layout.num_images
 
-    def rows(self, rows_B: NDArray[np.int64] | slice) -> tuple[Tensor, ...]:
+    def rows(self, rows_B: NDArray[np.int64]) -> tuple[Tensor, ...]:
         """A copy of the values of these images, each (B, ...), on the CPU."""
         layout = self._layout
         values = zip(self._arrays, layout.shapes, layout.dtypes, layout.channels_last, strict=True)
         return tuple(
-            _tensor(np.array(array[rows_B]), shape, dtype, channels_last)
+            _tensor(array[rows_B], shape, dtype, channels_last)
             for array, shape, dtype, channels_last in values
         )
 

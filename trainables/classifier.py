@@ -25,13 +25,19 @@ class Outputs:
 
     Attributes:
         logits_BK: of the head.
-        features_BF: what the head was given; a map is averaged over its pixels.
+        head_input: what the head was given: features_BF, or a map of them, BFHW.
         auxiliary_logits: of the auxiliary heads (GoogLeNet, Inception), each BK; in training only.
     """
 
     logits_BK: Tensor
-    features_BF: Tensor
+    head_input: Tensor
     auxiliary_logits: tuple[Tensor, ...] = ()
+
+    @property
+    def features_BF(self) -> Tensor:
+        """What the head was given, in float32; a map is averaged over its pixels."""
+        features = self.head_input
+        return (features.mean((2, 3)) if features.dim() == 4 else features).float()
 
 
 class Classifier:
@@ -63,12 +69,10 @@ class Classifier:
         logits = (out,) if isinstance(out, Tensor) else tuple(out)
         assert isinstance(logits[0], Tensor)
         assert self._head_input is not None
-        features, self._head_input = self._head_input, None
-        if features.dim() == 4:
-            features = features.mean((2, 3))
+        head_input, self._head_input = self._head_input, None
         given = logits[1:] if self.network.training else ()
         auxiliary = tuple(tensor for tensor in given if tensor is not None)
-        return Outputs(logits[0], features, auxiliary)
+        return Outputs(logits[0], head_input, auxiliary)
 
     @property
     def num_features(self) -> int:

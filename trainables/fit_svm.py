@@ -121,7 +121,7 @@ def _features(
         raise DataError(f"there is no room for the features that an SVM needs: {error}") from error
     finally:
         backbone.cpu()
-    train_NF, validation_NF = (values.rows(slice(None))[0].numpy() for values in stored)
+    train_NF, validation_NF = (values.rows(np.arange(len(values)))[0].numpy() for values in stored)
     return train_NF, validation_NF
 
 

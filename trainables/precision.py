@@ -49,7 +49,6 @@ def in_float32(outputs: Outputs) -> Outputs:
     return replace(
         outputs,
         logits_BK=outputs.logits_BK.float(),
-        features_BF=outputs.features_BF.float(),
         auxiliary_logits=tuple(logits_BK.float() for logits_BK in outputs.auxiliary_logits),
     )
 

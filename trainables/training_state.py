@@ -22,6 +22,7 @@ from trainables import freezing, precision
 from trainables.augment import Augmenter
 from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
+from trainables.dropout import use_fast_dropout
 from trainables.parameter_groups import parameter_groups
 from trainables.record import Record, is_better
 
@@ -56,6 +57,7 @@ class TrainingState:
             self.classifier = config.model.build(
                 data.image_shape, num_classes, with_weights=resume_from is None
             )
+            use_fast_dropout(self.classifier.network)
             self.precision = precision.resolve(
                 config.training.precision, device, self.classifier.network
             )
