@@ -10,11 +10,14 @@ import pytest
 import torch
 from torchvision import models
 
+from analysis.folder import SweepFolderError
 from analysis.model import model_from_checkpoint
 from tests.helpers import figures, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.fit import Validation, fit
+from trainables.settings import ConfigError
+from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
 
 DATA = tiny_data(24, 12, shape_HWC=(32, 32, 3))
 FLIPS = {"transforms": [{"name": "horizontal_flip"}]}
@@ -156,3 +159,21 @@ def test_a_checkpoint_is_the_same_model(weights: Path, tmp_path: Path) -> None:
         saved.append(model_from_checkpoint(folder).network.state_dict())
     for name, tensor in saved[0].items():
         torch.testing.assert_close(tensor, saved[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_holds_no_pretrained_weights_that_never_train(
+    weights: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "resnet18.pth").write_bytes((weights / "resnet18.pth").read_bytes())
+    settings = config(own, "head_only")
+    next(fit(settings, DATA)).save_checkpoint(tmp_path)
+    assert (tmp_path / CHECKPOINT_FILE).stat().st_size < 500_000  # the whole network: 45 MB
+    torch.manual_seed(1)
+    torch.save(models.resnet18().state_dict(), own / "resnet18.pth")
+    with pytest.raises(ConfigError, match="no longer the weights that the trial started from"):
+        read_checkpoint(tmp_path)
+    (own / "resnet18.pth").unlink()
+    with pytest.raises(SweepFolderError, match=r"resnet18\.pth: there is no such file"):
+        model_from_checkpoint(tmp_path)

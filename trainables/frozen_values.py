@@ -20,6 +20,7 @@ from trainables.data import TrainingData
 from trainables.data.build import FORM
 from trainables.data.cache import digest_of
 from trainables.evaluate import Normaliser, evaluation_mode
+from trainables.weights import weights_digest
 
 FORMAT = 1  # to be raised when the same images and module would give other values
 BATCH = 32
@@ -103,7 +104,7 @@ def frozen_values(
             "format": FORMAT,
             "rows": rows.told,
             "code": code,
-            "weights": _weights_digest(module),
+            "weights": weights_digest(module.state_dict()),
             "device": next(module.parameters()).device.type,
             "precision": [str(value.dtype) for value in examples],
             "torch": torch.__version__,
@@ -134,11 +135,3 @@ def _told(config: TrialConfig, data: TrainingData, indices: NDArray[np.int64]) -
         "mean": data.mean,
         "std": data.std,
     }
-
-
-def _weights_digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -2,13 +2,14 @@
 
 A checkpoint holds weights, optimizer, LR schedule, position, random state, config, and the
 weights of the best validation so far with what belongs to them (class names, normalisation), so
-that any one of them is enough to resume a trial exactly and to take its best model. Weights that
-never train are in it once.
+that any one of them is enough to resume a trial exactly and to take its best model. Of pretrained
+weights that never train it holds a digest; they are where they came from.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from trainables.augment import Augmenter
 from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
 from trainables.dropout import use_fast_dropout
+from trainables.network import NO_WEIGHTS
 from trainables.parameter_groups import parameter_groups
 from trainables.record import Record, is_better
+from trainables.settings import ConfigError
+from trainables.weights import weights_digest
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -132,13 +136,25 @@ class TrainingState:
 
     def _changing(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Copies, on the CPU, of all that is not of a parameter that never trains."""
-        network = self.classifier.network
-        frozen = {name for name, _ in network.named_parameters()} - self.trains_ever
         return {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in weights.items()
-            if name not in frozen
+            if name not in self._frozen
         }
+
+    @cached_property
+    def _frozen(self) -> set[str]:
+        """The names of the parameters that never train."""
+        names = {name for name, _ in self.classifier.network.named_parameters()}
+        return names - self._assignment.trains_ever()
+
+    @cached_property
+    def _frozen_digest(self) -> str | None:
+        """Of the pretrained weights that never train; None if there are none."""
+        if self.config.model.weights == NO_WEIGHTS or not self._frozen:
+            return None
+        weights = self.classifier.network.state_dict()
+        return weights_digest({name: weights[name] for name in self._frozen})
 
     @property
     def finished(self) -> bool:
@@ -157,13 +173,15 @@ class TrainingState:
         assert self.record is not None
         assert self.best_record is not None
         best_is_current = self.best_record == self.record
+        weights = self.classifier.network.state_dict()
         torch.save(
             {
                 "config": as_plain(self.config),
                 "class_names": list(self._data.class_names),
                 "mean": list(self._data.mean),
                 "std": list(self._data.std),
-                "model": self.classifier.network.state_dict(),
+                "model": self._changing(weights) if self._frozen_digest else weights,
+                "frozen_digest": self._frozen_digest,
                 "loss": self.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "lr_schedule": self.lr_schedule.state_dict(),
@@ -204,11 +222,33 @@ def _class_counts(data: TrainingData) -> NDArray[np.int64]:
 def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[str, Any]:
     """The content of a checkpoint; runs no code from the file.
 
-    Its `best_weights` are whole, or None if they are `model`'s.
+    Its `model` and `best_weights` are whole; `best_weights` are None if they are `model`'s.
+
+    Raises:
+        ConfigError: if the pretrained weights that it does not hold are no longer to be had, or are
+            no longer the same.
     """
     saved: dict[str, Any] = torch.load(
         folder / CHECKPOINT_FILE, map_location=device or "cpu", weights_only=True
     )
+    if saved.get("frozen_digest") is not None:
+        saved["model"] = _pretrained_and_frozen(saved) | saved["model"]
     if saved["best_weights"] is not None:
         saved["best_weights"] = saved["model"] | saved["best_weights"]
     return saved
+
+
+def _pretrained_and_frozen(saved: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that a checkpoint does not hold, from where they came from."""
+    config = TrialConfig.model_validate(saved["config"])
+    with torch.random.fork_rng([]):
+        network = config.model.build(config.image_shape, len(saved["class_names"])).network
+    weights = {
+        name: tensor for name, tensor in network.state_dict().items() if name not in saved["model"]
+    }
+    if weights_digest(weights) != saved["frozen_digest"]:
+        raise ConfigError(
+            f"model/weights = {config.model.weights}: these are no longer the weights that the "
+            "trial started from"
+        )
+    return weights

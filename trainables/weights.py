@@ -79,6 +79,17 @@ def load_state(network: "nn.Module", state: "Mapping[str, Tensor]", whose: str) 
         raise ConfigError(_misfit(own, state, whose)) from error
 
 
+def weights_digest(state: "Mapping[str, Tensor]") -> str:
+    """A digest of tensors and their names, whatever device and memory order they have."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: str) -> str:
     """What is wrong with a state dict for a network whose own one this is."""
     differing = [k for k, tensor in state.items() if k in own and own[k].shape != tensor.shape]
