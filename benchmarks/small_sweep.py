@@ -1,61 +1,41 @@
 """The digits sweep from the shell to the tested model: Toprung against a plain Ray Tune script.
 
-Command:  uv run python benchmarks/small_sweep.py [--pairs 5]
+Command:  uv run python -m benchmarks.small_sweep [--pairs 5] [--fixed]
 Both search 24 trials of at most 8 epochs with TPE and ASHA (factor 3), two at a time, and test
-the best; whole processes are timed, in turn, because the machine's speed drifts. The peer is
+the best; whole processes are timed, in turn, because the machine's speed drifts. With `--fixed`
+nothing is stopped early, so that both train 24 times 8 epochs. The peer is
 `benchmarks/peers/plain_ray_tune.py`. Toprung also writes TensorBoard logs, the study, and the
 export, and keeps resumable checkpoints; the peer does not.
 """
 
 import argparse
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from importlib.metadata import version
-from pathlib import Path
+from itertools import count
 
-from rich.console import Console
-from rich.table import Table
-
-from trainables.machine import num_cpus
-
-PEER = Path(__file__).parent / "peers" / "plain_ray_tune.py"
-
-
-def seconds(command: list[str], folder: str) -> float:
-    """The wall time of a command, which must succeed."""
-    started = time.monotonic()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return time.monotonic() - started
+from benchmarks.tables import PEERS, command_seconds, in_turn, print_table, ratios
 
 
 def main() -> None:
     """Time the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="runs of each, in turn")
-    num_pairs: int = parser.parse_args().pairs
+    parser.add_argument("--fixed", action="store_true", help="no early stopping")
+    given = parser.parse_args()
+    peer = [sys.executable, str(PEERS / "plain_ray_tune.py"), *["--fixed"] * given.fixed]
     toprung = [sys.executable, "-c", "from toprung.cli import main; main()", "run", "digits_cnn"]
-    ours, peers = [], []
+    toprung += ["--trial-scheduler", "none"] if given.fixed else []
+    numbers = count()
     with tempfile.TemporaryDirectory() as folder:
-        seconds([*toprung, "--name", "warm-up", "--trials", "1"], folder)
-        for n in range(num_pairs):
-            peers.append(seconds([sys.executable, str(PEER)], folder))
-            ours.append(seconds([*toprung, "--name", f"sweep-{n}"], folder))
-    ratios = [a / b for a, b in zip(ours, peers, strict=True)]
-    table = Table(title=f"small sweep, {num_pairs} pairs, {num_cpus()} CPUs")
-    for column in ("", "median", "min", "max"):
-        table.add_column(column)
-    rows = (("plain Ray Tune, s", peers), ("Toprung, s", ours), ("ratio", ratios))
-    for name, values in rows:
-        figures = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
-    console = Console()
-    console.print(table)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
-    console.print(f"Python {platform.python_version()}, {packages}, {platform.machine()}")
+        command_seconds([*toprung, "--name", "warm-up", "--trials", "1"], folder)
+        peers, ours = in_turn(
+            lambda: command_seconds(peer, folder),
+            lambda: command_seconds([*toprung, "--name", f"sweep-{next(numbers)}"], folder),
+            given.pairs,
+        )
+    what = "every trial trained in full" if given.fixed else "ASHA"
+    rows = {"plain Ray Tune, s": peers, "Toprung, s": ours, "ratio": ratios(ours, peers)}
+    print_table(f"small sweep, {what}", rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from trainables.augment import Augmenter
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import Normaliser
-from trainables.frozen_values import augmented_rows, frozen_values, rows_of, run_frozen
+from trainables.frozen_values import augmented_rows, frozen_values, identity, rows_of, run_frozen
 
 DATA = tiny_data(100, 50)
 FLIPS = [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 40}]
@@ -55,7 +55,9 @@ def features(
 ) -> Tensor:
     backbone = backbone or Backbone()
     rows = rows_of(config or tiny_config(), data, split, normaliser(data))
-    values = frozen_values(backbone, code, rows, run_frozen(Backbone(), rows, np.arange(1)))
+    values = frozen_values(
+        backbone, identity(backbone, code), rows, run_frozen(Backbone(), rows, np.arange(1))
+    )
     return values.rows(np.arange(len(values)))[0]
 
 
@@ -65,7 +67,7 @@ def views(**settings: Any) -> tuple[Tensor, Backbone]:
     rows = augmented_rows(config, DATA, normaliser(DATA), augment)
     examples = run_frozen(Backbone(), rows, np.arange(1))
     state = torch.get_rng_state()
-    values = frozen_values(backbone, "", rows, examples)
+    values = frozen_values(backbone, identity(backbone, ""), rows, examples)
     assert torch.equal(torch.get_rng_state(), state)
     return values.rows(np.arange(len(values)))[0], backbone
 

@@ -31,8 +31,10 @@ class Sweep:
         self.study = optuna.create_study(direction="maximize")
         self.refused: list[tuple[str, str]] = []
         self.told: list[str] = []
+        self.written: list[optuna.trial.FrozenTrial] = []
         self.searcher = StudySearcher(
             self.study,
+            self.written.append,
             Proposals(load(space), resolve(defaults, {}), {}),
             lambda config: config,
             lambda ended, reason: self.refused.append((ended, reason)),

@@ -149,10 +149,11 @@ def test_without_room_it_trains_without(
     assert [path.name for path in folder.iterdir()] == ["locks"]
 
 
-def test_a_checkpoint_is_the_same_model(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["head_only", "fully_connected_frozen"])
+def test_a_checkpoint_is_the_same_model(weights: Path, policy: str, tmp_path: Path) -> None:
     saved = []
     for store in (True, False):
-        *_, last = fit(config(weights, "head_only", training__store_frozen=store), DATA)
+        *_, last = fit(config(weights, policy, training__store_frozen=store), DATA)
         folder = tmp_path / str(store)
         folder.mkdir()
         last.save_checkpoint(folder)

@@ -1,5 +1,6 @@
 """Running a sweep: the Optuna study, Ray Tune and ASHA put together."""
 
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,25 +12,28 @@ from typing import Any
 
 import optuna
 from ray import tune
-from ray.tune.logger import JsonLoggerCallback
+from ray.tune import Callback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
+from ray.tune.utils.util import SafeFallbackEncoder
 
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.display import Progress
+from toprung.lean_tune import lean_tune
 from toprung.lines import show_line
 from toprung.network_checks import NetworkChecks
 from toprung.new_sweep import created
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
-from toprung.ray_session import RaySession, early_workers_for_trials
+from toprung.ray_session import RaySession
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
+from toprung.study_file import StudyFile
 from toprung.tensorboard import TensorBoardCallback
+from toprung.trial_function import train_trial
 from trainables import report
 from trainables.config import METRICS
-from trainables.ray_trainable import train_trial
 
 
 class _Ending(NotPickled, Stopper):  # type: ignore[misc]
@@ -54,32 +58,61 @@ class _Ending(NotPickled, Stopper):  # type: ignore[misc]
         return self.ended != attributes.FINISHED
 
 
-class _JsonLogger(NotPickled, JsonLoggerCallback):  # type: ignore[misc]
-    """Ray's own `result.json` of each trial, closed for trials that are cut short as well."""
+class _ResultLog(NotPickled, Callback):  # type: ignore[misc]
+    """Writes each trial's `result.json`, straight into the sweep's folder.
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Close what Ray leaves open."""
-        del info
-        for trial in trials:
-            self.log_trial_end(trial)
+    Ray's own logger writes to a folder of its session, from where snapshots copy.
+    """
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder.path / RAY_EXPERIMENT
+        self._ended: list[Any] = []
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Append the report as a line."""
+        del iteration, trials, info
+        folder = self._folder / _trial_name(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "result.json").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Remember to forget its last report."""
+        del iteration, trials, info
+        self._ended.append(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Forget the last reports of trials that have ended: Tune would keep them all."""
+        del iteration, trials, info
+        for trial in self._ended:
+            trial.last_result.clear()
+        self._ended.clear()
 
 
 def launch(plan: SweepPlan, session: RaySession) -> None:
     """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`)."""
-    with created(plan, _sampler(plan.settings)) as study:
+    with created(plan, _sampler(plan.settings)) as (study, file):
         session.wait()
         tell = partial(show_line, plan.console)
         checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)
-        _search(plan, study, checks)
+        _search(plan, study, file, checks)
 
 
-def _search(plan: SweepPlan, study: optuna.Study, checks: NetworkChecks) -> None:
+def _search(plan: SweepPlan, study: optuna.Study, file: StudyFile, checks: NetworkChecks) -> None:
     settings = plan.settings
     only_enqueued = settings.sampler == "grid"
     progress = Progress(plan.folder.path.name, settings, plan.console)
     searcher = StudySearcher(
         study,
+        file.write,
         plan.proposals,
         lambda config: checks(plan.data(config)),
         progress.refused,
@@ -105,20 +138,24 @@ def _search(plan: SweepPlan, study: optuna.Study, checks: NetworkChecks) -> None
             name=RAY_EXPERIMENT,
             storage_path=str(plan.folder.path),
             stop=ending,
-            callbacks=[_JsonLogger(), TensorBoardCallback(plan.folder, parameters), progress],
+            callbacks=[
+                _ResultLog(plan.folder),
+                TensorBoardCallback(plan.folder, parameters),
+                progress,
+            ],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,
         ),
     )
     ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
-        with _signals_set(ending), early_workers_for_trials():
+        with _signals_set(ending), lean_tune():
             tuner.fit()
         ended = ending.ended
     finally:
         progress.close()
         searcher.close(ended)
-        study.set_user_attr(attributes.SWEEP_ENDED, ended)
+        file.set_user_attr(attributes.SWEEP_ENDED, ended)
 
 
 def _sampler(settings: SweepSettings) -> optuna.samplers.BaseSampler:

@@ -10,18 +10,23 @@ from datetime import UTC, datetime
 
 import optuna
 import yaml
+from optuna.study import StudyDirection
 
 from analysis import attributes
-from analysis.folder import STUDY_NAME
 from analysis.versions import software_versions
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
+from toprung.study_file import StudyFile
 from trainables.config import METRICS
 
 
 @contextmanager
-def created(plan: SweepPlan, sampler: optuna.samplers.BaseSampler) -> Iterator[optuna.Study]:
-    """Make the sweep's folder and its study; take both away again if no trial gets to start.
+def created(
+    plan: SweepPlan, sampler: optuna.samplers.BaseSampler
+) -> Iterator[tuple[optuna.Study, StudyFile]]:
+    """Make the sweep's folder, its study in memory and the study's file.
+
+    The folder is taken away again if no trial gets to start.
 
     Raises:
         ToprungError: if the folder cannot be written, or has been made by another in the meantime.
@@ -33,16 +38,18 @@ def created(plan: SweepPlan, sampler: optuna.samplers.BaseSampler) -> Iterator[o
         raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
     try:
         _write_files(plan)
-        study = optuna.create_study(
-            study_name=STUDY_NAME,
-            storage=folder.study_url,
-            sampler=sampler,
-            direction="maximize" if METRICS[plan.settings.metric] == "max" else "minimize",
-        )
-        study.set_user_attr(attributes.OWNER, {"host": socket.gethostname(), "pid": os.getpid()})
+        larger_is_better = METRICS[plan.settings.metric] == "max"
+        direction = StudyDirection.MAXIMIZE if larger_is_better else StudyDirection.MINIMIZE
+        study = optuna.create_study(sampler=sampler, direction=direction)
         for parameters in plan.grid:
             study.enqueue_trial(parameters)
-        yield study
+        file = StudyFile(folder.study_url, direction)
+        try:
+            owner = {"host": socket.gethostname(), "pid": os.getpid()}
+            file.set_user_attr(attributes.OWNER, owner)
+            yield study, file
+        finally:
+            file.close()
     except BaseException:
         if not folder.any_trial_reported:
             shutil.rmtree(folder.path, ignore_errors=True)

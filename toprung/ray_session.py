@@ -7,11 +7,12 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
 from toprung.errors import ToprungError
+from toprung.lean_tune import nothing, replaced
 from toprung.resources import this_machine
 from toprung.worker_ready import READY_FOLDER
 
@@ -25,12 +26,12 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Tune would print a table and a path of its own between our lines.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Checkpoints are few and small enough to be written as they come.
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune's snapshots are for its own restore; one is written at the end. (See `lean_tune`.)
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }
 _WARM_WORKERS = {
-    # What a trial's process imports; torch's optimizers import dynamo when first used.
-    "preload_python_modules": ["trainables.ray_trainable", "torch._dynamo", "toprung.worker_ready"],
+    # What a trial's process imports.
+    "preload_python_modules": ["trainables.ray_trainable", "toprung.worker_ready"],
     # Ray would end a worker that is idle for a second, before the first trial is there.
     "idle_worker_killing_time_threshold_ms": 600_000,
 }
@@ -96,16 +97,17 @@ class RaySession:
         # variable of this name is read when ray is imported, which may have been long before.)
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
         try:
-            ray.init(
-                address="local",
-                num_cpus=self._resources["CPU"],
-                num_gpus=self._resources["GPU"],
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-                _system_config=_WARM_WORKERS if self._num_warm else None,
-            )
+            with _only_what_trials_need():
+                ray.init(
+                    address="local",
+                    num_cpus=self._resources["CPU"],
+                    num_gpus=self._resources["GPU"],
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address="127.0.0.1",
+                    _system_config=_WARM_WORKERS if self._num_warm else None,
+                )
         except Exception as error:
             raise ToprungError(f"Ray could not be started: {error}") from error
 
@@ -119,6 +121,21 @@ def ray_session() -> Iterator[RaySession]:
         yield session
     finally:
         session.end()
+
+
+@contextmanager
+def _only_what_trials_need() -> Iterator[None]:
+    """Ray without its dashboard's server, its autoscaler and its forwarding of the logs.
+
+    Nothing here uses them. They are three more Python processes that import for seconds while
+    the workers do, and `ray.init` waits for the server, also when told to leave the dashboard out.
+    """
+    from ray._private.node import Node
+
+    with ExitStack() as stack:
+        for start in ("start_api_server", "start_monitor", "start_log_monitor"):
+            stack.enter_context(replaced(Node, start, nothing))
+        yield
 
 
 @contextmanager
@@ -136,20 +153,3 @@ def _signals_kept() -> Iterator[None]:
 
 def _import_what_the_driver_needs() -> None:
     import toprung.launch  # noqa: F401
-
-
-@contextmanager
-def early_workers_for_trials() -> Iterator[None]:
-    """Let Tune's actors have the worker processes that Ray starts, preloaded, with itself.
-
-    Ray gives an actor such a process only if both have the same environment, and Tune sets a
-    variable for PyTorch Lightning, which we do not use. It costs each trial process 4 to 9 s.
-    """
-    from ray.tune.execution import class_cache
-
-    variables = dict(class_cache.DEFAULT_ENV_VARS)
-    class_cache.DEFAULT_ENV_VARS.clear()
-    try:
-        yield
-    finally:
-        class_cache.DEFAULT_ENV_VARS.update(variables)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from analysis import attributes
@@ -20,7 +20,7 @@ from toprung.ray_parts import NotPickled
 from toprung.settings import Stage
 from toprung.staged_search import fixing_sampler
 from trainables import report
-from trainables.config import TrialConfig, as_plain, dump_config
+from trainables.config import TrialConfig, dump_config
 from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
 from trainables.record import Record
@@ -44,6 +44,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     Args:
         study: the sweep's study.
+        write: brings the study's file up to date with a trial.
         proposals: makes a config of each of its trials.
         complete: puts the prepared data into a config, so that every trial sees the same, and
             checks what is only known then.
@@ -55,6 +56,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def __init__(
         self,
         study: optuna.Study,
+        write: Callable[[FrozenTrial], None],
         proposals: Proposals,
         complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
@@ -64,6 +66,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._study = study
+        self._write_trial = write
         self._proposals = proposals
         self._complete = complete
         self._refused = refused
@@ -102,9 +105,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 self._refused(attributes.FAILED, str(error))
                 continue
             trial.set_user_attr(attributes.CONFIG, dump_config(config))
+            self._write(trial)
             self._running[trial_id] = _Running(trial, config.training.metric)
             self._num_started += 1
-            return {"number": trial.number, "config": as_plain(config)}
+            # As text: Tune copies, flattens and keeps what it is given, with every report.
+            return {"number": trial.number, "config": config.model_dump_json()}
         return str(Searcher.FINISHED)
 
     def _begin(self, stage: Stage) -> bool:
@@ -134,6 +139,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             if best != running.best:
                 running.trial.set_user_attr(attributes.BEST, asdict(best))
             running.last, running.best = record, best
+            self._write(running.trial)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -184,3 +190,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         if reason:
             trial.set_user_attr(attributes.REASON, reason)
         self._study.tell(trial, values=value, state=state)
+        self._write(trial)
+
+    def _write(self, trial: optuna.Trial) -> None:
+        self._write_trial(self._study._storage.get_trial(trial._trial_id))

@@ -6,10 +6,9 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from analysis.folder import SweepFolder
+from toprung.event_file import EventFile
 from toprung.ray_parts import NotPickled
 from trainables import report
 from trainables.config import flatten
@@ -35,7 +34,7 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
     def __init__(self, folder: SweepFolder, parameters: list[str]) -> None:
         self._folder = folder
         self._parameters = parameters
-        self._writers: dict[str, SummaryWriter] = {}
+        self._files: dict[str, EventFile] = {}
         self._best: dict[str, dict[str, float]] = {}
 
     def on_trial_result(
@@ -50,14 +49,11 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         del iteration, trials, info
         if report.FAILURE in result or report.VALIDATION not in result:
             return
-        writer = self._writer(trial)
-        for name, tag in _SCALARS.items():
-            writer.add_scalar(tag, result[name], result[report.VALIDATION])
-        for step in result[report.STEPS]:
-            for name, value in step.items():
-                if name != "step":
-                    writer.add_scalar(f"steps/{name}", value, step["step"])
-        writer.flush()
+        scalars = {tag: result[name] for name, tag in _SCALARS.items()}
+        self._file(trial).add_scalars(
+            (result[report.VALIDATION], scalars),
+            *(_tagged(step) for step in result[report.STEPS]),
+        )
         best = report.best_record_of(result)
         self._best[trial.trial_id] = {
             "best/accuracy": best.val_accuracy,
@@ -85,26 +81,24 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         for trial in trials:
             self._close(trial.trial_id, trial.config)
 
-    def _writer(self, trial: Trial) -> SummaryWriter:
-        if trial.trial_id not in self._writers:
+    def _file(self, trial: Trial) -> EventFile:
+        if trial.trial_id not in self._files:
             name = self._folder.trial_name(trial.config["number"])
-            self._writers[trial.trial_id] = SummaryWriter(str(self._folder.tensorboard / name))
-        return self._writers[trial.trial_id]
+            self._files[trial.trial_id] = EventFile(self._folder.tensorboard / name)
+        return self._files[trial.trial_id]
 
     def _close(self, trial_id: str, config: Mapping[str, Any]) -> None:
-        writer = self._writers.pop(trial_id, None)
-        if writer is None:
-            return
-        flat = flatten(config["config"])
-        values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
-        best = self._best.pop(trial_id)
-        file_writer = writer.file_writer
-        assert file_writer is not None
-        for summary in hparams(values, best):
-            file_writer.add_summary(summary)
-        for tag, value in best.items():
-            writer.add_scalar(tag, value)
-        writer.close()
+        file = self._files.pop(trial_id, None)
+        if file is not None:
+            flat = flatten(json.loads(config["config"]))
+            values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
+            file.add_hparams(values, self._best.pop(trial_id))
+
+
+def _tagged(step: Mapping[str, float]) -> tuple[int, dict[str, float]]:
+    """A logged step's number, and its figures by their tags."""
+    figures = {f"steps/{name}": value for name, value in step.items() if name != "step"}
+    return int(step["step"]), figures
 
 
 def _plain(value: Any) -> bool | int | float | str:

@@ -17,7 +17,7 @@ from trainables.data import TrainingData
 from trainables.evaluate import EVALUATION_BATCH_SIZE, evaluation_mode
 from trainables.freeze_policies import ALL_TRAINS
 from trainables.frozen_prefix import Cut, cut
-from trainables.frozen_values import augmented_rows, frozen_values, rows_of, run_frozen
+from trainables.frozen_values import augmented_rows, frozen_values, identity, rows_of, run_frozen
 from trainables.inputs import ImageInputs, Inputs
 from trainables.network import NO_WEIGHTS
 from trainables.precision import in_float32
@@ -141,11 +141,11 @@ def _stored(state: TrainingState, data: TrainingData, images: ImageInputs) -> Ac
     if config.augmentation.transforms:
         rows = augmented_rows(config, data, normalise, state.augment)
     validation_rows = rows_of(config, data, "validation", normalise)
-    code = f"{parts.prefix.code} {parts.prefix!r} {state.precision.name}"
+    prefix = identity(parts.prefix, f"{parts.prefix.code} in {state.precision.name}")
     try:
         with state.precision.autocast():
             training, validation = (
-                frozen_values(parts.prefix, code, wanted, examples)
+                frozen_values(parts.prefix, prefix, wanted, examples)
                 for wanted in (rows, validation_rows)
             )
     except TooLargeError as error:

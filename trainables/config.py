@@ -34,6 +34,8 @@ METRICS: dict[str, str] = {
     "val_loss": "min",
 }
 """What a trial can be selected by, and which way is better."""
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's, where it is there: a sweep writes a config for each trial."""
 
 
 def _kind_of_model(model: Any) -> str:
@@ -199,7 +201,7 @@ def load_config(path: Path) -> TrialConfig:
 
 def dump_config(config: TrialConfig) -> str:
     """The config as YAML, which `load_config` reads back as an equal value."""
-    return yaml.safe_dump(as_plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.dump(as_plain(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def as_plain(config: TrialConfig) -> dict[str, Any]:

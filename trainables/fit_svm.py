@@ -21,7 +21,7 @@ from trainables.config import TrialConfig, as_plain
 from trainables.data import DataError, TrainingData
 from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, Score, score
 from trainables.fit import Validation
-from trainables.frozen_values import frozen_values, rows_of, run_frozen
+from trainables.frozen_values import frozen_values, identity, rows_of, run_frozen
 from trainables.record import Record
 from trainables.svm_network import SvmHead, SvmNetwork
 from trainables.svm_settings import SvmSettings
@@ -110,13 +110,13 @@ def _features(
     """features_NF of the training images, and of the validation images."""
     assert isinstance(config.model, SvmSettings)
     backbone = network.backbone.to(device)
-    code = f"{config.model.backbone_settings()!r} {backbone!r}"
+    told = identity(backbone, repr(config.model.backbone_settings()))
     normalise = Normaliser(data.mean, data.std, device)
     train = rows_of(config, data, "train", normalise)
     validation = rows_of(config, data, "validation", normalise)
     examples = run_frozen(backbone, train, np.arange(1))
     try:
-        stored = [frozen_values(backbone, code, rows, examples) for rows in (train, validation)]
+        stored = [frozen_values(backbone, told, rows, examples) for rows in (train, validation)]
     except TooLargeError as error:
         raise DataError(f"there is no room for the features that an SVM needs: {error}") from error
     finally:

@@ -82,8 +82,13 @@ def augmented_rows(
     return Rows(num_views * len(indices), images, told)
 
 
+def identity(module: nn.Module, code: str) -> str:
+    """A digest of what a module computes: of its code and its weights."""
+    return digest_of([code, repr(module), weights_digest(module.state_dict())])
+
+
 def frozen_values(
-    module: nn.Module, code: str, rows: Rows, examples: tuple[Tensor, ...]
+    module: nn.Module, identity: str, rows: Rows, examples: tuple[Tensor, ...]
 ) -> Activations:
     """The module's values for images, from the store; computed where they are not there.
 
@@ -91,7 +96,7 @@ def frozen_values(
 
     Args:
         module: images_BCHW → one tensor or several, each (B, ...); on the device where to compute.
-        code: what it computes with its weights.
+        identity: tells it from all that give other values.
         rows: the images.
         examples: the module's values for some images.
 
@@ -103,8 +108,7 @@ def frozen_values(
         {
             "format": FORMAT,
             "rows": rows.told,
-            "code": code,
-            "weights": weights_digest(module.state_dict()),
+            "module": identity,
             "device": next(module.parameters()).device.type,
             "precision": [str(value.dtype) for value in examples],
             "torch": torch.__version__,

@@ -14,16 +14,19 @@ from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
 from trainables.fit import DivergedError
 from trainables.report import failure_report, to_report
+from trainables.without_compiler import leave_compiler_out
+
+leave_compiler_out()
 
 
 def train_trial(trial: dict[str, Any]) -> None:
-    """Train the trial that `trial["config"]` (a plain `TrialConfig`) describes.
+    """Train the trial that `trial["config"]` (a `TrialConfig` as JSON) describes.
 
     Failures are reported rather than raised: a function that raises costs the next trial a
     fresh process. Only a GPU error is raised, because the process cannot use the GPU after it.
     """
     try:
-        _train(TrialConfig.model_validate(trial["config"]))
+        _train(TrialConfig.model_validate_json(trial["config"]))
     except DivergedError as error:
         tune.report(failure_report(str(error)))
     except torch.AcceleratorError as error:

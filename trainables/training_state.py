@@ -135,26 +135,29 @@ class TrainingState:
             self.best_weights = self._changing(self.classifier.network.state_dict())
 
     def _changing(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copies, on the CPU, of all that is not of a parameter that never trains."""
+        """Copies, on the CPU, of all but the weights of the body that never train."""
         return {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in weights.items()
-            if name not in self._frozen
+            if name not in self._frozen_body
         }
 
     @cached_property
-    def _frozen(self) -> set[str]:
-        """The names of the parameters that never train."""
-        names = {name for name, _ in self.classifier.network.named_parameters()}
-        return names - self._assignment.trains_ever()
+    def _frozen_body(self) -> set[str]:
+        """The names of the parameters that never train, but for the head's, which is new."""
+        return {
+            caught.place.name
+            for caught in self._assignment.caught
+            if caught.trains_from is None and not caught.place.in_head
+        }
 
     @cached_property
     def _frozen_digest(self) -> str | None:
         """Of the pretrained weights that never train; None if there are none."""
-        if self.config.model.weights == NO_WEIGHTS or not self._frozen:
+        if self.config.model.weights == NO_WEIGHTS or not self._frozen_body:
             return None
         weights = self.classifier.network.state_dict()
-        return weights_digest({name: weights[name] for name in self._frozen})
+        return weights_digest({name: weights[name] for name in self._frozen_body})
 
     @property
     def finished(self) -> bool:

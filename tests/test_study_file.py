@@ -1,0 +1,80 @@
+"""The study's file says what the study in memory says, as Optuna reads it."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.folder import STUDY_NAME
+from toprung.study_file import StudyFile
+
+
+def read(url: str) -> list[FrozenTrial]:
+    return optuna.load_study(study_name=STUDY_NAME, storage=url).trials
+
+
+class Sweep:
+    """A study in memory with its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "study.db"
+        self.url = f"sqlite:///{self.path}"
+        self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        self.file = StudyFile(self.url, StudyDirection.MINIMIZE)
+
+    def write(self) -> None:
+        for trial in self.study.trials:
+            if trial.number in self.file._unended or trial.number >= self.num_written:
+                self.file.write(trial)
+        self.num_written = len(self.study.trials)
+
+    num_written = 0
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path)
+
+
+def same(first: FrozenTrial, second: FrozenTrial) -> bool:
+    """All but the id, which is the storage's own."""
+    return vars(first) | {"_trial_id": 0} == vars(second) | {"_trial_id": 0}
+
+
+def test_trials_are_as_in_memory_at_every_moment(sweep: Sweep) -> None:
+    first, second, third = (sweep.study.ask() for _ in range(3))
+    first.suggest_float("optimizer/lr", 1e-4, 1, log=True)
+    first.suggest_categorical("model/filters", [8, 16, None, "all"])
+    first.set_user_attr("config", "a: 1\n")
+    second.set_constraint("network can exist", 1.0)
+    second.suggest_int("model/num_blocks", 1, 4)
+    moments: list[Callable[[], object]] = [
+        partial(first.report, 0.5, 1),
+        partial(first.report, math.inf, 2),
+        partial(first.set_user_attr, "best", {"epoch": 1.0}),
+        partial(first.set_user_attr, "best", {"epoch": 2.0}),
+        partial(sweep.study.tell, first, 0.25),
+        partial(sweep.study.tell, second, state=TrialState.PRUNED),
+        partial(sweep.study.tell, third, state=TrialState.FAIL),
+    ]
+    for happens in moments:
+        happens()
+        sweep.write()
+        in_file = read(sweep.url)
+        assert len(in_file) == 3
+        assert all(map(same, in_file, sweep.study.trials))
+
+
+def test_one_plain_file_is_left_and_can_be_read_where_nothing_is_writable(sweep: Sweep) -> None:
+    sweep.study.tell(sweep.study.ask(), 0.5)
+    sweep.write()
+    sweep.file.set_user_attr("sweep_ended", "finished")
+    sweep.file.close()
+    assert [path.name for path in sweep.path.parent.iterdir()] == ["study.db"]
+    copy = f"sqlite:///file:{sweep.path}?mode=ro&immutable=1&uri=true"
+    assert [trial.value for trial in read(copy)] == [0.5]

@@ -1,0 +1,86 @@
+"""Ray Tune without what no sweep of ours makes use of, and each trial would pay for.
+
+These are Tune's internals, which is one reason why `pyproject.toml` holds Ray to one version.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+
+@contextmanager
+def lean_tune() -> Iterator[None]:
+    """Let Tune keep trials going, and nothing else; as before afterwards.
+
+    - No snapshots of all trials, but at the end: they are for Tune's own restore, and the study is
+      our record. (`CheckpointConfig(num_to_keep)` would make Tune write one every few epochs.)
+    - No running statistics of each number in a report, which are some 60 kB per trial.
+    - No reading of all results into data frames at the end.
+    - No waiting, up to 5 s, for actors to stop that have nothing left to do.
+    """
+    from ray.tune import ExperimentAnalysis
+    from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.trainable.metadata import _TrainingRunMetadata
+
+    with ExitStack() as stack:
+        for owner, name, method in (
+            (Snapshots, "on_trial_checkpoint", nothing),
+            (_TrainingRunMetadata, "update_metric", nothing),
+            (ExperimentAnalysis, "_fetch_trial_dataframes", _no_frames),
+            (TuneController, "_cleanup_trials", _idle_actors_killed(TuneController)),
+        ):
+            stack.enter_context(replaced(owner, name, method))
+        stack.enter_context(_early_workers_for_trials())
+        yield
+
+
+@contextmanager
+def replaced(owner: type, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    """Let a class have another method for a while."""
+    original = getattr(owner, name)
+    setattr(owner, name, method)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def nothing(*arguments: Any, **options: Any) -> None:
+    """Do nothing, whatever is asked."""
+    del arguments, options
+
+
+def _no_frames(analysis: Any) -> dict[str, Any]:
+    del analysis
+    return {}
+
+
+def _idle_actors_killed(controller_class: Any) -> Callable[[Any], None]:
+    clean_up = controller_class._cleanup_trials
+
+    def kill_or_clean_up(controller: Any) -> None:
+        """A trial that is cut short may be writing a checkpoint, so it is given time."""
+        if controller._actor_to_trial:
+            clean_up(controller)
+        else:
+            controller._actor_manager.cleanup()
+
+    return kill_or_clean_up
+
+
+@contextmanager
+def _early_workers_for_trials() -> Iterator[None]:
+    """Let Tune's actors have the worker processes that Ray starts, preloaded, with itself.
+
+    Ray gives an actor such a process only if both have the same environment, and Tune sets a
+    variable for PyTorch Lightning, which we do not use. It costs each trial process 4 to 9 s.
+    """
+    from ray.tune.execution import class_cache
+
+    variables = dict(class_cache.DEFAULT_ENV_VARS)
+    class_cache.DEFAULT_ENV_VARS.clear()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS.update(variables)

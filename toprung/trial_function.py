@@ -1,0 +1,10 @@
+"""What Ray Tune is given to run. The driver imports it too, so it knows nothing of torch."""
+
+from typing import Any
+
+
+def train_trial(trial: dict[str, Any]) -> None:
+    """Train a trial, in its process; see `trainables.ray_trainable`."""
+    from trainables.ray_trainable import train_trial
+
+    train_trial(trial)
