@@ -84,15 +84,19 @@ class _ResultLog(NotPickled, Callback):  # type: ignore[misc]
             file.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Remember to forget its last report."""
+        """Remember to forget its report."""
         del iteration, trials, info
         self._ended.append(trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Forget the last reports of trials that have ended: Tune would keep them all."""
+        """Forget reports and configs of trials that have ended: Tune would keep them all."""
         del iteration, trials, info
         for trial in self._ended:
             trial.last_result.clear()
+            trial.evaluated_params.clear()
+            del trial.config["config"]
+            for checkpoint in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
+                checkpoint.metrics.clear()
         self._ended.clear()
 
 
