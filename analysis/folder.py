@@ -11,8 +11,10 @@ exports/          exports of other trials, where asked for
 sealed_test.json  every opening of the test set
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 RAY_EXPERIMENT = "trials"
 STUDY_NAME = "sweep"
@@ -95,7 +97,24 @@ class SweepFolder:
             SweepFolderError: if the trial has none.
         """
         folder = self.path / RAY_EXPERIMENT / self.trial_name(number)
-        checkpoints = sorted(folder.glob("checkpoint_*"))
+        # Only reported ones are whole: a trial that is cut short may leave half of another one.
+        reported = _checkpoints_reported(folder / "result.json")
+        checkpoints = sorted(path for path in folder.glob("checkpoint_*") if path.name in reported)
         if not checkpoints:
             raise SweepFolderError(f"trial {number} of {self.path}: has no checkpoint")
         return checkpoints[-1]
+
+
+def _checkpoints_reported(results: Path) -> set[str]:
+    """The names of the checkpoints that came with a trial's reports."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {name for line in lines if (name := _plain(line).get("checkpoint_dir_name"))}
+
+
+def _plain(line: str) -> dict[str, Any]:
+    """A report; nothing of the line that a killed process left half-written."""
+    try:
+        report: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return report

@@ -3,15 +3,19 @@
 Command:  uv run python -m benchmarks --images FOLDER --weights FILE [--quick]
 
 FOLDER has a folder for each class, FILE is SqueezeNet 1.0's state dict as torchvision names it.
-Without a path, the benchmarks that need it are left out, and it says which. Each can also be run by
-itself, with options of its own: `uv run python -m benchmarks.small_sweep --help`.
+Without a path, the benchmarks that need it are left out, and it says which; so is `gpu_steps` where
+torch sees no CUDA GPU. Each can also be run by itself, with options of its own:
+`uv run python -m benchmarks.small_sweep --help`.
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,19 @@ class Benchmark:
         quick: the options that make it smallest.
         needs: the paths that it takes, each by an option of this name.
         options: those that it is always run with.
+        needs_gpu: it can run only where torch sees a CUDA GPU.
     """
 
     name: str
     quick: tuple[str, ...]
     needs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    needs_gpu: bool = False
+
+    def missing(self, paths: Collection[str]) -> list[str]:
+        """What it needs and does not have, where paths of these names are given."""
+        found = [f"--{name}" for name in self.needs if name not in paths]
+        return found + ["a CUDA GPU"] * (self.needs_gpu and not torch.cuda.is_available())
 
     def command(self, paths: dict[str, Path], *, quick: bool) -> list[str]:
         """How it is run."""
@@ -47,6 +58,7 @@ BENCHMARKS = (
         ("--image-size=32", "--trials=2", "--epochs=1", "--pairs=1"),
         needs=("images", "weights"),
     ),
+    Benchmark("gpu_steps", ("--rounds=1",), needs_gpu=True),
 )
 
 
@@ -60,7 +72,7 @@ def main() -> None:
     paths = {name: path for name in ("images", "weights") if (path := getattr(given, name))}
     failed = []
     for benchmark in BENCHMARKS:
-        if missing := [f"--{name}" for name in benchmark.needs if name not in paths]:
+        if missing := benchmark.missing(paths):
             print(f"{benchmark.name}: left out, needs {' and '.join(missing)}\n", flush=True)
             continue
         print(" ".join([benchmark.name, *benchmark.options]) + ":", flush=True)

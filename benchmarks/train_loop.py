@@ -1,16 +1,22 @@
 """Toprung's training loop against a bare one written by hand, in images per second.
 
 Command:  uv run python -m benchmarks.train_loop [--rounds 7] [--images FOLDER]
-Both train the same network on the same images (random ones), on one thread, as a trial with one
+All train the same network on the same images (random ones), on one thread, as a trial with one
 CPU does. The peer, `benchmarks/peers/bare_loop.py`, has its images in memory as it needs them, as
-normalised float32; Toprung trains through `fit`, from stored uint8 images, with all that a trial
-has: its record, its best weights, a (very small) validation. A round is one epoch of each, in turn.
+normalised float32; it is there plain, and tuned (channels last, fused Adam). Toprung trains through
+`fit`, from stored uint8 images, with all that a trial has: its record, its best weights, a (very
+small) validation. A round is one epoch of each, in turn, each timed from outside, all of it; the
+first round is not counted. They share one process, so none of them changes how glibc keeps memory
+(`trainables.memory.keep_freed_memory` is not called here).
 
 Then the same trials are trained in both precisions to see whether accuracy suffers: the digits
 CNN, and with `--images` (a folder of class folders, such as CIFAR-10's) study C's `good` CNN too.
 """
 
 import argparse
+import math
+import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +35,7 @@ from trainables.fit import Validation, fit
 BATCH_SIZE = 64
 NUM_CLASSES = 10
 NUM_VALIDATION = 2
+DIFFERENCE = "auto - fp32, same seed"
 DIGITS_MODEL = {"num_blocks": 2, "filters": 32, "batch_norm": "before", "dense": 64}
 
 
@@ -87,13 +94,14 @@ def random_data(case: Case) -> TrainingData:
     )
 
 
-def bare_loop(case: Case, data: TrainingData) -> BareLoop:
+def bare_loop(case: Case, data: TrainingData, *, tuned: bool) -> BareLoop:
     """The peer, on the training images as it wants them."""
     network = case.config("fp32").model.build(data.image_shape, NUM_CLASSES).network
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)
     images_NHWC = (torch.from_numpy(data.images_NHWC[data.train_indices]) / 255 - mean) / std
     labels_N = torch.from_numpy(data.labels_N[data.train_indices])
-    return BareLoop(network, images_NHWC.permute(0, 3, 1, 2).contiguous(), labels_N, BATCH_SIZE)
+    images_NCHW = images_NHWC.permute(0, 3, 1, 2)
+    return BareLoop(network, images_NCHW, labels_N, BATCH_SIZE, tuned=tuned)
 
 
 class Fit:
@@ -102,32 +110,36 @@ class Fit:
     def __init__(self, case: Case, data: TrainingData, precision: str) -> None:
         self._num_images = case.num_images
         self._validations: Iterator[Validation] = fit(case.config(precision), data)
-        self._seconds = 0.0
         self.precision = ""
 
     def images_per_second(self) -> float:
         """Train for one epoch and validate."""
+        started = time.perf_counter()
         validation = next(self._validations)
+        seconds = time.perf_counter() - started
         self.precision = validation.precision
-        seconds, self._seconds = self._seconds, validation.record.seconds
-        return self._num_images / (self._seconds - seconds)
+        return self._num_images / seconds
 
 
 def speeds(case: Case, num_rounds: int) -> dict[str, list[float]]:
     """The rows of the table for a case."""
     data = random_data(case)
-    loops = bare_loop(case, data), Fit(case, data, "fp32"), Fit(case, data, "auto")
+    exact, auto = Fit(case, data, "fp32"), Fit(case, data, "auto")
+    loops = bare_loop(case, data, tuned=False), bare_loop(case, data, tuned=True), exact, auto
     for loop in loops:
         loop.images_per_second()  # a first epoch, to get warm
     rounds = [[loop.images_per_second() for loop in loops] for _ in range(num_rounds)]
-    peer, exact, auto = (list(column) for column in zip(*rounds, strict=True))
-    auto_name = f"auto ({loops[2].precision})"
+    peers_and_ours = [list(column) for column in zip(*rounds, strict=True)]
+    peers = dict(zip(("plain", "channels last, fused"), peers_and_ours[:2], strict=True))
+    ours = dict(zip(("fp32", f"auto ({auto.precision})"), peers_and_ours[2:], strict=True))
     return {
-        "bare loop, images/s": peer,
-        "Toprung fp32, images/s": exact,
-        f"Toprung {auto_name}, images/s": auto,
-        "ratio, fp32": ratios(exact, peer),
-        f"ratio, {auto_name}": ratios(auto, peer),
+        **{f"bare loop ({name}), images/s": figures for name, figures in peers.items()},
+        **{f"Toprung {name}, images/s": figures for name, figures in ours.items()},
+        **{
+            f"ratio: {name} / bare loop ({peer})": ratios(ours[name], peers[peer])
+            for name in ours
+            for peer in peers
+        },
     }
 
 
@@ -141,7 +153,16 @@ def accuracies(settings: dict[str, Any], num_seeds: int) -> dict[str, list[float
             *_, last = fit(config, open_training_data(config.data))
             figures.append(last.best.val_accuracy)
     differences = [b - a for a, b in zip(found["fp32"], found["auto"], strict=True)]
-    return {**found, "auto - fp32, same seed": differences}
+    return {**found, DIFFERENCE: differences}
+
+
+def print_accuracies(title: str, rows: dict[str, list[float]]) -> None:
+    """The table, and from several seeds the mean difference with its standard error."""
+    print_table(title, rows)
+    differences = rows[DIFFERENCE]
+    if len(differences) > 1:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        print(f"{DIFFERENCE}: mean {statistics.mean(differences):+.4f} ± {error:.4f}")
 
 
 def main() -> None:
@@ -158,7 +179,7 @@ def main() -> None:
         "model": DIGITS_MODEL,
         "training": {"epochs": 8},
     }
-    print_table("Validation accuracy, digits CNN, 8 epochs", accuracies(digits, num_seeds=10))
+    print_accuracies("Validation accuracy, digits CNN, 8 epochs", accuracies(digits, num_seeds=10))
     if options.images:
         images = {
             "data": {"source": str(options.images.resolve()), "image_size": 32},
@@ -166,7 +187,7 @@ def main() -> None:
             "training": {"epochs": 3},
         }
         title = f"Validation accuracy, study C's good CNN on {options.images.name}, 3 epochs"
-        print_table(title, accuracies(images, num_seeds=1))
+        print_accuracies(title, accuracies(images, num_seeds=1))
 
 
 if __name__ == "__main__":

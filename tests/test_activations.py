@@ -14,14 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.activations import (
-    IMAGES_PER_PIECE,
-    Activations,
-    Layout,
-    TooLargeError,
-    num_images_building,
-    stored,
-)
+from trainables.activation_folder import IMAGES_PER_PIECE, num_images_building
+from trainables.activations import Activations, Layout, TooLargeError, stored
 from trainables.data import DataError
 
 NUM_IMAGES = 2 * IMAGES_PER_PIECE + 44
@@ -97,7 +91,7 @@ def test_two_who_want_them_at_the_same_time_share_the_work(folder: Path) -> None
 
 def test_what_a_process_that_died_had_finished_is_kept() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
-        get(compute=Counting(fails_after=1))
+        get(compute=Counting(fails_after=IMAGES_PER_PIECE))
     assert num_images_building() == (IMAGES_PER_PIECE, NUM_IMAGES)
     other = Counting()
     activations = get(compute=other)
@@ -125,6 +119,19 @@ def test_those_that_were_removed_stay_readable_where_they_are_open(
     get("new")
     assert not (folder / "opened").exists()
     assert torch.equal(opened.rows(np.arange(5))[0], values(np.arange(5))[0])
+
+
+def test_what_is_being_computed_makes_no_room(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="out of memory"):
+        get("building", Counting(fails_after=IMAGES_PER_PIECE))
+    monkeypatch.setenv("TOPRUNG_CACHE_LIMIT_GB", str(1.5 * NUM_BYTES / 1e9))
+    with pytest.raises(TooLargeError, match="while others are computed"):
+        get("new")
+    os.utime(folder / "building-building", (0, 1e9))  # abandoned long ago
+    get("new")
+    assert {path.name for path in folder.iterdir()} == {"new", "locks"}
 
 
 def test_too_large_ones_are_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -76,6 +76,8 @@ class Made:
             checkpoint = self.folder.path / "trials" / name / f"checkpoint_{step:06d}"
             checkpoint.mkdir(parents=True)
             validation.save_checkpoint(checkpoint)
+            with (checkpoint.parent / "result.json").open("a") as results:
+                results.write(json.dumps({"checkpoint_dir_name": checkpoint.name}) + "\n")
             trial.report(validation.record.val_accuracy, validation.record.validation)
         return validation.best
 
@@ -411,3 +413,13 @@ def test_replace_keeps_the_digest_honest(sweep: Sweep) -> None:
     name = next(iter(model.weights))
     changed = replace(model, weights=model.weights | {name: model.weights[name] + 1})
     assert changed.digest != model.digest
+
+
+def test_a_checkpoint_that_was_not_reported_is_no_checkpoint(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path)
+    trial = tmp_path / "trials" / folder.trial_name(3)
+    for step in range(3):
+        (trial / f"checkpoint_{step:06d}").mkdir(parents=True)
+    lines = [json.dumps({"checkpoint_dir_name": f"checkpoint_{step:06d}"}) for step in range(2)]
+    (trial / "result.json").write_text("\n".join([*lines, '{"checkpoint_dir_name": "checkp']))
+    assert folder.checkpoint(3).name == "checkpoint_000001"

@@ -8,20 +8,25 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torchvision import models
 
+from benchmarks import fixed_space, small_sweep
 from benchmarks.__main__ import BENCHMARKS, Benchmark
 from benchmarks.data_store import first_images, stored_images, table_rows
 from benchmarks.frozen_sweep import SPACE
-from benchmarks.peers import frozen_ray_tune
+from benchmarks.peers import frozen_ray_tune, plain_ray_tune
+from benchmarks.peers.bare_loop import BareLoop
 from benchmarks.peers.torch_dataset import load_images
 from benchmarks.tables import command_seconds, in_turn, print_table, ratios
 from search_spaces import load
 from toprung.proposals import Proposals
 from toprung.settings import resolve
+from trainables.config import TrialConfig
 from trainables.data import DataSettings
 
 SIZE = 32
@@ -70,6 +75,12 @@ def test_each_benchmark_has_the_options_that_it_is_run_with(
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert not [option for option in options if option.partition("=")[0] not in text]
+
+
+def test_a_benchmark_says_what_it_needs_and_does_not_have() -> None:
+    assert Benchmark("any", (), needs=("images", "weights")).missing(["images"]) == ["--weights"]
+    without_gpu = Benchmark("any", (), needs_gpu=True).missing([]) == ["a CUDA GPU"]
+    assert without_gpu == (not torch.cuda.is_available())
 
 
 def test_two_things_are_measured_in_turn() -> None:
@@ -143,3 +154,57 @@ def test_the_peers_own_cache_changes_no_logits(peer: argparse.Namespace) -> None
     outputs = [frozen_ray_tune.frozen_outputs(frozen, of["x_train"]) for of in (data, cached)]
     assert data["x_train"].dtype == np.uint8
     torch.testing.assert_close(*outputs)
+
+
+@pytest.fixture(scope="module")
+def fixed_configs() -> dict[int, TrialConfig]:
+    """The config that Toprung tries for each number in the list of fixed configs."""
+    space = load(str(small_sweep.SPACE))
+    proposals = Proposals(space, resolve(space.defaults, {}), {})
+    study = optuna.create_study()
+    for parameters in proposals.grid():
+        study.enqueue_trial(parameters)
+    configs = [proposals.config(study.ask()) for _ in range(fixed_space.NUM_CONFIGS)]
+    return {int(config.labels["config"]): config for config in configs}
+
+
+def test_the_fixed_sweep_tries_each_config_in_full(fixed_configs: dict[int, TrialConfig]) -> None:
+    assert sorted(fixed_configs) == list(range(plain_ray_tune.TRIALS))
+    for number, config in fixed_configs.items():
+        assert config.training.epochs == plain_ray_tune.EPOCHS
+        assert config.training.patience_epochs is None
+        assert config.training.precision == "fp32"
+        assert config.training.batch_size == fixed_space.CONFIGS[number]["batch_size"]
+
+
+@pytest.mark.parametrize("number", range(0, fixed_space.NUM_CONFIGS, 4))
+def test_the_fixed_sweeps_network_and_optimizer_are_its_peers(
+    number: int, fixed_configs: dict[int, TrialConfig]
+) -> None:
+    given, config = fixed_space.CONFIGS[number], fixed_configs[number]
+    theirs = plain_ray_tune.build(given)
+    ours = config.model.build(config.image_shape, 10).network
+    weights = zip(theirs.state_dict(), ours.state_dict().values(), strict=True)
+    theirs.load_state_dict(dict(weights))
+    images_BCHW = torch.randn(4, 1, 8, 8)
+    torch.testing.assert_close(theirs.eval()(images_BCHW), ours.eval()(images_BCHW))
+    dropouts = [[m.p for m in net.modules() if isinstance(m, nn.Dropout)] for net in (theirs, ours)]
+    assert dropouts == [[given["dropout"]]] * 2
+    adamw = torch.optim.AdamW(theirs.parameters(), given["lr"], weight_decay=given["wd"])
+    their_settings, our_settings = (
+        {name: value for name, value in optimizer.defaults.items() if name != "fused"}
+        for optimizer in (adamw, config.optimizer.build(ours.parameters()))
+    )
+    assert our_settings == their_settings
+
+
+def test_the_tuned_bare_loop_trains_as_the_plain_one() -> None:
+    images_NCHW, labels_N = torch.randn(12, 3, 8, 8), torch.arange(12) % 4
+    trained = []
+    for tuned in (False, True):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
+        loop = BareLoop(network, images_NCHW, labels_N, 4, tuned=tuned)
+        assert loop.images_per_second() > 0
+        trained.append(network(images_NCHW))
+    torch.testing.assert_close(*trained, rtol=1e-3, atol=1e-4)

@@ -207,7 +207,13 @@ class TestResuming:
             {"loss": {"name": "center"}, "optimizer": {"name": "adam", "lr": 0.01}},
             {"loss": {"name": "triplet"}},
             {"loss": {"name": "cross_entropy", "class_weights": "balanced"}},
-            {"model__freeze_policy": "gradual_unfreezing:1"},
+            *(
+                {
+                    "model__freeze_policy": "gradual_unfreezing:1",
+                    "optimizer": {"name": name, "lr": 0.01, **momentum},
+                }
+                for name, momentum in [("sgd", {"momentum": 0.9}), ("adamw", {})]
+            ),
             {"optimizer__stage_lr_decay": 0.5, "lr_schedule": {"name": "cosine"}},
         ],
         ids=str,

@@ -15,6 +15,7 @@ from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import Normaliser
 from trainables.frozen_values import augmented_rows, frozen_values, identity, rows_of, run_frozen
+from trainables.precision import Precision
 
 DATA = tiny_data(100, 50)
 FLIPS = [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 40}]
@@ -169,3 +170,25 @@ def test_views_are_drawn_by_the_seed_of_the_split_alone() -> None:
 def test_views_without_effect_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_config(**settings)
+
+
+def test_views_are_augmented_in_fp32_whatever_the_module_computes_in() -> None:
+    config = tiny_config(**VIEWS)
+    augment = Augmenter(config.augmentation, DATA.image_shape, 2)
+    rows = augmented_rows(config, DATA, normaliser(DATA), augment)
+    backbone = nn.Flatten()
+    exact, in_bf16 = (
+        run_frozen(backbone, rows, np.arange(32), precision)[0]
+        for precision in (None, Precision("bf16", torch.device("cpu")))
+    )
+    assert torch.equal(exact, in_bf16)
+
+
+def test_rows_that_follow_others_are_theirs() -> None:
+    train, validation = (
+        rows_of(tiny_config(), DATA, split, normaliser(DATA)) for split in ("train", "validation")
+    )
+    both = train.followed_by(validation)
+    assert both.num_images == 150
+    wanted = torch.cat([train.images(np.arange(96, 100)), validation.images(np.arange(28))])
+    assert torch.equal(both.images(np.arange(96, 128)), wanted)

@@ -68,6 +68,8 @@ def test_a_trial_that_runs_its_course(sweep: Sweep, reports: list[dict[str, Any]
     for report in reports:
         sweep.searcher.on_trial_result("ray", report)
     sweep.searcher.on_trial_complete("ray", reports[-1])
+    assert [len(written.intermediate_values) for written in sweep.written] == [0, 1, 2, 3, 3]
+    assert sweep.written[-1] == sweep.last
     assert sweep.last.state == TrialState.COMPLETE
     assert sweep.last.value == max(report["val_accuracy"] for report in reports)
     assert list(sweep.last.intermediate_values) == [1, 2, 3]

@@ -113,7 +113,7 @@ def test_an_epoch_draws_from_the_stored_views(weights: Path) -> None:
     plain = losses(config(weights, "head_only", seed=1, training__epochs=1))
     assert seeds[0] == seeds[1] != seeds[2]
     assert seeds[0] != plain
-    assert "for 8 augmented views of each image" in told(
+    assert "8 augmented views of each image" in told(
         config(weights, "head_only", augmentation=views)
     )
 
@@ -128,6 +128,7 @@ def test_an_epoch_draws_from_the_stored_views(weights: Path) -> None:
         ("head_only", {"augmentation": FLIPS}, "images are augmented anew each time"),
         ("head_only", {"augmentation": {"mix": "cutmix"}}, "mix = 'cutmix' mixes new images"),
         ("head_only", {"model__weights": "none"}, "its weights are random"),
+        ("train_pattern:layer4", {}, "its head is frozen"),
     ],
 )
 def test_why_it_is_not_stored_is_told(

@@ -1,6 +1,8 @@
 """The study's file says what the study in memory says, as Optuna reads it."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -78,3 +80,29 @@ def test_one_plain_file_is_left_and_can_be_read_where_nothing_is_writable(sweep:
     assert [path.name for path in sweep.path.parent.iterdir()] == ["study.db"]
     copy = f"sqlite:///file:{sweep.path}?mode=ro&immutable=1&uri=true"
     assert [trial.value for trial in read(copy)] == [0.5]
+
+
+KILLED = """
+import os, sys
+import optuna
+from optuna.study import StudyDirection
+from toprung.study_file import StudyFile
+
+study = optuna.create_study(direction="maximize")
+file = StudyFile(sys.argv[1], StudyDirection.MAXIMIZE)
+trial = study.ask()
+trial.suggest_float("lr", 0, 1)
+trial.report(0.5, 1)
+file.write(study.trials[0])
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_was_written_before_a_kill_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    killed = subprocess.run([sys.executable, "-c", KILLED, url], capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()
+    (trial,) = optuna.load_study(study_name=STUDY_NAME, storage=url).trials
+    assert trial.state == TrialState.RUNNING
+    assert trial.intermediate_values == {1: 0.5}
+    assert set(trial.params) == {"lr"}

@@ -14,6 +14,7 @@ from toprung.lines import show_line
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
 from trainables import report
+from trainables.activation_folder import num_images_building
 from trainables.record import Record, is_better
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -37,6 +38,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._ended: Counter[str] = Counter()
         self._epochs: dict[str, float] = {}
         self._best: tuple[Record, int] | None = None
+        self._told: set[str] = set()
         # Last, because it draws the table at once.
         self._live = None
         if console.is_terminal:
@@ -72,6 +74,11 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             self.tell(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
         elif report.VALIDATION in result:
             self._note(trial, result)
+        self._show()
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Show how far it is, also while nothing is reported."""
+        del iteration, trials, info
         self._show()
 
     def on_trial_complete(
@@ -114,9 +121,18 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
 
     def _note(self, trial: Trial, result: dict[str, Any]) -> None:
         self._epochs[trial.trial_id] = result[report.EPOCH]
+        self._tell_once(trial, result[report.FROZEN_PART])
+        if result[report.PRECISION] != "fp32":
+            self._tell_once(trial, f"computes in {result[report.PRECISION]}")
         record = report.best_record_of(result)
         if is_better(record, self._best[0] if self._best else None, self._settings.metric):
             self._best = record, trial.config["number"]
+
+    def _tell_once(self, trial: Trial, line: str) -> None:
+        """Show a line about a trial, if none before it said the same."""
+        if line and line not in self._told:
+            self._told.add(line)
+            self.tell(f"trial {trial.config['number']}: {line}")
 
     def _show(self, force: bool = False) -> None:
         if self._live:
@@ -143,6 +159,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             for ended in ("infeasible", "failed")
             if self._ended[ended]
         }
+        done, total = num_images_building()
+        if total:
+            figures["frozen part"] = f"computed for {done} of {total} images"
         figures["epochs"] = f"{sum(self._epochs.values()):g}"
         figures["best"] = self._best_so_far()
         figures["time"] = self._time(num_ended)

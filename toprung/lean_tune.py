@@ -3,6 +3,7 @@
 These are Tune's internals, which is one reason why `pyproject.toml` holds Ray to one version.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -17,7 +18,8 @@ def lean_tune() -> Iterator[None]:
       our record. (`CheckpointConfig(num_to_keep)` would make Tune write one every few epochs.)
     - No running statistics of each number in a report, which are some 60 kB per trial.
     - No reading of all results into data frames at the end.
-    - No waiting, up to 5 s, for actors to stop that have nothing left to do.
+    - No waiting, up to 5 s, for actors to stop. (One that is cut short may leave a checkpoint
+      half-written; it has not been reported, so nobody takes it: see `SweepFolder.checkpoint`.)
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
     - No search through all trials, again and again, for the one that is to start.
     """
@@ -33,13 +35,14 @@ def lean_tune() -> Iterator[None]:
             (Snapshots, "on_trial_checkpoint", nothing),
             (_TrainingRunMetadata, "update_metric", nothing),
             (ExperimentAnalysis, "_fetch_trial_dataframes", _no_frames),
-            (TuneController, "_cleanup_trials", _idle_actors_killed(TuneController)),
+            (TuneController, "_cleanup_trials", _kill_actors),
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
             (FIFOScheduler, "choose_trial_to_run", _oldest_pending),
         ):
             stack.enter_context(replaced(owner, name, method))
         stack.enter_context(_early_workers_for_trials())
+        stack.enter_context(_environment("TUNE_GLOBAL_CHECKPOINT_S", "inf"))
         yield
 
 
@@ -70,17 +73,21 @@ def _oldest_pending(scheduler: Any, controller: Any) -> Any:
     return min(pending, key=lambda trial: trial.config["number"], default=None)
 
 
-def _idle_actors_killed(controller_class: Any) -> Callable[[Any], None]:
-    clean_up = controller_class._cleanup_trials
+def _kill_actors(controller: Any) -> None:
+    controller._actor_manager.cleanup()
 
-    def kill_or_clean_up(controller: Any) -> None:
-        """A trial that is cut short may be writing a checkpoint, so it is given time."""
-        if controller._actor_to_trial:
-            clean_up(controller)
-        else:
-            controller._actor_manager.cleanup()
 
-    return kill_or_clean_up
+@contextmanager
+def _environment(variable: str, value: str) -> Iterator[None]:
+    """Let the environment have a variable for a while."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from toprung.errors import ToprungError
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
 from trainables.config import TrialConfig, as_plain, load_config
+from trainables.data.cache import limit_bytes
 
 _SEARCHING = (
     "trials",
@@ -72,6 +73,7 @@ def plan_sweep(
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
+    limit_bytes()  # told here if it is no size
     pins = DataPins(console)
     _fetch_weights(proposals.rehearsal.configs)
     for example in proposals.rehearsal.configs:

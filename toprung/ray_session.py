@@ -26,8 +26,6 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Tune would print a table and a path of its own between our lines.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Tune's snapshots are for its own restore; one is written at the end. (See `lean_tune`.)
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }
 _WARM_WORKERS = {
     # What a trial's process imports.

@@ -5,6 +5,7 @@ in one transaction. Optuna's storage takes a transaction and several queries for
 value and attribute: some 25 of them, and more than 100 ms, for a trial of one epoch.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,15 +67,15 @@ class StudyFile:
 
     def write(self, trial: FrozenTrial) -> None:
         """Write what is new of a trial; all of it is in the file when this returns."""
+        written = copy.deepcopy(self._unended.get(trial.number))
         with self._engine.begin() as connection:
-            written = self._unended.get(trial.number)
-            if written is None:
-                written = self._unended[trial.number] = self._begin(connection, trial)
+            written = written or self._begin(connection, trial)
             _write_intermediate_values(connection, trial, written)
             _write_attributes(connection, _USER, trial.user_attrs, written)
             _write_attributes(connection, _SYSTEM, trial.system_attrs, written)
             if trial.state.is_finished():
                 _end(connection, trial, written)
+        self._unended[trial.number] = written  # not before all of it is in the file
         if trial.state.is_finished():
             del self._unended[trial.number]
 

@@ -3,13 +3,10 @@
 Shape letters: N images, B batch, K classes.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.activations import Activations, TooLargeError
 from trainables.classifier import Outputs
@@ -61,78 +58,79 @@ class ActivationInputs:
         state: the trial.
         data: its images.
         cut: its network, cut.
-        training: the values for the training images; all their first views, then all second...
-        validation: the values for the validation images.
+        stored: the values for all first views of the training images, all second ones, and so on,
+            and then for the validation images.
     """
 
     def __init__(
-        self,
-        state: TrainingState,
-        data: TrainingData,
-        cut: Cut,
-        training: Activations,
-        validation: Activations,
+        self, state: TrainingState, data: TrainingData, cut: Cut, stored: Activations
     ) -> None:
         self._state = state
         self._labels_N = data.labels_N
         self._suffix = cut.suffix
-        self._training = training
-        self._validation = validation
+        self._stored = stored
         self._row_of_N = np.zeros(len(data.labels_N), np.int64)
         self._row_of_N[data.train_indices] = np.arange(len(data.train_indices))
-        self._num_images = len(data.train_indices)
-        self._first_rows = lru_cache(maxsize=1)(self._drawn_views)
+        self._num_train = len(data.train_indices)
+        self._num_views = state.config.augmentation.stored_views or 1
+        self._drawn_in: int | None = None
+        self._first_rows_N = np.zeros(self._num_train, np.int64)
 
     @property
     def told(self) -> str:
         """What is stored, and how much it is."""
-        views = len(self._training) // self._num_images
-        of_views = f", for {views} augmented views of each image" if views > 1 else ""
-        num_bytes = self._training.num_bytes + self._validation.num_bytes
-        return f"the frozen part is computed once and stored ({num_bytes / 1e6:,.3g} MB){of_views}"
+        views = f", {self._num_views} augmented views of each image" if self._num_views > 1 else ""
+        return (
+            "the frozen part is computed once and stored "
+            f"({self._stored.num_bytes / 1e6:,.3g} MB{views})"
+        )
 
     def training_outputs(self, indices_B: NDArray[np.int64]) -> tuple[Outputs, Tensor, Tensor]:
         """See `Inputs`."""
+        self._draw_views()
         rows_B = self._row_of_N[indices_B]
-        rows_B = rows_B + self._first_rows(self._state.epoch)[rows_B]
         labels_B = torch.from_numpy(self._labels_N[indices_B]).to(self._state.device)
-        return self._outputs(self._training, rows_B), labels_B, labels_B
+        return self._outputs(rows_B + self._first_rows_N[rows_B]), labels_B, labels_B
 
     def validation_logits(self) -> Tensor:
         """See `Inputs`."""
-        validation = self._validation
-        fitting = MAX_BATCH_BYTES * len(validation) // validation.num_bytes
+        fitting = MAX_BATCH_BYTES * len(self._stored) // self._stored.num_bytes
         size = max(1, min(EVALUATION_BATCH_SIZE, fitting))
-        rows_N = np.arange(len(validation))
+        rows_N = np.arange(self._num_views * self._num_train, len(self._stored))
         with torch.inference_mode(), evaluation_mode(self._state.classifier.network):
             logits = [
-                self._outputs(validation, rows_B).logits_BK
+                self._outputs(rows_B).logits_BK
                 for rows_B in np.split(rows_N, range(size, len(rows_N), size))
             ]
         return torch.cat(logits)
 
-    def _outputs(self, activations: Activations, rows_B: NDArray[np.int64]) -> Outputs:
-        values = [value.to(self._state.device) for value in activations.rows(rows_B)]
+    def _outputs(self, rows_B: NDArray[np.int64]) -> Outputs:
+        values = [value.to(self._state.device) for value in self._stored.rows(rows_B)]
         with self._state.precision.autocast():
             return in_float32(self._state.classifier.outputs(self._suffix(*values)))
 
-    def _drawn_views(self, epoch: int) -> NDArray[np.int64]:
-        """For each training image the first row of the view that it has in this epoch."""
-        num_views = len(self._training) // self._num_images
-        rng = np.random.default_rng([self._state.config.seed, epoch, num_views])
-        return rng.integers(num_views, size=self._num_images) * self._num_images
+    def _draw_views(self) -> None:
+        """Draw, for each training image, the first row of the view that it has in this epoch."""
+        epoch = self._state.epoch
+        if self._num_views > 1 and epoch != self._drawn_in:
+            self._drawn_in = epoch
+            rng = np.random.default_rng([self._state.config.seed, epoch, self._num_views])
+            views_N = rng.integers(self._num_views, size=self._num_train)
+            self._first_rows_N = views_N * self._num_train
 
 
 def _stored(state: TrainingState, data: TrainingData, images: ImageInputs) -> ActivationInputs:
-    config, normalise = state.config, images.normalise
+    from torch.utils.flop_counter import FlopCounterMode  # imports for half a second
+
     _check(state)
+    config, normalise = state.config, images.normalise
     rows = rows_of(config, data, "train", normalise)
     state.let_train()
     parts = cut(state.classifier, state.trains_ever, rows.images(np.arange(2)))
     if parts is None:
         raise NotStoredError("the network begins with what trains or is random")
-    with state.precision.autocast(), FlopCounterMode(display=False) as counter:
-        examples = run_frozen(parts.prefix, rows, np.arange(1))
+    with FlopCounterMode(display=False) as counter:
+        examples = run_frozen(parts.prefix, rows, np.arange(1), state.precision)
     num_bytes = sum(value.nbytes for value in examples)
     if counter.get_total_flops() / 2 < num_bytes * MIN_WORK_PER_BYTE[state.device.type]:
         raise NotStoredError(
@@ -140,17 +138,13 @@ def _stored(state: TrainingState, data: TrainingData, images: ImageInputs) -> Ac
         )
     if config.augmentation.transforms:
         rows = augmented_rows(config, data, normalise, state.augment)
-    validation_rows = rows_of(config, data, "validation", normalise)
-    prefix = identity(parts.prefix, f"{parts.prefix.code} in {state.precision.name}")
+    rows = rows.followed_by(rows_of(config, data, "validation", normalise))
+    prefix = identity(parts.prefix, parts.prefix.code)
     try:
-        with state.precision.autocast():
-            training, validation = (
-                frozen_values(parts.prefix, prefix, wanted, examples)
-                for wanted in (rows, validation_rows)
-            )
+        stored = frozen_values(parts.prefix, prefix, rows, examples, state.precision)
     except TooLargeError as error:
         raise NotStoredError(f"what it gives for the images would take {error}") from None
-    return ActivationInputs(state, data, parts, training, validation)
+    return ActivationInputs(state, data, parts, stored)
 
 
 def _check(state: TrainingState) -> None:
@@ -163,5 +157,8 @@ def _check(state: TrainingState) -> None:
             "images are augmented anew each time (augmentation/stored_views = 8 would store eight "
             "views of each)"
         )
+    head = state.classifier.heads[0]
+    if not any(name.startswith(f"{head}.") for name in state.trains_ever):
+        raise NotStoredError("its head is frozen")
     if state.config.model.weights == NO_WEIGHTS:
         raise NotStoredError("its weights are random, so no other trial has them")

@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,18 +26,22 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data import DataError, cache_dir
-from trainables.data.cache import CACHE_VARIABLE
+from trainables.activation_folder import (
+    BUILDING,
+    DONE,
+    IMAGES_PER_PIECE,
+    LAYOUT,
+    activation_folder,
+)
+from trainables.data import DataError
+from trainables.data.cache import CACHE_VARIABLE, LIMIT_VARIABLE, limit_bytes
+from trainables.data.files import sync
 
-LIMIT_VARIABLE = "TOPRUNG_CACHE_LIMIT_GB"
-DEFAULT_LIMIT_GB = 20.0
 DISK_LEFT_FREE = 2**30
-IMAGES_PER_PIECE = 256
-_BUILDING = "building-"
-_DONE = "done-"
-_LAYOUT = "layout.json"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
-"""The disk or the user's share of it is full; or another process found so, and gave up first."""
+IMAGES_PER_BATCH = 32
+"""How many images are computed, and written, at a time."""
+SECONDS_UNTIL_ABANDONED = 3600.0
+_LOCKS = "locks"
 
 Compute = Callable[[NDArray[np.int64]], tuple[Tensor, ...]]
 
@@ -112,22 +117,28 @@ def stored(key: str, layout: Layout, compute: Compute) -> Activations:
     Args:
         key: a digest of everything that decides them.
         layout: what they look like.
-        compute: gives the values of the images with these numbers, on the CPU.
+        compute: gives the values of the images with these numbers, on the CPU; of
+            `IMAGES_PER_BATCH` at a time, from a multiple of that on.
 
     Raises:
         TooLargeError: if there is no room for them.
         DataError: if the cache folder cannot be used.
     """
-    folder = cache_dir() / "activations"
-    finished = folder / key
+    folder = activation_folder()
+    finished, building = folder / key, folder / f"{BUILDING}{key}"
     try:
-        if not finished.exists():
+        (folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+        while True:
+            with _room_lock(folder):
+                if finished.exists():
+                    os.utime(finished)  # it was used now
+                    return _open(finished, layout)
             _build(folder, key, layout, compute)
-        os.utime(finished)  # it was used now
-        return _open(finished, layout)
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            shutil.rmtree(folder / f"{_BUILDING}{key}", ignore_errors=True)
+        given_up = isinstance(error, FileNotFoundError) and not building.exists()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or given_up:
+            with _room_lock(folder):
+                shutil.rmtree(building, ignore_errors=True)
             raise TooLargeError(f"{_gb(layout.num_bytes)}, and its disk became full") from error
         raise DataError(
             f"The cache folder {str(folder)!r} cannot be used: {error}. "
@@ -145,47 +156,45 @@ def _open(finished: Path, layout: Layout) -> Activations:
         ) from error
 
 
-def num_images_building() -> tuple[int, int]:
-    """How many images of the activations that are being computed on this machine are done."""
-    done = total = 0
-    for building in (cache_dir() / "activations").glob(f"{_BUILDING}*"):
-        try:
-            num_images: int = json.loads((building / _LAYOUT).read_text())["num_images"]
-        except OSError:
-            continue  # just finished
-        total += num_images
-        num_pieces = sum(1 for _ in building.glob(f"{_DONE}*"))
-        done += min(num_pieces * IMAGES_PER_PIECE, num_images)
-    return done, total
-
-
 def _build(folder: Path, key: str, layout: Layout, compute: Compute) -> None:
     """Compute, piece by piece, what no other process computes; then wait for what others do."""
-    finished, building, locks = folder / key, folder / f"{_BUILDING}{key}", folder / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / "room.lock"):
+    finished, building, locks = folder / key, folder / f"{BUILDING}{key}", folder / _LOCKS
+    with _room_lock(folder):
         if not finished.exists() and not building.exists():
             _make_room(folder, layout.num_bytes)
             _lay_out(building, layout)
     for timeout in (0, -1):
         for number, (start, end) in enumerate(_pieces(layout)):
-            done = building / f"{_DONE}{number}"
-            if finished.exists() or done.exists():
+            done = building / f"{DONE}{number}"
+            if done.exists() or finished.exists():
                 continue
             try:
                 with FileLock(locks / f"{key}-{number}.lock", timeout=timeout):
-                    if not (finished.exists() or done.exists()):
-                        _write(building, layout, start, compute(np.arange(start, end)))
+                    if not (done.exists() or finished.exists()):
+                        _write_piece(building, layout, np.arange(start, end), compute)
                         done.touch()
             except Timeout:
                 continue  # another process computes it
-    with FileLock(locks / "room.lock"):
+    with _room_lock(folder):
         if not finished.exists():
-            for done in building.glob(f"{_DONE}*"):
-                done.unlink()
-            building.rename(finished)
+            _publish(building, finished)
     for lock in locks.glob(f"{key}-*.lock"):
         lock.unlink(missing_ok=True)
+
+
+def _room_lock(folder: Path) -> FileLock:
+    """Held by the process that makes room, lays out, publishes or opens activations."""
+    return FileLock(folder / _LOCKS / "room.lock")
+
+
+def _publish(building: Path, finished: Path) -> None:
+    """Make it a finished one, once all of it is on the disk."""
+    for file in building.glob("*.bin"):
+        with file.open("r+b") as stream:
+            sync(stream)
+    building.rename(finished)
+    for done in finished.glob(f"{DONE}*"):
+        done.unlink()
 
 
 def _has_channels_last(value: Tensor) -> bool:
@@ -216,8 +225,16 @@ def _lay_out(building: Path, layout: Layout) -> None:
     for number, row_bytes in enumerate(layout.row_bytes):
         with (temp / f"{number}.bin").open("wb") as stream:
             stream.truncate(layout.num_images * row_bytes)
-    (temp / _LAYOUT).write_text(json.dumps(vars(layout)))
+    (temp / LAYOUT).write_text(json.dumps(vars(layout)))
     temp.rename(building)
+
+
+def _write_piece(
+    building: Path, layout: Layout, rows_N: NDArray[np.int64], compute: Compute
+) -> None:
+    for start in range(0, len(rows_N), IMAGES_PER_BATCH):
+        rows_B = rows_N[start : start + IMAGES_PER_BATCH]
+        _write(building, layout, int(rows_B[0]), compute(rows_B))
 
 
 def _write(building: Path, layout: Layout, start: int, values: tuple[Tensor, ...]) -> None:
@@ -233,40 +250,36 @@ def _write(building: Path, layout: Layout, start: int, values: tuple[Tensor, ...
 def _make_room(folder: Path, num_bytes: int) -> None:
     """Remove what was used longest ago, until there is room for so much.
 
-    A process that has files open which are removed keeps them until it closes them.
+    What is being computed stays, unless nothing was added to it for an hour. A process that has
+    files open which are removed keeps them until it closes them.
     """
     limit = limit_bytes()
     if num_bytes > limit:
         raise TooLargeError(f"{_gb(num_bytes)}, and {LIMIT_VARIABLE} is {limit / 1e9:g}")
-    entries = sorted(
-        (entry for entry in folder.iterdir() if (entry / _LAYOUT).exists()),
-        key=lambda entry: entry.stat().st_mtime,
-    )
-    sizes = [sum(file.stat().st_size for file in entry.iterdir()) for entry in entries]
-    used, free = sum(sizes), shutil.disk_usage(folder).free - DISK_LEFT_FREE
-    for entry, size in zip(entries, sizes, strict=True):
+    entries = [entry for entry in folder.iterdir() if (entry / LAYOUT).exists()]
+    sizes = {entry: sum(file.stat().st_size for file in entry.iterdir()) for entry in entries}
+    used, free = sum(sizes.values()), shutil.disk_usage(folder).free - DISK_LEFT_FREE
+    for entry in sorted(filter(_is_at_rest, entries), key=_last_used):
         if used + num_bytes <= limit and num_bytes <= free:
             break
         shutil.rmtree(entry)
-        used, free = used - size, free + size
+        used, free = used - sizes[entry], free + sizes[entry]
+    if used + num_bytes > limit:
+        raise TooLargeError(
+            f"{_gb(num_bytes)}, and {_gb(limit - used)} are left of {LIMIT_VARIABLE}="
+            f"{limit / 1e9:g} while others are computed"
+        )
     if num_bytes > free:
         raise TooLargeError(f"{_gb(num_bytes)}, and the disk of {folder} has {_gb(max(free, 0))}")
 
 
-def limit_bytes() -> int:
-    """The size limit of the folder, in bytes.
+def _is_at_rest(entry: Path) -> bool:
+    is_building = entry.name.startswith(BUILDING)
+    return not is_building or time.time() - _last_used(entry) > SECONDS_UNTIL_ABANDONED
 
-    Raises:
-        DataError: if the user set it to something that is no size.
-    """
-    text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = -1.0
-    if not 0 <= limit < float("inf"):
-        raise DataError(f"{LIMIT_VARIABLE}={text}: must be a number of gigabytes, 0 or above")
-    return int(limit * 1e9)
+
+def _last_used(entry: Path) -> float:
+    return entry.stat().st_mtime
 
 
 def _gb(num_bytes: float) -> str:

@@ -113,16 +113,15 @@ def _features(
     told = identity(backbone, repr(config.model.backbone_settings()))
     normalise = Normaliser(data.mean, data.std, device)
     train = rows_of(config, data, "train", normalise)
-    validation = rows_of(config, data, "validation", normalise)
-    examples = run_frozen(backbone, train, np.arange(1))
+    rows = train.followed_by(rows_of(config, data, "validation", normalise))
     try:
-        stored = [frozen_values(backbone, told, rows, examples) for rows in (train, validation)]
+        stored = frozen_values(backbone, told, rows, run_frozen(backbone, rows, np.arange(1)))
     except TooLargeError as error:
         raise DataError(f"there is no room for the features that an SVM needs: {error}") from error
     finally:
         backbone.cpu()
-    train_NF, validation_NF = (values.rows(np.arange(len(values)))[0].numpy() for values in stored)
-    return train_NF, validation_NF
+    (features_NF,) = stored.rows(np.arange(len(stored)))
+    return features_NF[: train.num_images].numpy(), features_NF[train.num_images :].numpy()
 
 
 def _scaling(

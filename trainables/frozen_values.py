@@ -5,7 +5,9 @@ Shape letters: B batch, H height, W width, C channels.
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +22,10 @@ from trainables.data import TrainingData
 from trainables.data.build import FORM
 from trainables.data.cache import digest_of
 from trainables.evaluate import Normaliser, evaluation_mode
+from trainables.precision import Precision
 from trainables.weights import weights_digest
 
 FORMAT = 1  # to be raised when the same images and module would give other values
-BATCH = 32
-"""Also how many images are augmented with one seed."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,23 @@ class Rows:
 
     Attributes:
         num_images: how many.
-        images: those with these numbers, normalised, images_BCHW.
+        images: those with these numbers, which go up, normalised, images_BCHW.
         told: everything that decides what they look like.
     """
 
     num_images: int
     images: Callable[[NDArray[np.int64]], Tensor]
-    told: dict[str, Any]
+    told: list[dict[str, Any]]
+
+    def followed_by(self, other: "Rows") -> "Rows":
+        """These images, and then those."""
+
+        def images(rows_B: NDArray[np.int64]) -> Tensor:
+            is_own_B = rows_B < self.num_images
+            parts = [(self, rows_B[is_own_B]), (other, rows_B[~is_own_B] - self.num_images)]
+            return torch.cat([rows.images(part_B) for rows, part_B in parts if len(part_B)])
+
+        return Rows(self.num_images + other.num_images, images, [*self.told, *other.told])
 
 
 def rows_of(
@@ -54,7 +65,7 @@ def rows_of(
     def images(rows_B: NDArray[np.int64]) -> Tensor:
         return normalise(data.images_NHWC[indices[rows_B]])
 
-    return Rows(len(indices), images, _told(config, data, indices))
+    return Rows(len(indices), images, [_told(config, data, indices)])
 
 
 def augmented_rows(
@@ -71,15 +82,17 @@ def augmented_rows(
     def images(rows_B: NDArray[np.int64]) -> Tensor:
         pixels_BCHW = normalise.pixels(data.images_NHWC[indices[rows_B % len(indices)]])
         with torch.random.fork_rng([]):
-            torch.manual_seed(np.random.SeedSequence([seed, rows_B[0]]).generate_state(1).item())
+            of_batch = np.random.SeedSequence([seed, rows_B[0]]).generate_state(1).item()
+            torch.default_generator.manual_seed(of_batch)
             pixels_BCHW, _ = augment(pixels_BCHW, torch.zeros(len(rows_B), dtype=torch.long))
         return normalise.normalise(pixels_BCHW)
 
     told = _told(config, data, indices) | {
         "augmentation": config.augmentation.model_dump(mode="json"),
         "seed": seed,
+        "kornia": version("kornia"),
     }
-    return Rows(num_views * len(indices), images, told)
+    return Rows(num_views * len(indices), images, [told])
 
 
 def identity(module: nn.Module, code: str) -> str:
@@ -88,7 +101,11 @@ def identity(module: nn.Module, code: str) -> str:
 
 
 def frozen_values(
-    module: nn.Module, identity: str, rows: Rows, examples: tuple[Tensor, ...]
+    module: nn.Module,
+    identity: str,
+    rows: Rows,
+    examples: tuple[Tensor, ...],
+    precision: Precision | None = None,
 ) -> Activations:
     """The module's values for images, from the store; computed where they are not there.
 
@@ -99,6 +116,7 @@ def frozen_values(
         identity: tells it from all that give other values.
         rows: the images.
         examples: the module's values for some images.
+        precision: what the module computes in; fp32 without one.
 
     Raises:
         TooLargeError: if there is no room for them.
@@ -110,24 +128,23 @@ def frozen_values(
             "rows": rows.told,
             "module": identity,
             "device": next(module.parameters()).device.type,
-            "precision": [str(value.dtype) for value in examples],
+            "precision": precision.name if precision else "fp32",
             "torch": torch.__version__,
         }
     )
     layout = Layout.like(rows.num_images, examples)
-    return stored(key, layout, lambda rows_B: run_frozen(module, rows, rows_B))
+    return stored(key, layout, lambda rows_B: run_frozen(module, rows, rows_B, precision))
 
 
 @torch.no_grad()
-def run_frozen(module: nn.Module, rows: Rows, rows_B: NDArray[np.int64]) -> tuple[Tensor, ...]:
-    """The module's values for the images with these numbers, in evaluation mode, on the CPU."""
-    batches = []
-    with evaluation_mode(module):
-        for start in range(0, len(rows_B), BATCH):
-            values = module(rows.images(rows_B[start : start + BATCH]))
-            values = (values,) if isinstance(values, Tensor) else values
-            batches.append([value.cpu() for value in values])
-    return tuple(torch.cat(values) for values in zip(*batches, strict=True))
+def run_frozen(
+    module: nn.Module, rows: Rows, rows_B: NDArray[np.int64], precision: Precision | None = None
+) -> tuple[Tensor, ...]:
+    """The module's values for a batch of the images, in evaluation mode, on the CPU."""
+    images_BCHW = rows.images(rows_B)
+    with evaluation_mode(module), precision.autocast() if precision else nullcontext():
+        values = module(images_BCHW)
+    return tuple(value.cpu() for value in ((values,) if isinstance(values, Tensor) else values))
 
 
 def _told(config: TrialConfig, data: TrainingData, indices: NDArray[np.int64]) -> dict[str, Any]:

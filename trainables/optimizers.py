@@ -77,7 +77,6 @@ class Sgd(_OptimizerSettings):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
-            fused=self.momentum > 0 or None,  # plain descent is no faster fused
         )
 
 

@@ -13,10 +13,12 @@ from trainables.any_fit import fit_any
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
 from trainables.fit import DivergedError
+from trainables.memory import keep_freed_memory
 from trainables.report import failure_report, to_report
 from trainables.without_compiler import leave_compiler_out
 
 leave_compiler_out()
+keep_freed_memory()
 
 
 def train_trial(trial: dict[str, Any]) -> None:

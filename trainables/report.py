@@ -15,6 +15,9 @@ VALIDATION = "validation"
 FINISHED = "finished"
 STEPS = "steps"
 """The logged steps, each as a mapping of its figures."""
+FROZEN_PART = "frozen_part"
+"""What is done about what is frozen; empty if nothing is."""
+PRECISION = "precision"
 FAILURE = "failure"
 TRACEBACK = "traceback"
 _BEST = "best_"
@@ -30,6 +33,8 @@ def to_report(validation: "Validation", metric: str) -> dict[str, Any]:
         SCORE: score,
         FINISHED: validation.finished,
         STEPS: [asdict(step) for step in validation.steps],
+        FROZEN_PART: validation.frozen_part,
+        PRECISION: validation.precision,
     }
 
 

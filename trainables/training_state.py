@@ -205,6 +205,11 @@ class TrainingState:
         """Go on exactly where the checkpoint in this folder was written."""
         saved = read_checkpoint(folder, self.device)
         assert saved["config"] == as_plain(self.config), "the checkpoint is another trial's"
+        if saved["precision"] != self.precision.name:
+            raise ConfigError(
+                f"training/precision = {self.config.training.precision!r}: the trial was trained "
+                f"in {saved['precision']}, but would go on in {self.precision.name} on this machine"
+            )
         self.classifier.network.load_state_dict(saved["model"])
         self.loss.load_state_dict(saved["loss"])
         self.optimizer.load_state_dict(saved["optimizer"])

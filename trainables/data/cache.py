@@ -4,6 +4,7 @@
 <cache>/scans/<key>.json          what a source held when it was last read, found without reading
 <cache>/scans/<key>.lock          held while that source is being read
 <cache>/stores/tmp-<key>/         a store half-built
+<cache>/activations/              see `trainables.activations`
 <cache>/datasets/                 the files of data sets known by name, if data/root is not set
 """
 
@@ -23,11 +24,29 @@ from trainables.data.errors import DataError
 from trainables.data.files import TEMP_PREFIX, written_whole
 
 CACHE_VARIABLE = "TOPRUNG_CACHE_DIR"
+LIMIT_VARIABLE = "TOPRUNG_CACHE_LIMIT_GB"
+DEFAULT_LIMIT_GB = 20.0
 
 
 def cache_dir() -> Path:
     """The environment variable `TOPRUNG_CACHE_DIR`, or else the user's cache folder."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("toprung"))
+
+
+def limit_bytes() -> int:
+    """How much the activations in the cache may take, in bytes: `TOPRUNG_CACHE_LIMIT_GB`.
+
+    Raises:
+        DataError: if the user set it to something that is no size.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise DataError(f"{LIMIT_VARIABLE}={text}: must be a number of gigabytes, 0 or above")
+    return int(limit * 1e9)
 
 
 def digest_of(value: object) -> str:
