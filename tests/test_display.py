@@ -1,6 +1,7 @@
 """What is shown while a sweep runs, on a terminal and elsewhere."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from toprung.display import Progress
 from toprung.lines import show_line
 from toprung.settings import SweepSettings
 from trainables.fit import fit
-from trainables.report import failure_report, to_report
+from trainables.report import FROZEN_PART, PRECISION, failure_report, to_report
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,31 @@ def test_a_live_table_on_a_terminal(reports: list[dict[str, Any]]) -> None:
     assert "3/4" in text
     assert "trial 2 failed: it became NaN" in text
     assert text.rstrip().endswith("\x1b[?25h")  # the cursor is given back
+
+
+def test_what_is_done_about_the_frozen_part_is_told_once(reports: list[dict[str, Any]]) -> None:
+    stored = [
+        report | {FROZEN_PART: "the frozen part is computed once", PRECISION: "bf16"}
+        for report in reports
+    ]
+    lines = shown(stored, terminal=False).splitlines()
+    assert [line for line in lines if "frozen part" in line or "bf16" in line] == [
+        "trial 0: the frozen part is computed once",
+        "trial 0: computes in bf16",
+    ]
+    assert "frozen" not in shown(reports, terminal=False)
+
+
+def test_how_far_the_frozen_part_is(
+    reports: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path))
+    building = tmp_path / "activations" / "building-key"
+    building.mkdir(parents=True)
+    (building / "layout.json").write_text('{"num_images": 300}')
+    (building / "done-0").touch()
+    text = shown(reports, terminal=False)
+    assert "frozen part computed for 256 of 300 images" in text
 
 
 def test_a_line_is_shown_as_it_is() -> None:
