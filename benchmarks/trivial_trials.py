@@ -23,7 +23,15 @@ def report_once(trial: dict[str, Any]) -> None:
     accuracy = random.Random(str(trial)).random()
     record = asdict(Record(1, 1.0, 1.0, accuracy, 1.0, accuracy, accuracy, 0.01, 0.1))
     best = {f"best_{name}": value for name, value in record.items()}
-    figures = {**record, **best, report.SCORE: accuracy, report.FINISHED: True, report.STEPS: []}
+    figures = {
+        **record,
+        **best,
+        report.SCORE: accuracy,
+        report.FINISHED: True,
+        report.STEPS: [],
+        report.FROZEN_PART: "",
+        report.PRECISION: "fp32",
+    }
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.pt").write_bytes(CHECKPOINT)
         tune.report(figures, checkpoint=tune.Checkpoint.from_directory(folder))
