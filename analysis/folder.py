@@ -97,12 +97,13 @@ class SweepFolder:
             SweepFolderError: if the trial has none.
         """
         folder = self.path / RAY_EXPERIMENT / self.trial_name(number)
-        # Only reported ones are whole: a trial that is cut short may leave half of another one.
-        reported = _checkpoints_reported(folder / "result.json")
-        checkpoints = sorted(path for path in folder.glob("checkpoint_*") if path.name in reported)
+        checkpoints = sorted(folder.glob("checkpoint_*"))
         if not checkpoints:
             raise SweepFolderError(f"trial {number} of {self.path}: has no checkpoint")
-        return checkpoints[-1]
+        # Reported ones are whole; a trial that is cut short may leave half of another one.
+        reported = _checkpoints_reported(folder / "result.json")
+        whole = [path for path in checkpoints if path.name in reported]
+        return (whole or checkpoints)[-1]
 
 
 def _checkpoints_reported(results: Path) -> set[str]:

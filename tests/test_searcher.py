@@ -1,5 +1,6 @@
 """What the searcher tells the study, without Ray running: each way in which a trial can end."""
 
+import copy
 from typing import Any, ClassVar
 
 import optuna
@@ -34,7 +35,7 @@ class Sweep:
         self.written: list[optuna.trial.FrozenTrial] = []
         self.searcher = StudySearcher(
             self.study,
-            self.written.append,
+            lambda trial: self.written.append(copy.deepcopy(trial)),
             Proposals(load(space), resolve(defaults, {}), {}),
             lambda config: config,
             lambda ended, reason: self.refused.append((ended, reason)),
