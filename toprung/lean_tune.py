@@ -21,11 +21,14 @@ def lean_tune() -> Iterator[None]:
     - No waiting, up to 5 s, for actors to stop. (One that is cut short may leave a checkpoint
       half-written; it has not been reported, so nobody takes it: see `SweepFolder.checkpoint`.)
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
+    - No other name for a trial's folder than ours, if a sweep that began in the same second, in
+      the same Ray, has one of that name: each sweep has a folder of its own.
     - No search through all trials, again and again, for the one that is to start.
     """
     from ray.tune import ExperimentAnalysis
     from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
     from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import trial
     from ray.tune.registry import _Registry
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.trainable.metadata import _TrainingRunMetadata
@@ -36,6 +39,7 @@ def lean_tune() -> Iterator[None]:
             (_TrainingRunMetadata, "update_metric", nothing),
             (ExperimentAnalysis, "_fetch_trial_dataframes", _no_frames),
             (TuneController, "_cleanup_trials", _kill_actors),
+            (trial, "_create_unique_logdir_name", _as_named),
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
             (FIFOScheduler, "choose_trial_to_run", _oldest_pending),
@@ -47,8 +51,8 @@ def lean_tune() -> Iterator[None]:
 
 
 @contextmanager
-def replaced(owner: type, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    """Let a class have another method for a while."""
+def replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    """Let a class or a module have another function for a while."""
     original = getattr(owner, name)
     setattr(owner, name, method)
     try:
@@ -65,6 +69,11 @@ def nothing(*arguments: Any, **options: Any) -> None:
 def _no_frames(analysis: Any) -> dict[str, Any]:
     del analysis
     return {}
+
+
+def _as_named(root: str, name: str) -> str:
+    del root
+    return name
 
 
 def _oldest_pending(scheduler: Any, controller: Any) -> Any:
