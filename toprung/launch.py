@@ -1,6 +1,5 @@
 """Running a sweep: the Optuna study, Ray Tune and ASHA put together."""
 
-import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,10 +11,8 @@ from typing import Any
 
 import optuna
 from ray import tune
-from ray.tune import Callback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
-from ray.tune.utils.util import SafeFallbackEncoder
 
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
@@ -27,6 +24,7 @@ from toprung.new_sweep import created
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
 from toprung.ray_session import RaySession
+from toprung.result_log import ForgetEnded, ResultLog
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
 from toprung.study_file import StudyFile
@@ -56,48 +54,6 @@ class _Ending(NotPickled, Stopper):  # type: ignore[misc]
         elif self._deadline is not None and monotonic() >= self._deadline:
             self.ended = attributes.TIME_BUDGET
         return self.ended != attributes.FINISHED
-
-
-class _ResultLog(NotPickled, Callback):  # type: ignore[misc]
-    """Writes each trial's `result.json`, straight into the sweep's folder.
-
-    Ray's own logger writes to a folder of its session, from where snapshots copy.
-    """
-
-    def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder.path / RAY_EXPERIMENT
-        self._ended: list[Any] = []
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Any],
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        """Append the report as a line."""
-        del iteration, trials, info
-        folder = self._folder / _trial_name(trial)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "result.json").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Remember to forget its report."""
-        del iteration, trials, info
-        self._ended.append(trial)
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Forget reports and configs of trials that have ended: Tune would keep them all."""
-        del iteration, trials, info
-        for trial in self._ended:
-            trial.last_result.clear()
-            trial.evaluated_params.clear()
-            del trial.config["config"]
-            for checkpoint in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
-                checkpoint.metrics.clear()
-        self._ended.clear()
 
 
 def launch(plan: SweepPlan, session: RaySession) -> None:
@@ -143,9 +99,10 @@ def _search(plan: SweepPlan, study: optuna.Study, file: StudyFile, checks: Netwo
             storage_path=str(plan.folder.path),
             stop=ending,
             callbacks=[
-                _ResultLog(plan.folder),
+                ResultLog(plan.folder),
                 TensorBoardCallback(plan.folder, parameters),
                 progress,
+                ForgetEnded(),
             ],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,

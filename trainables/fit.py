@@ -49,7 +49,8 @@ def fit(
 
     The same config, data and number of threads give the same numbers on the CPU, in one go or
     resumed from any checkpoint: weights, dropout and augmentation draw from a stream seeded by
-    `config.seed`, and each epoch's order of images from (`config.seed`, epoch).
+    `config.seed`, and each epoch's order of images from (`config.seed`, epoch). What is frozen may
+    be computed each time or stored, as there is room; then they are the same to rounding.
 
     Args:
         config: the trial.
@@ -63,6 +64,7 @@ def fit(
         ConfigError: for weights or a precision that cannot be had, or a loss that does not fit the
             data.
         FreezeError: for a freeze policy that does not fit the model.
+        DataError: for a cache folder that cannot be used.
     """
     device = device or torch.device("cpu")
     batches_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))

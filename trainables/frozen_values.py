@@ -102,7 +102,7 @@ def identity(module: nn.Module, code: str) -> str:
 
 def frozen_values(
     module: nn.Module,
-    identity: str,
+    told: str,
     rows: Rows,
     examples: tuple[Tensor, ...],
     precision: Precision | None = None,
@@ -113,7 +113,7 @@ def frozen_values(
 
     Args:
         module: images_BCHW → one tensor or several, each (B, ...); on the device where to compute.
-        identity: tells it from all that give other values.
+        told: its `identity`.
         rows: the images.
         examples: the module's values for some images.
         precision: what the module computes in; fp32 without one.
@@ -126,7 +126,7 @@ def frozen_values(
         {
             "format": FORMAT,
             "rows": rows.told,
-            "module": identity,
+            "module": told,
             "device": next(module.parameters()).device.type,
             "precision": precision.name if precision else "fp32",
             "torch": torch.__version__,

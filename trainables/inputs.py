@@ -4,6 +4,7 @@ Shape letters: N images, B batch, H height, W width, C channels, K classes.
 """
 
 import math
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -57,9 +58,12 @@ class ImageInputs:
         self.normalise = Normaliser(
             data.mean, data.std, state.device, channels_last=state.precision.channels_last
         )
-        self._images_NHWC: NDArray[np.uint8] | Tensor = data.images_NHWC
-        if fits_on(state.device, data.images_NHWC):
-            self._images_NHWC = uploaded(data.images_NHWC, state.device)
+
+    @cached_property
+    def _images_NHWC(self) -> NDArray[np.uint8] | Tensor:
+        """Where a step reads them; moved to the GPU, if at all, when they are first needed."""
+        images_NHWC, device = self._data.images_NHWC, self._state.device
+        return uploaded(images_NHWC, device) if fits_on(device, images_NHWC) else images_NHWC
 
     def training_outputs(self, indices_B: NDArray[np.int64]) -> tuple[Outputs, Tensor, Tensor]:
         """See `Inputs`."""
