@@ -9,6 +9,8 @@ tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
 exports/          exports of other trials, where asked for
 sealed_test.json  every opening of the test set
+test_predictions/ what each model that was opened said of the test images, and some of them
+report/           the report and its pictures
 """
 
 import json
@@ -85,6 +87,23 @@ class SweepFolder:
         """The record of every opening of the test set."""
         return self.path / "sealed_test.json"
 
+    def test_predictions(self, number: int) -> Path:
+        """What a trial's model said of the test images, and some of these."""
+        return self.path / "test_predictions" / f"{self.trial_name(number)}.npz"
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report and its pictures."""
+        return self.path / "report"
+
+    def result_log(self, number: int) -> Path:
+        """A trial's reports, one JSON object per line."""
+        return self.path / RAY_EXPERIMENT / self.trial_name(number) / "result.json"
+
+    def reports(self, number: int) -> list[dict[str, Any]]:
+        """What a trial has reported so far, in order; half-written lines are left out."""
+        return _reports(self.result_log(number))
+
     @staticmethod
     def trial_name(number: int) -> str:
         """The name of a trial's folders."""
@@ -101,15 +120,14 @@ class SweepFolder:
         if not checkpoints:
             raise SweepFolderError(f"trial {number} of {self.path}: has no checkpoint")
         # Reported ones are whole; a trial that is cut short may leave half of another one.
-        reported = _checkpoints_reported(folder / "result.json")
+        reported = {report.get("checkpoint_dir_name") for report in self.reports(number)}
         whole = [path for path in checkpoints if path.name in reported]
         return (whole or checkpoints)[-1]
 
 
-def _checkpoints_reported(results: Path) -> set[str]:
-    """The names of the checkpoints that came with a trial's reports."""
+def _reports(results: Path) -> list[dict[str, Any]]:
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    return {name for line in lines if (name := _plain(line).get("checkpoint_dir_name"))}
+    return [report for line in lines if (report := _plain(line))]
 
 
 def _plain(line: str) -> dict[str, Any]:

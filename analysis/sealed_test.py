@@ -3,21 +3,21 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 from filelock import FileLock
-from torch.nn import functional
 
 from analysis.files import write_atomically
-from analysis.folder import SweepFolderError
+from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import TestResult, read_openings
+from analysis.predictions import Predictions, collect, save_predictions
 from trainables.data import TestData, open_test_data
+from trainables.evaluate import score
 
 
 def open_test_set(
-    path: Path,
+    folder: SweepFolder,
     trial: int,
     model: TrainedModel,
     *,
@@ -27,8 +27,10 @@ def open_test_set(
 ) -> TestResult:
     """Test a model, and write the opening down; a model tested before is not tested again.
 
+    What the model said of the images is kept, so that nobody needs the test set to explain it.
+
     Args:
-        path: the record of openings.
+        folder: the sweep's, with the record of openings.
         trial: the number of the model's trial.
         model: the model.
         test_data_sha256: the digest of the test images when the sweep began.
@@ -41,6 +43,7 @@ def open_test_set(
             or if the record cannot be written.
         DataError: if the test images cannot be had any more.
     """
+    path = folder.sealed_test
     with FileLock(path.with_name(f".{path.name}.lock")):
         openings = read_openings(path)
         for opening in openings:
@@ -49,9 +52,12 @@ def open_test_set(
         if not force:
             _check_allowed(trial, openings, is_winner=is_winner)
         data = _test_data(model, test_data_sha256)
-        result = _test(trial, model, data, forced=bool(openings) or not is_winner)
+        predictions = _predict(model, data)
+        forced = bool(openings) or not is_winner
+        result = _result(trial, model, data, predictions, forced=forced)
         entries = [asdict(opening) for opening in [*openings, result]]
         try:
+            save_predictions(folder.test_predictions(trial), predictions)
             write_atomically(path, json.dumps(entries, indent=2) + "\n")
         except OSError as error:
             raise SweepFolderError(f"{path}: cannot be written: {error.strerror}") from None
@@ -85,14 +91,29 @@ def _test_data(model: TrainedModel, test_data_sha256: str | None) -> TestData:
     return data
 
 
-def _test(trial: int, model: TrainedModel, data: TestData, *, forced: bool) -> TestResult:
-    logits_NK = model.logits(data.images_NHWC)
-    labels_N = torch.from_numpy(data.labels_N.copy())
+def _predict(model: TrainedModel, data: TestData) -> Predictions:
+    return collect(
+        model.logits(data.images_NHWC).numpy(),
+        data.labels_N,
+        data.images_NHWC,
+        data.names,
+        data.class_names,
+        (model.mean, model.std),
+        model.config.seed,
+    )
+
+
+def _result(
+    trial: int, model: TrainedModel, data: TestData, predictions: Predictions, *, forced: bool
+) -> TestResult:
+    logits_NK = torch.from_numpy(predictions.logits_NK)
+    labels_N = torch.from_numpy(predictions.labels_N)
+    scored = score(logits_NK, labels_N)
     return TestResult(
         trial=trial,
         weights_sha256=model.digest,
-        accuracy=(logits_NK.argmax(1) == labels_N).sum().item() / len(labels_N),
-        loss=functional.cross_entropy(logits_NK, labels_N).item(),
+        accuracy=scored.accuracy,
+        loss=scored.loss,
         num_images=len(labels_N),
         test_data_sha256=data.digest,
         opened_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -174,7 +174,7 @@ class Sweep:
         winner = self.best().number
         number = winner if trial is None else trial
         return open_test_set(
-            self.folder.sealed_test,
+            self.folder,
             number,
             self.model(number),
             test_data_sha256=self.description["data"]["test_sha256"],

@@ -19,7 +19,9 @@ class TrialResult:
     """One trial: what was tried, what it reached, how it ended.
 
     `ended` is one of the words in `analysis.attributes`, or `running`; `best` is the record of
-    the trial's best validation; `values` maps validations to the metric.
+    the trial's best validation; `values` maps validations to the metric; `started` and `completed`
+    are in local time. A run that confirms a trial of the search with another seed says which one
+    it `confirms`.
     """
 
     number: int
@@ -30,6 +32,8 @@ class TrialResult:
     best: Record | None
     values: dict[int, float]
     started: datetime | None
+    completed: datetime | None = None
+    confirms: int | None = None
 
 
 def read_trials(study: optuna.Study) -> list[TrialResult]:
@@ -73,4 +77,6 @@ def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
         best=Record(**best) if best else None,
         values=dict(trial.intermediate_values),
         started=trial.datetime_start,
+        completed=trial.datetime_complete,
+        confirms=attrs.get(attributes.CONFIRMS),
     )

@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.utils.util import SafeFallbackEncoder
 
-from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from analysis.folder import SweepFolder
 from toprung.ray_parts import NotPickled
 
 
@@ -17,7 +17,7 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
     """
 
     def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder.path / RAY_EXPERIMENT
+        self._folder = folder
 
     def on_trial_result(
         self,
@@ -29,9 +29,9 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Append the report as a line."""
         del iteration, trials, info
-        folder = self._folder / SweepFolder.trial_name(trial.config["number"])
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "result.json").open("a", encoding="utf-8") as file:
+        path = self._folder.result_log(trial.config["number"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
 
 

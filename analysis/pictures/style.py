@@ -1,0 +1,114 @@
+"""How pictures look: one style for all, whose inks follow the page's light or dark scheme."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cycler import cycler
+from matplotlib import rc_context
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK = "#1d2026"
+"""Text and lines. On the page this colour, and the two below, are those of its scheme."""
+MUTED = "#6b7280"
+GRID = "#d9dce2"
+PAPER = "#ffffff"
+COLOURS = (
+    "#2a78c2",
+    "#e0772b",
+    "#2f9e5b",
+    "#c44e8a",
+    "#8461c9",
+    "#a8862c",
+    "#1aa3a3",
+    "#d04a4a",
+)
+"""Of lines and points; each is readable on white and on near-black."""
+ACCENT, SECOND = COLOURS[:2]
+HEAT = LinearSegmentedColormap.from_list("heat", ["#e9f0f8", "#8fbbe0", "#2a78c2", "#123a66"])
+"""From little to much."""
+WIDTH = 8.0
+"""Inches: the width of a picture that fills the page's column."""
+_ON_PAGE = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
+_MAX_LABEL = 28
+_STYLE: Any = {
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.facecolor": "none",
+    "font.size": 9,
+    "font.family": ["DejaVu Sans"],
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.4,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "text.parse_math": False,  # class names may hold dollar signs
+    "xtick.color": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.color": MUTED,
+    "ytick.labelsize": 8,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw, and save, in the style of the report."""
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # A class may be named in a script that the font lacks; the browser has another font.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
+    """An empty figure of this size in inches, whose parts make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def short(name: object, length: int = _MAX_LABEL) -> str:
+    """A name as a label: on one line, and cut where it is too long for a picture."""
+    text = f"{name:.4g}" if isinstance(name, float) else " ".join(str(name).split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file, on white."""
+    file = io.BytesIO()
+    with styled():
+        figure.savefig(file, format="png", dpi=144, facecolor=PAPER, metadata={"Software": None})
+    return file.getvalue()
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element for a page that defines the colours of its scheme.
+
+    Args:
+        figure: the figure.
+        name: unlike any other on the page; it makes the element's ids unlike any other.
+    """
+    file = io.StringIO()
+    with styled(), rc_context({"svg.hashsalt": name}):
+        figure.savefig(
+            file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    for colour, variable in _ON_PAGE.items():
+        text = text.replace(colour, f"var({variable})")
+    return text

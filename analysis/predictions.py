@@ -1,0 +1,163 @@
+"""What a model said of labelled images: kept with a few of the images, to be explained later.
+
+Shape letters: N images, K classes, S images that are shown, H height, W width, C channels.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from analysis.files import write_atomically
+from analysis.folder import SweepFolderError
+
+NUM_RANDOM = 30
+"""Images drawn at random that are kept with the predictions."""
+NUM_WRONG = 30
+"""Wrongly classified images, the surest mistakes first, that are kept with the predictions."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of labelled images.
+
+    Attributes:
+        logits_NK: float32.
+        labels_N: the true classes, as indices into `class_names`.
+        names: of the images.
+        class_names: in the order of the logits.
+        random: indices of images drawn at random, to be shown as they come.
+        wrong: indices of wrongly classified images, the surest mistakes first.
+        pixels_SHWC: of the images `random` and then `wrong`, uint8.
+        mean: by which the network's input was normalised, of each channel (0..1).
+        std: likewise.
+    """
+
+    logits_NK: NDArray[np.float32]
+    labels_N: NDArray[np.int64]
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    random: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+    pixels_SHWC: NDArray[np.uint8]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @cached_property
+    def probabilities_NK(self) -> NDArray[np.float64]:
+        """Of each class for each image."""
+        probabilities: NDArray[np.float64] = softmax(self.logits_NK.astype(np.float64), axis=1)
+        return probabilities
+
+    @cached_property
+    def predicted_N(self) -> NDArray[np.int64]:
+        """The most probable class of each image."""
+        predicted: NDArray[np.int64] = self.logits_NK.argmax(1).astype(np.int64)
+        return predicted
+
+    def pixels_of(self, index: int) -> NDArray[np.uint8]:
+        """Pixels_HWC of an image that is shown."""
+        position = np.flatnonzero(np.concatenate([self.random, self.wrong]) == index)[0]
+        pixels: NDArray[np.uint8] = self.pixels_SHWC[position]
+        return pixels
+
+    def top(self, index: int, k: int = 3) -> list[tuple[str, float]]:
+        """The `k` most probable classes of an image with their probabilities, best first."""
+        of_image = self.probabilities_NK[index]
+        best = np.argsort(-of_image, kind="stable")[:k]
+        return [(self.class_names[c], float(of_image[c])) for c in best]
+
+
+def collect(
+    logits_NK: NDArray[np.float32],
+    labels_N: NDArray[np.int64],
+    images_NHWC: NDArray[np.uint8],
+    names: tuple[str, ...],
+    class_names: tuple[str, ...],
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+    seed: int,
+) -> Predictions:
+    """Put predictions together with the images that are to be shown of them.
+
+    Args:
+        logits_NK: of the model.
+        labels_N: true classes.
+        images_NHWC: in the same order.
+        names: of the images.
+        class_names: in the order of the logits.
+        normalisation: mean and standard deviation of each channel.
+        seed: draws the images that are shown.
+    """
+    num_images = len(labels_N)
+    rng = np.random.default_rng(seed)
+    random = rng.choice(num_images, min(NUM_RANDOM, num_images), replace=False)
+    surest_N = softmax(logits_NK, axis=1).max(1)
+    mistakes = np.flatnonzero(logits_NK.argmax(1) != labels_N)
+    wrong = mistakes[np.argsort(-surest_N[mistakes], kind="stable")][:NUM_WRONG]
+    return Predictions(
+        logits_NK=logits_NK,
+        labels_N=np.array(labels_N, np.int64),
+        names=names,
+        class_names=class_names,
+        random=random,
+        wrong=wrong,
+        pixels_SHWC=images_NHWC[np.concatenate([random, wrong])],
+        mean=normalisation[0],
+        std=normalisation[1],
+    )
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions to an .npz file, whose folder is made.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    texts = {
+        "names": predictions.names,
+        "class_names": predictions.class_names,
+        "mean": predictions.mean,
+        "std": predictions.std,
+    }
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        logits=predictions.logits_NK,
+        labels=predictions.labels_N,
+        random=predictions.random,
+        wrong=predictions.wrong,
+        pixels=predictions.pixels_SHWC,
+        texts=np.array(json.dumps(texts)),
+    )
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content.getvalue())
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read predictions that `save_predictions` has written; runs no code from the file.
+
+    Raises:
+        SweepFolderError: if they cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            texts = json.loads(str(file["texts"]))
+            return Predictions(
+                logits_NK=file["logits"],
+                labels_N=file["labels"],
+                names=tuple(texts["names"]),
+                class_names=tuple(texts["class_names"]),
+                random=file["random"],
+                wrong=file["wrong"],
+                pixels_SHWC=file["pixels"],
+                mean=tuple(texts["mean"]),
+                std=tuple(texts["std"]),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise SweepFolderError(f"{path}: are no predictions: {error}") from None

@@ -1,0 +1,115 @@
+"""All that a report tells of a sweep, each thing read when it is first asked for."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import optuna
+
+from analysis.curves import Curve, read_curves
+from analysis.openings import TestResult, read_openings
+from analysis.predictions import Predictions, load_predictions
+from analysis.sweep import Sweep
+from analysis.trials import TrialResult, has_score
+from trainables.config import METRICS
+
+if TYPE_CHECKING:
+    from analysis.model import TrainedModel
+    from trainables.data import TrainingData
+
+
+class Results:
+    """A sweep as it stands now, finished or not: what was tried, what it reached, the winner.
+
+    Args:
+        sweep: the sweep.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    @property
+    def metric(self) -> str:
+        """What trials are selected by."""
+        return self.sweep.metric
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Which way of the metric is better."""
+        return METRICS[self.metric] == "max"
+
+    @cached_property
+    def trials(self) -> list[TrialResult]:
+        """Every trial of the search so far, in the order of starting."""
+        return self.sweep.trials()
+
+    @cached_property
+    def scored(self) -> list[TrialResult]:
+        """The trials of the search that were validated and did not fail."""
+        return [trial for trial in self.trials if has_score(trial)]
+
+    @cached_property
+    def winner(self) -> TrialResult | None:
+        """The best trial so far; None if none was validated."""
+        return self.sweep.best() if self.scored else None
+
+    @cached_property
+    def curves(self) -> dict[int, Curve]:
+        """The validations of every trial of the search that has some, by its number."""
+        return read_curves(self.sweep.folder, [trial.number for trial in self.trials])
+
+    @cached_property
+    def best_values(self) -> optuna.Study:
+        """The search for Optuna's analyses: each trial that was scored, with its best value.
+
+        In the sweep's own study a trial that was stopped early has no value.
+        """
+        study = optuna.create_study(direction=self.sweep.study.direction)
+        scored = {trial.number: trial for trial in self.scored}
+        for trial in self.sweep.study.get_trials(deepcopy=False):
+            if trial.number in scored:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=trial.params,
+                        distributions=trial.distributions,
+                        value=getattr(scored[trial.number].best, self.metric),
+                    )
+                )
+        return study
+
+    @cached_property
+    def openings(self) -> list[TestResult]:
+        """Every opening of the test set."""
+        return read_openings(self.sweep.folder.sealed_test)
+
+    @cached_property
+    def opening(self) -> TestResult | None:
+        """The opening of the test set for the winner; None if there was none."""
+        mine = [o for o in self.openings if self.winner and o.trial == self.winner.number]
+        return mine[-1] if mine else None
+
+    @cached_property
+    def test(self) -> Predictions | None:
+        """What the winner said of the test images; None if the test set was not opened for it."""
+        if self.opening is None:
+            return None
+        return load_predictions(self.sweep.folder.test_predictions(self.opening.trial))
+
+    @cached_property
+    def model(self) -> "TrainedModel":
+        """The winner's model.
+
+        Raises:
+            SweepFolderError: if it cannot be read.
+        """
+        return self.sweep.model()
+
+    @cached_property
+    def training_data(self) -> "TrainingData":
+        """The images that trials train on and are validated on.
+
+        Raises:
+            DataError: if they are not on this machine.
+        """
+        from trainables.data import open_training_data
+
+        return open_training_data(self.model.config.data)
