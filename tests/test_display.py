@@ -29,7 +29,7 @@ def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     progress = Progress("mine", SweepSettings(trials=4), console)
     progress.setup()
     trials: list[Any] = [
-        SimpleNamespace(trial_id=str(n), config={"number": n}, last_result=report)
+        SimpleNamespace(trial_id=str(n), config={"number": n, "confirms": None}, last_result=report)
         for n, report in enumerate([reports[-1], reports[0], failure_report("it became NaN")])
     ]
     for trial in trials:

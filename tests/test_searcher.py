@@ -8,8 +8,12 @@ import pytest
 from optuna.trial import TrialState
 from yaml import safe_load as load_yaml
 
+from analysis.confirmation import Confirmation as ReadConfirmation
+from analysis.confirmation import read_confirmation
+from analysis.trials import read_trials
 from search_spaces import load
 from tests.helpers import tiny_config, tiny_data
+from toprung.confirm import Confirmation
 from toprung.proposals import Proposals
 from toprung.searcher import StudySearcher
 from toprung.settings import resolve
@@ -33,13 +37,18 @@ class Sweep:
         self.refused: list[tuple[str, str]] = []
         self.told: list[str] = []
         self.written: list[optuna.trial.FrozenTrial] = []
+        self.kept: dict[str, Any] = {}
+        settings = resolve(defaults, {})
+        proposals = Proposals(load(space), settings, {})
         self.searcher = StudySearcher(
             self.study,
             lambda trial: self.written.append(copy.deepcopy(trial)),
-            Proposals(load(space), resolve(defaults, {}), {}),
+            proposals,
             lambda config: config,
             lambda ended, reason: self.refused.append((ended, reason)),
             self.told.append,
+            Confirmation(self.study, settings, proposals, self.kept.__setitem__, self.told.append),
+            num_trials=settings.trials,
             only_enqueued=False,
         )
 
@@ -185,3 +194,108 @@ class TestStages:
             sweep.searcher.on_trial_complete(name, failure_report("broke"))
         assert sweep.searcher.suggest("c") == "FINISHED"
         assert "no trial before it succeeded" in sweep.told[-1]
+
+
+class TestConfirming:
+    """Two searched trials of three epochs, one better than the other."""
+
+    def searched(self, reports: list[dict[str, Any]], **settings: Any) -> Sweep:
+        sweep = Sweep(trials=2, max_epochs=3, **settings)
+        for name, accuracy in (("a", 0.5), ("b", 0.875)):
+            sweep.study.enqueue_trial({"model/num_blocks": 1})
+            sweep.searcher.suggest(name)
+            sweep.searcher.on_trial_complete(name, {**reports[-1], "best_val_accuracy": accuracy})
+        return sweep
+
+    def run(
+        self, sweep: Sweep, reports: list[dict[str, Any]], accuracies: list[float]
+    ) -> list[dict[str, Any]]:
+        suggested = []
+        for accuracy in accuracies:
+            suggestion = sweep.searcher.suggest("again")
+            assert isinstance(suggestion, dict)
+            suggested.append(suggestion)
+            report = {**reports[-1], "best_val_accuracy": accuracy}
+            sweep.searcher.on_trial_complete("again", report)
+        assert sweep.searcher.suggest("again") == "FINISHED"
+        sweep.searcher.close("finished")
+        return suggested
+
+    def read(self, sweep: Sweep) -> ReadConfirmation:
+        trials = read_trials(sweep.study)
+        return read_confirmation(sweep.kept["confirmation"], trials, "val_accuracy")
+
+    def test_the_best_are_trained_again_in_turn_with_fresh_seeds(
+        self, reports: list[dict[str, Any]]
+    ) -> None:
+        sweep = self.searched(reports, confirm=2, seeds=2)
+        runs = self.run(sweep, reports, [0.75, 0.5, 0.5, 0.75])
+        assert [run["confirms"] for run in runs] == [1, 0, 1, 0]
+        configs = [load_yaml(trial.user_attrs["config"]) for trial in sweep.study.trials]
+        assert len({config["seed"] for config in configs}) == 6
+        assert len({str(config | {"seed": 0}) for config in configs}) == 2
+        assert all(trial.state == TrialState.COMPLETE for trial in sweep.study.trials)
+        assert sweep.study.trials[2].params == sweep.study.trials[1].params
+
+    def test_the_best_mean_is_chosen_and_its_best_run(self, reports: list[dict[str, Any]]) -> None:
+        sweep = self.searched(reports, confirm=2, seeds=2)
+        self.run(sweep, reports, [0.5, 0.75, 0.5, 0.625])
+        confirmation = self.read(sweep)
+        assert confirmation.done
+        first, second = confirmation.candidates
+        assert (first.mean, first.std, first.flattered) == (0.5, 0.0, 0.375)
+        assert confirmation.chosen == second
+        assert second.flattered == -0.1875
+        assert second.best.number == 3
+
+    def test_the_search_waits_for_its_last_trial(self, reports: list[dict[str, Any]]) -> None:
+        sweep = Sweep(trials=1, confirm=1)
+        sweep.start()
+        assert sweep.searcher.suggest("other") is None
+        sweep.searcher.on_trial_complete("ray", reports[-1])
+        assert isinstance(sweep.searcher.suggest("other"), dict)
+
+    def test_a_candidate_with_a_failed_run_is_not_chosen(
+        self, reports: list[dict[str, Any]]
+    ) -> None:
+        sweep = self.searched(reports, confirm=2, seeds=2)
+        for report in (
+            failure_report("the loss became NaN"),
+            *({**reports[-1], "best_val_accuracy": 0.25} for _ in range(3)),
+        ):
+            sweep.searcher.suggest("again")
+            sweep.searcher.on_trial_complete("again", report)
+        sweep.searcher.suggest("again")
+        sweep.searcher.close("finished")
+        first, second = self.read(sweep).candidates
+        assert first.trial.number == 1
+        assert not first.held
+        assert self.read(sweep).chosen == second
+
+    def test_what_was_cut_short_does_not_count(self, reports: list[dict[str, Any]]) -> None:
+        sweep = self.searched(reports, confirm=2, seeds=2)
+        sweep.searcher.suggest("again")
+        sweep.searcher.close("interrupted")
+        confirmation = self.read(sweep)
+        assert confirmation.chosen is None
+        assert "does not count" in confirmation.told
+
+    @pytest.mark.parametrize(("num_trials", "confirms"), [(30, False), (40, True)])
+    def test_by_default_it_is_done_if_it_costs_less_than_a_quarter(
+        self, reports: list[dict[str, Any]], num_trials: int, confirms: bool
+    ) -> None:
+        """Nine runs as long as the trials are .3 of thirty trials and .225 of forty."""
+        sweep = Sweep(trials=num_trials, max_epochs=3)
+        for _ in range(num_trials):
+            sweep.study.enqueue_trial({"model/num_blocks": 1})
+            sweep.searcher.suggest("ray")
+            sweep.searcher.on_trial_complete("ray", {**reports[-1], "seconds": 3.0})
+        assert isinstance(sweep.searcher.suggest("ray"), dict) == confirms
+        share = "22%" if confirms else "30%"
+        assert f"about {share} of the search" in sweep.told[-1]
+
+    def test_it_can_be_turned_off(self, reports: list[dict[str, Any]]) -> None:
+        sweep = self.searched(reports, confirm=0)
+        assert sweep.searcher.suggest("again") == "FINISHED"
+        sweep.searcher.close("finished")
+        assert self.read(sweep).told == "not confirmed: not wanted"

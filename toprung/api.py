@@ -35,6 +35,8 @@ def run(
     sampler: str | None = None,
     trial_scheduler: str | None = None,
     metric: str | None = None,
+    confirm: int | None = None,
+    seeds: int | None = None,
     console: Console | None = None,
 ) -> Sweep:
     """Search a space of image classifiers; the test set stays sealed.
@@ -65,6 +67,9 @@ def run(
         sampler: `tpe`, `random`, `grid` or `gp`.
         trial_scheduler: `asha` or `none`.
         metric: `val_accuracy`, `val_mean_class_accuracy` or `val_loss`.
+        confirm: how many of the best trials to train again after the search, in full and with
+            fresh seeds; the winner is the one with the best mean. 3 if not given and cheap, 0 none.
+        seeds: with how many seeds each, at least 2.
         console: where progress is shown; stderr if not given.
 
     Settings that are None are the space's own (its `SWEEP`), or the default of `SweepSettings`.
@@ -86,6 +91,8 @@ def run(
         "sampler": sampler,
         "trial_scheduler": trial_scheduler,
         "metric": metric,
+        "confirm": confirm,
+        "seeds": seeds,
     }
     plan = plan_sweep(
         space,

@@ -18,6 +18,8 @@ from trainables.activation_folder import num_images_building
 from trainables.record import Record, is_better
 
 SECONDS_BETWEEN_LINES = 10.0
+_CONFIRMED = "runs to confirm"
+_NOT_CONFIRMED = "runs to confirm that failed"
 
 
 class Progress(NotPickled, Callback):  # type: ignore[misc]
@@ -69,9 +71,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Take note of a validation, and of how the trial ends if it ends with it."""
         del iteration, trials, info
         if report.FAILURE in result:
-            self._ended["failed"] += 1
+            self._ended[_ending(trial, "failed")] += 1
             self._running.discard(trial.trial_id)
-            self.tell(f"trial {trial.config['number']} failed: {result[report.FAILURE]}")
+            self.tell(f"{_told(trial)} failed: {result[report.FAILURE]}")
         elif report.VALIDATION in result:
             self._note(trial, result)
         self._show()
@@ -90,7 +92,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             return
         self._running.discard(trial.trial_id)
         finished = trial.last_result.get(report.FINISHED)
-        self._ended["finished" if finished else "stopped early"] += 1
+        self._ended[_ending(trial, "finished" if finished else "stopped early")] += 1
         self._show()
 
     def on_trial_error(
@@ -99,8 +101,8 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Count a trial whose process died."""
         del iteration, trials, info
         self._running.discard(trial.trial_id)
-        self._ended["failed"] += 1
-        self.tell(f"trial {trial.config['number']} failed: its process died")
+        self._ended[_ending(trial, "failed")] += 1
+        self.tell(f"{_told(trial)} failed: its process died")
 
     def refused(self, ended: str, reason: str) -> None:
         """Count a trial that never started: its network cannot exist, or its config is wrong."""
@@ -124,6 +126,8 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         self._tell_once(trial, result[report.FROZEN_PART])
         if result[report.PRECISION] != "fp32":
             self._tell_once(trial, f"computes in {result[report.PRECISION]}")
+        if trial.config["confirms"] is not None:
+            return
         record = report.best_record_of(result)
         if is_better(record, self._best[0] if self._best else None, self._settings.metric):
             self._best = record, trial.config["number"]
@@ -132,7 +136,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Show a line about a trial, if none before it said the same."""
         if line and line not in self._told:
             self._told.add(line)
-            self.tell(f"trial {trial.config['number']}: {line}")
+            self.tell(f"{_told(trial)}: {line}")
 
     def _show(self, force: bool = False) -> None:
         if self._live:
@@ -147,7 +151,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         show_line(self._live.console if self._live else self._console, text)
 
     def _figures(self) -> dict[str, str]:
-        num_ended = sum(self._ended.values()) - self._ended["infeasible"]
+        num_ended = sum(self._ended[ended] for ended in ("finished", "stopped early", "failed"))
         figures = {
             "trials": f"{num_ended}/{self._settings.trials}",
             "running": str(len(self._running)),
@@ -156,7 +160,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         }
         figures |= {
             ended: str(self._ended[ended])
-            for ended in ("infeasible", "failed")
+            for ended in ("infeasible", "failed", _CONFIRMED, _NOT_CONFIRMED)
             if self._ended[ended]
         }
         done, total = num_images_building()
@@ -190,6 +194,18 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         for key, value in self._figures().items():
             table.add_row(key, value)
         return table
+
+
+def _ending(trial: Trial, ended: str) -> str:
+    """How a trial of the search ended; of a run that confirms one, only whether it did."""
+    if trial.config["confirms"] is None:
+        return ended
+    return _CONFIRMED if ended == "finished" else _NOT_CONFIRMED
+
+
+def _told(trial: Trial) -> str:
+    number, confirms = trial.config["number"], trial.config["confirms"]
+    return f"trial {number}" if confirms is None else f"run {number}, to confirm trial {confirms},"
 
 
 def _clock(duration: float) -> str:

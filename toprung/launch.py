@@ -11,11 +11,12 @@ from typing import Any
 
 import optuna
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
 
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from toprung.confirm import Confirmation, SearchOnly
 from toprung.display import Progress
 from toprung.lean_tune import lean_tune
 from toprung.lines import show_line
@@ -77,6 +78,8 @@ def _search(plan: SweepPlan, study: optuna.Study, file: StudyFile, checks: Netwo
         lambda config: checks(plan.data(config)),
         progress.refused,
         progress.tell,
+        Confirmation(study, settings, plan.proposals, file.set_user_attr, progress.tell),
+        num_trials=settings.trials,
         only_enqueued=only_enqueued,
     )
     ending = _Ending(settings.time_budget)
@@ -88,7 +91,7 @@ def _search(plan: SweepPlan, study: optuna.Study, file: StudyFile, checks: Netwo
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=_trial_scheduler(settings),
-            num_samples=settings.trials,
+            num_samples=settings.trials + settings.num_confirmed * settings.seeds,
             max_concurrent_trials=settings.concurrency,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -134,7 +137,7 @@ def _trial_scheduler(settings: SweepSettings) -> TrialScheduler:
     """ASHA over epochs, comparing each trial's best validation so far (Li et al., 2020)."""
     if settings.trial_scheduler == "none":
         return FIFOScheduler()
-    return AsyncHyperBandScheduler(
+    return SearchOnly(
         time_attr=report.EPOCH,
         metric=report.SCORE,
         mode=METRICS[settings.metric],

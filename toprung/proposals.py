@@ -71,7 +71,7 @@ class Proposals:
             )
         if stage is not None:
             _set(values, STAGE_LABEL, stage)
-        _set_default(values, "seed", self._trial_seed(trial.number))
+        _set_default(values, "seed", self.trial_seed(trial.number))
         _set_default(values, "training/metric", self._settings.metric)
         _set_default(values, "training/epochs", self._settings.max_epochs)
         config = parse(TrialConfig, values, f"a config of search space {self._space.name}")
@@ -93,6 +93,10 @@ class Proposals:
         found = combinations(self._ask, MAX_GRID)
         order = np.random.default_rng(self._settings.seed).permutation(len(found))
         return [found[index] for index in order]
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of the trial of this number, derived from the sweep's."""
+        return int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
 
     def _rehearse(self) -> Rehearsal:
         """Draw at random, so that mistakes come to light before anything is started."""
@@ -161,9 +165,6 @@ class Proposals:
             raise SearchSpaceError(
                 f"search space {self._space.name}: asked for the parameter {name!r}, but {problem}"
             )
-
-    def _trial_seed(self, number: int) -> int:
-        return int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
 
     def _check_settings(self, config: TrialConfig) -> None:
         """The sweep and its trials agree on the metric and on the limit of epochs."""

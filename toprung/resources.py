@@ -64,7 +64,7 @@ def settle(settings: SweepSettings, machines: Sequence[Resources]) -> SweepSetti
             f"{asked['CPU']:g} CPUs and {gpus:g} GPUs at a time"
         )
     return settings.model_copy(
-        update={"gpus_per_trial": gpus, "concurrency": min(concurrency, settings.trials)}
+        update={"gpus_per_trial": gpus, "concurrency": min(concurrency, settings.max_at_once)}
     )
 
 

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from analysis import attributes
 from analysis.trials import read_trials, select_best
+from toprung.confirm import Confirmation
 from toprung.errors import USER_ERRORS
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
@@ -34,6 +35,7 @@ class _Running:
 
     trial: optuna.Trial
     metric: str
+    confirms: int | None = None
     last: Record | None = None
     best: Record | None = None
     failure: str = ""
@@ -50,6 +52,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             checks what is only known then.
         refused: is told of each trial that never starts: how it ended, and why.
         tell: shows the user a line.
+        confirmation: what follows when the search is over.
+        num_trials: of the search.
         only_enqueued: try what waits in the study, and nothing else.
     """
 
@@ -61,7 +65,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
         tell: Callable[[str], None],
+        confirmation: Confirmation,
         *,
+        num_trials: int,
         only_enqueued: bool,
     ) -> None:
         super().__init__()
@@ -71,6 +77,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._complete = complete
         self._refused = refused
         self._show = tell
+        self._confirmation = confirmation
+        self._num_trials = num_trials
+        self._search_is_over = False
         self._sampler = study.sampler
         self._stage: Stage | None = None
         self._num_started = 0
@@ -78,10 +87,27 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._running: dict[str, _Running] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; networks that cannot exist never reach a worker.
+        """The next trial's config; those of the search first, then those that confirm its best.
 
-        None while a stage waits for the last trials of the one before.
+        None while a stage, or the confirmation, waits for the last trials of what was before.
         """
+        if not self._search_is_over and self._num_started < self._num_trials:
+            suggestion = self._searched(trial_id)
+            if suggestion != Searcher.FINISHED:
+                return suggestion
+        self._search_is_over = True
+        return self._confirming(trial_id)
+
+    def _confirming(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self._confirmation.wanted:
+            return str(Searcher.FINISHED)
+        if any(running.confirms is None for running in self._running.values()):
+            return None
+        following = self._confirmation.next()
+        return self._start(trial_id, *following) if following else str(Searcher.FINISHED)
+
+    def _searched(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The search's next trial; networks that cannot exist never reach a worker."""
         stage = self._proposals.stages.stage_of(self._num_started)
         if stage is not None and stage != self._stage:
             if self._running:
@@ -104,13 +130,20 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 self._tell(trial, TrialState.FAIL, attributes.FAILED, str(error))
                 self._refused(attributes.FAILED, str(error))
                 continue
-            trial.set_user_attr(attributes.CONFIG, dump_config(config))
-            self._write(trial)
-            self._running[trial_id] = _Running(trial, config.training.metric)
             self._num_started += 1
-            # As text: Tune copies, flattens and keeps what it is given, with every report.
-            return {"number": trial.number, "config": config.model_dump_json()}
+            return self._start(trial_id, trial, config)
         return str(Searcher.FINISHED)
+
+    def _start(
+        self, trial_id: str, trial: optuna.Trial, config: TrialConfig, confirms: int | None = None
+    ) -> dict[str, Any]:
+        """What Tune is given to run; the study's file has the trial from now on."""
+        trial.set_user_attr(attributes.CONFIG, dump_config(config))
+        self._write(trial)
+        self._running[trial_id] = _Running(trial, config.training.metric, confirms)
+        # As text: Tune copies, flattens and keeps what it is given, with every report.
+        text = config.model_dump_json()
+        return {"number": trial.number, "confirms": confirms, "config": text}
 
     def _begin(self, stage: Stage) -> bool:
         """Fix what this stage leaves alone; False if the stages before have found nothing."""
@@ -162,12 +195,15 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         for trial_id, running in list(self._running.items()):
             reason = "" if running.best else "no validation before the sweep ended"
             self._end(trial_id, ended, reason)
+        self._confirmation.close(ended=ended == attributes.FINISHED)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
 
     def _end(self, trial_id: str, ended: str, reason: str = "") -> None:
         running = self._running.pop(trial_id)
+        if running.last and running.confirms is None:
+            self._confirmation.note(running.trial.number, running.last)
         match ended:
             case attributes.FAILED:
                 state = TrialState.FAIL

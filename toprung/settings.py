@@ -8,6 +8,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -18,6 +19,9 @@ from trainables.config import Metric
 from trainables.settings import ConfigError, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+DEFAULT_CONFIRM = 3
+"""How many trials are confirmed where that is cheap."""
 
 
 def seconds(duration: str | float) -> float:
@@ -60,6 +64,10 @@ class SweepSettings(Settings):
     best 1/`reduction_factor` of those that came so far. `concurrency` None means as many trials
     as the CPUs and GPUs hold; `gpus_per_trial` None means one where there is one. Only a space
     says `stages`, and the values that the parameters of later stages `start` from.
+
+    After the search, the best `confirm` trials are trained again in full, with `seeds` fresh seeds
+    each. With `confirm` None it is 3, if that costs less than a quarter of the search; with 0,
+    none. The time budget is that of both.
     """
 
     trials: PositiveInt = 20
@@ -74,8 +82,20 @@ class SweepSettings(Settings):
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
     trial_scheduler: Literal["asha", "none"] = "asha"
     metric: Metric = "val_accuracy"
+    confirm: NonNegativeInt | None = None
+    seeds: Annotated[int, Field(ge=2)] = 3
     stages: tuple[Stage, ...] = ()
     start: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+
+    @property
+    def num_confirmed(self) -> int:
+        """How many trials are trained again, if any are."""
+        return DEFAULT_CONFIRM if self.confirm is None else self.confirm
+
+    @property
+    def max_at_once(self) -> int:
+        """How many trials, or runs that confirm them, could be trained at a time."""
+        return max(self.trials, (self.confirm or 0) * self.seeds)
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -121,6 +141,8 @@ def resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SweepSetti
     if "grace_epochs" not in given and isinstance(grace, int) and isinstance(limit, int):
         values["grace_epochs"] = min(grace, limit)
     settings = parse(SweepSettings, values, "the sweep")
+    if settings.confirm == 0 and "seeds" in given:
+        raise ConfigError("seeds: has no effect with confirm = 0")
     unused = [name for name in ("grace_epochs", "reduction_factor") if name in given]
     if settings.trial_scheduler == "none" and unused:
         raise ConfigError(f"{', '.join(unused)}: has no effect with trial_scheduler = 'none'")

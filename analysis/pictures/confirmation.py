@@ -1,0 +1,81 @@
+"""Whether the winner is as good as it looked: what its config reached with other seeds."""
+
+from matplotlib.figure import Figure
+
+from analysis.confirmation import Candidate
+from analysis.pictures.picture import Rows, picture, table
+from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure
+from analysis.results import Results
+
+_SOURCES = ("study.db",)
+
+
+@table(
+    "What was done to confirm the winner",
+    "The best of many noisy results looks better than it is. Runs with fresh seeds do not share "
+    "the luck that a trial was selected for.",
+    _SOURCES,
+)
+def what_was_done(results: Results) -> Rows | None:
+    """In words, also where nothing was done."""
+    if results.confirmation is None:
+        return None
+    return Rows(("what was done",), ((results.confirmation.told,),))
+
+
+@table(
+    "The best trials, trained again",
+    "Each run is in full, with a seed of its own, and counts with its best epoch. Mean, standard "
+    "deviation and 95 % interval of the mean (Student's t) are over the runs; the trial's own "
+    "first figure is not among them. Flattered: by how much the first figure was better than the "
+    "mean. The winner is the candidate with the best mean; its best run is the model.",
+    _SOURCES,
+)
+def candidates(results: Results) -> Rows | None:
+    """One row for each candidate, the best mean first; the failed ones last."""
+    if results.confirmation is None or not results.confirmation.candidates:
+        return None
+    columns = (
+        *("trial", results.metric, "runs", "failed", "mean", "standard deviation"),
+        *("low", "high", "flattered", "chosen"),
+    )
+    chosen = results.confirmation.chosen
+    in_order = sorted(
+        results.confirmation.candidates,
+        key=lambda candidate: candidate.merit if candidate.held else (float("-inf"),) * 2,
+        reverse=True,
+    )
+    rows = tuple((*_cells(candidate), candidate == chosen) for candidate in in_order)
+    return Rows(columns, rows)
+
+
+def _cells(candidate: Candidate) -> tuple[int | float | None, ...]:
+    num_runs, num_scored = len(candidate.runs), len(candidate.values)
+    counts = (candidate.trial.number, candidate.first, num_runs, num_runs - num_scored)
+    if not candidate.held:
+        return (*counts, None, None, None, None, None)
+    return (*counts, candidate.mean, candidate.std, *candidate.interval, candidate.flattered)
+
+
+@picture(
+    "The first figure against fresh seeds",
+    "A ring is what the trial reached in the search, a dot each run with a fresh seed, the bar "
+    "their mean with its 95 % interval.",
+    _SOURCES,
+)
+def fresh_seeds(results: Results) -> Figure | None:
+    """One line for each candidate."""
+    shown = [c for c in (results.confirmation.candidates if results.confirmation else ()) if c.held]
+    if not shown:
+        return None
+    figure = new_figure(height=0.9 + 0.45 * len(shown))
+    axes = figure.add_subplot()
+    for row, candidate in enumerate(shown):
+        axes.plot(candidate.interval, [row, row], color=ACCENT, alpha=0.35, linewidth=7)
+        axes.plot([candidate.mean], [row], "|", color=INK, markersize=16)
+        axes.plot(candidate.values, [row] * len(candidate.values), "o", color=ACCENT, markersize=5)
+        axes.plot([candidate.first], [row], "o", color=SECOND, fillstyle="none", markersize=9)
+    axes.set_yticks(range(len(shown)), [f"trial {c.trial.number}" for c in shown], color=MUTED)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlabel(results.metric)
+    return figure
