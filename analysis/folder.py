@@ -3,7 +3,8 @@
 sweep.yaml        what was asked for: settings, space, data, versions
 search_space.py   the space's own source
 study.db          the Optuna study: what was tried, what each trial scored, how it ended
-splits.csv        which image is in which split
+splits.csv        which image is in which split, and the hash of its content
+duplicates.csv    the images that are there more than once, if there are any
 trials/           Ray Tune's logs and checkpoints, a folder per trial
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
@@ -62,6 +63,11 @@ class SweepFolder:
     def splits(self) -> Path:
         """Which image is in which split."""
         return self.path / "splits.csv"
+
+    @property
+    def duplicates(self) -> Path:
+        """The images that are there more than once; missing if there are none."""
+        return self.path / "duplicates.csv"
 
     @property
     def tensorboard(self) -> Path:

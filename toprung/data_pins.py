@@ -49,3 +49,5 @@ class DataPins:
         if prepared.bad_images:
             text += f"; {len(prepared.bad_images)} bad images left out"
         show_line(self._console, text)
+        if warning := prepared.duplicates.counts().warning:
+            show_line(self._console, f"warning: identical images: {warning} (see duplicates.csv)")

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import optuna
@@ -61,7 +62,10 @@ def _write_files(plan: SweepPlan) -> None:
         plan.folder.settings.write_text(_description(plan), "utf-8")
         if plan.space.source_code:
             plan.folder.search_space.write_text(plan.space.source_code, "utf-8")
-        plan.data.first.write_splits(plan.folder.splits)
+        data = plan.data.first
+        data.write_splits(plan.folder.splits)
+        if data.duplicates.groups:
+            data.duplicates.write(plan.folder.duplicates)
     except OSError as error:
         raise ToprungError(f"{plan.folder.path}: cannot be written: {error.strerror}") from None
 
@@ -83,6 +87,7 @@ def _description(plan: SweepPlan) -> str:
             "sha256": data.settings.digest,
             "test_sha256": data.test_digest,
             "bad_images": [f"{bad.name}: {bad.reason}" for bad in data.bad_images],
+            "duplicates": asdict(data.duplicates.counts()),
         },
         "versions": software_versions(),
     }

@@ -60,7 +60,8 @@ class SvmHead(nn.Module):
         first_P, second_P = torch.triu_indices(
             num_classes, num_classes, 1, device=outputs_BP.device
         )
-        zeros_BK = outputs_BP.new_zeros(len(outputs_BP), num_classes)
+        # shape[0], not len(): an export to ONNX would fix the batch size.
+        zeros_BK = outputs_BP.new_zeros(outputs_BP.shape[0], num_classes)
         sums_BK = zeros_BK.index_add(1, first_P, outputs_BP).index_add(1, second_P, -outputs_BP)
         if num_classes == 2:
             return sums_BK.to(features_BF.dtype)

@@ -1,6 +1,7 @@
 """What the driver records of the data, and what stops it."""
 
 import csv
+import hashlib
 import os
 import pickle
 from collections import Counter
@@ -36,8 +37,9 @@ def test_splits_are_written_as_csv(split_folder: Path, tmp_path: Path) -> None:
     prepare(settings(split_folder)).write_splits(tmp_path / "splits.csv")
     with (tmp_path / "splits.csv").open(newline="") as stream:
         header, *rows = csv.reader(stream)
-    assert header == ["image", "label", "split"]
-    assert ["val/dog/1.png", "dog", "validation"] in rows
+    assert header == ["image", "label", "split", "sha256"]
+    digest = hashlib.sha256((split_folder / "val/dog/1.png").read_bytes()).hexdigest()
+    assert ["val/dog/1.png", "dog", "validation", digest] in rows
     assert Counter(row[2] for row in rows) == {"train": 8, "validation": 4, "test": 4}
 
 

@@ -2,7 +2,9 @@
 
 from trainables.data.cache import cache_dir
 from trainables.data.decode import decode_image
+from trainables.data.duplicates import DuplicateCounts
 from trainables.data.errors import BadImage, DataError
+from trainables.data.labelled import LabelledData, open_labelled
 from trainables.data.open_data import TestData, TrainingData, open_test_data, open_training_data
 from trainables.data.prepare import PreparedData, prepare
 from trainables.data.settings import DataSettings
@@ -11,11 +13,14 @@ __all__ = [
     "BadImage",
     "DataError",
     "DataSettings",
+    "DuplicateCounts",
+    "LabelledData",
     "PreparedData",
     "TestData",
     "TrainingData",
     "cache_dir",
     "decode_image",
+    "open_labelled",
     "open_test_data",
     "open_training_data",
     "prepare",

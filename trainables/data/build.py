@@ -107,7 +107,7 @@ def _write_images(
     _write_header(stream, len(images), settings)
     pixels_start = stream.tell()
     results = _decode_all(images, settings)
-    title = f"Decoding {' + '.join(sorted({str(image.split) for image in images}))} images"
+    title = f"Decoding {' + '.join(sorted({_split_name(image) for image in images}))} images"
     for result in progress(results, len(images), title, show=show_progress):
         if isinstance(result, BadImage):
             written.bad.append(result)
@@ -157,13 +157,17 @@ def _histogram(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _check_bad(images: Sequence[ListedImage], written: _Written, settings: DataSettings) -> None:
     if written.bad and not settings.skip_bad_images:
         raise BadImagesError(written.bad)
-    left = {(image.split, image.class_name) for image in written.images}
-    lost = sorted({(str(image.split), image.class_name) for image in images} - left)
+    left = {(_split_name(image), image.class_name) for image in written.images}
+    lost = sorted({(_split_name(image), image.class_name) for image in images} - left)
     if lost:
         raise DataError(
             "Without the images that cannot be decoded, there are none left of:"
             f"{bullets(f'class {name!r} in the {split} set' for split, name in lost)}"
         )
+
+
+def _split_name(image: ListedImage) -> str:
+    return image.split or "labelled"
 
 
 def _write_tables(

@@ -2,17 +2,17 @@
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from trainables.data.cache import Cache
+from trainables.data.duplicates import Duplicates, SplitRow
 from trainables.data.errors import BadImage
-from trainables.data.image_list import SPLITS, Split
+from trainables.data.image_list import SPLITS
 from trainables.data.parts import DataParts
 from trainables.data.settings import DataSettings
 from trainables.data.sources import located
 from trainables.data.store import Store
-
-SplitRow = tuple[str, str, Split]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class PreparedData:
         num_train: Number of images; likewise `num_validation` and `num_test`.
         test_digest: Of the test images; None without a test set.
         splits: Name, class and split of every image.
+        hashes: SHA-256 of the content of each of them, in the same order.
         bad_images: Files left out because they cannot be decoded.
     """
 
@@ -35,15 +36,22 @@ class PreparedData:
     num_test: int
     test_digest: str | None
     splits: tuple[SplitRow, ...]
+    hashes: tuple[str, ...]
     bad_images: tuple[BadImage, ...]
 
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """The images that are there more than once."""
+        return Duplicates(self.splits, self.hashes)
+
     def write_splits(self, path: Path) -> None:
-        """Writes the splits as CSV with the columns image, label and split."""
+        """Writes the splits as CSV with the columns image, label, split and sha256."""
         # File names need not be UTF-8; surrogateescape writes their bytes as they are.
         with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
             writer = csv.writer(stream)
-            writer.writerow(("image", "label", "split"))
-            writer.writerows(self.splits)
+            writer.writerow(("image", "label", "split", "sha256"))
+            pairs = zip(self.splits, self.hashes, strict=True)
+            writer.writerows((*row, content_hash) for row, content_hash in pairs)
 
 
 def prepare(
@@ -62,7 +70,8 @@ def prepare(
     parts = DataParts(settings, Cache(cache_dir), show_progress=show_progress)
     training, test = parts.both()
     assert training.store is not None  # a source without training images is refused
-    rows = _split_rows(training.store) + (_split_rows(test.store) if test.store else ())
+    stores = [part.store for part in (training, test) if part.store]
+    rows = tuple(row for store in stores for row in _split_rows(store))
     counts = {split: sum(row[2] == split for row in rows) for split in SPLITS}
     return PreparedData(
         settings=located(settings).model_copy(update={"digest": training.digest}),
@@ -72,6 +81,7 @@ def prepare(
         num_test=counts["test"],
         test_digest=test.digest,
         splits=rows,
+        hashes=tuple(content_hash for store in stores for content_hash in store.hashes()),
         bad_images=training.bad_images + test.bad_images,
     )
 

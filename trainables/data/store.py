@@ -54,6 +54,10 @@ class Store:
         """The images' names, in the order of the arrays."""
         return tuple(self._json("images.json")["names"])
 
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of each image's file, or of its pixels where it is in none."""
+        return tuple(self._json("images.json")["hashes"])
+
     def _json(self, name: str) -> Any:
         try:
             return json.loads((self.folder / name).read_text())

@@ -1,0 +1,192 @@
+"""A model on labelled images that are not its sweep's sealed test set."""
+
+import csv
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.model import TrainedModel, load_model
+from analysis.openings import read_openings
+from analysis.predictions import Predictions, collect
+from analysis.scores import Scores
+from analysis.sweep import Sweep
+from trainables.data import DataSettings, LabelledData, open_labelled
+
+NUM_CONFUSED = 20
+"""Pairs of classes that were taken for each other that are told."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of labelled images.
+
+    Attributes:
+        model: whose it is: an export's or a sweep's folder.
+        data: the source of the images.
+        predictions: of the images.
+        remarks: what one must know to read the figures; each is a sentence.
+    """
+
+    model: str
+    data: str
+    predictions: Predictions
+    remarks: tuple[str, ...]
+
+    def as_plain(self) -> dict[str, Any]:
+        """All figures, as JSON can say them."""
+        scores = Scores(self.predictions)
+        return {
+            "model": self.model,
+            "data": self.data,
+            "num_images": len(self.predictions.labels_N),
+            "remarks": list(self.remarks),
+            "figures": {figure.name: _without_name(figure) for figure in scores.figures},
+            "classes": {score.name: _without_name(score) for score in scores.classes},
+            "most_confused": [asdict(pair) for pair in scores.most_confused(NUM_CONFUSED)],
+            "confusion": scores.confusion_KK.tolist(),
+        }
+
+
+def evaluate(
+    model: Path, data: str, *, skip_bad_images: bool = False, show_progress: bool = False
+) -> Evaluation:
+    """Run a model on labelled images, decoded and normalised as its own were.
+
+    Args:
+        model: an export's folder, or a sweep's for its winner.
+        data: a folder of class folders, a CSV file or a named data set: all of its images are
+            taken, whatever split they are in.
+        skip_bad_images: leave out files that cannot be decoded.
+        show_progress: tell on stderr how far the decoding is.
+
+    Raises:
+        SweepFolderError: if there is no such model, or images are of its sweep's sealed test set.
+        DataError: if there are no such images, or they have classes that the model does not know.
+    """
+    folder = _sweep_around(model)
+    loaded = _load(model)
+    settings = _settings(loaded, data, skip_bad_images=skip_bad_images)
+    with open_labelled(settings, loaded.class_names, show_progress=show_progress) as labelled:
+        remarks = _remarks(labelled, loaded.class_names)
+        if folder is not None:
+            remarks += _check_seal(folder, loaded, labelled)
+        predictions = collect(
+            loaded.logits(labelled.images_NHWC).numpy(),
+            labelled.labels_N,
+            labelled.images_NHWC,
+            labelled.names,
+            loaded.class_names,
+            (loaded.mean, loaded.std),
+            loaded.config.seed,
+        )
+    return Evaluation(str(model), data, predictions, tuple(remarks))
+
+
+def _load(path: Path) -> TrainedModel:
+    return Sweep(path).model() if SweepFolder(path).settings.is_file() else load_model(path)
+
+
+def _sweep_around(model: Path) -> SweepFolder | None:
+    """The sweep's folder that a model lies in: it, or SWEEP/best, or SWEEP/exports/TRIAL."""
+    path = model.resolve()
+    for above in (path, *path.parents[:2]):
+        folder = SweepFolder(above)
+        if folder.settings.is_file() and folder.study.is_file():
+            return folder
+    return None
+
+
+def _settings(model: TrainedModel, data: str, *, skip_bad_images: bool) -> DataSettings:
+    """The model's own, for another source."""
+    own = model.config.data
+    values = own.model_dump() | {
+        "source": data,
+        "root": None,
+        "download": False,
+        "num_classes": None,
+        "digest": None,
+        "skip_bad_images": skip_bad_images,
+    }
+    return DataSettings.model_validate(values)
+
+
+def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
+    remarks = []
+    if labelled.splits:
+        splits = ", ".join(f"{count} {split}" for split, count in sorted(labelled.splits.items()))
+        remarks.append(f"the images of all splits are taken: {splits}")
+    if labelled.bad_images:
+        remarks.append(f"{len(labelled.bad_images)} files that cannot be decoded are left out")
+    there = set(labelled.labels_N.tolist())
+    absent = [name for k, name in enumerate(class_names) if k not in there]
+    if absent:
+        shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+        remarks.append(
+            f"{len(absent)} of the {len(class_names)} classes have no images here: {shown}"
+        )
+    return remarks
+
+
+def _check_seal(folder: SweepFolder, model: TrainedModel, labelled: LabelledData) -> list[str]:
+    """Refuse images of the sealed test set; tell of those that the model was trained with."""
+    splits_of = _splits_of_contents(folder)
+    if not splits_of:
+        return [
+            f"{folder.splits} has no hashes of the images: nobody can tell whether these are among "
+            "those of the sweep"
+        ]
+    of_images = [splits_of[content_hash] for content_hash in labelled.hashes]
+    sealed = [
+        name for name, splits in zip(labelled.names, of_images, strict=True) if "test" in splits
+    ]
+    remarks = []
+    if sealed:
+        opened = {opening.weights_sha256 for opening in read_openings(folder.sealed_test)}
+        if model.digest not in opened:
+            raise SweepFolderError(
+                f"{len(sealed)} of the {len(labelled.names)} images are of the sealed test set of "
+                f"{folder.path}, such as {sealed[0]}. It is opened once, for the winner: toprung "
+                f"test {folder.path}"
+            )
+        remarks.append(
+            f"{len(sealed)} of the images are of the sweep's test set, which was opened for this "
+            "model"
+        )
+    return remarks + _seen_in_training(of_images)
+
+
+def _seen_in_training(of_images: list[set[str]]) -> list[str]:
+    """What to say of images that the model was trained with."""
+    trained = sum("train" in splits for splits in of_images)
+    validated = sum("validation" in splits for splits in of_images)
+    if not trained and not validated:
+        return []
+    return [
+        f"{trained} of the images are training images of the sweep and {validated} are validation "
+        "images: the figures flatter"
+    ]
+
+
+def _splits_of_contents(folder: SweepFolder) -> dict[str, set[str]]:
+    """The splits that the sweep has each content in; empty if it did not write down the hashes.
+
+    Raises:
+        SweepFolderError: if the file cannot be read.
+    """
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    try:
+        with folder.splits.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            for row in csv.DictReader(stream):
+                if "sha256" in row:
+                    splits_of[row["sha256"]].add(row["split"])
+    except (OSError, KeyError, csv.Error) as error:
+        raise SweepFolderError(f"{folder.splits}: cannot be read: {error}") from None
+    return splits_of
+
+
+def _without_name(values: Any) -> dict[str, Any]:
+    plain = asdict(values)
+    del plain["name"]
+    return plain

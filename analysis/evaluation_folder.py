@@ -1,0 +1,69 @@
+"""Writing an evaluation: predictions, figures and pictures, in a folder."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.evaluation import Evaluation
+from analysis.files import write_atomically
+from analysis.folder import SweepFolderError
+from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
+from analysis.pictures.shown_images import draw_mistakes, draw_random
+from analysis.pictures.style import as_png, styled
+from analysis.predictions import save_predictions
+from analysis.scores import Scores
+
+PREDICTIONS_FILE = "predictions.npz"
+FIGURES_FILE = "figures.json"
+
+
+def prepare_folder(to: Path) -> None:
+    """Make the folder for an evaluation, before any work is put into that.
+
+    Raises:
+        SweepFolderError: if the folder holds something else, or cannot be made.
+    """
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        holds_something = any(to.iterdir())
+    except OSError as error:
+        raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
+    if holds_something and not (to / PREDICTIONS_FILE).exists():
+        raise SweepFolderError(f"{to}: holds something else; choose an empty folder (--to)")
+
+
+def write_evaluation(evaluation: Evaluation, to: Path) -> None:
+    """Write an evaluation into a folder; an earlier one there is replaced.
+
+    Raises:
+        SweepFolderError: if it cannot be written.
+    """
+    drawings = _drawings(evaluation)
+    try:
+        save_predictions(to / PREDICTIONS_FILE, evaluation.predictions)
+        figures = json.dumps(evaluation.as_plain(), indent=2, allow_nan=False)
+        write_atomically(to / FIGURES_FILE, figures + "\n")
+        for name, draw in drawings.items():
+            with styled():
+                figure = draw()
+            path = to / f"{name}.png"
+            if figure is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_atomically(path, as_png(figure))
+    except OSError as error:
+        raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
+
+
+def _drawings(evaluation: Evaluation) -> dict[str, Callable[[], Figure | None]]:
+    scores, predictions = Scores(evaluation.predictions), evaluation.predictions
+    return {
+        "confusion": partial(draw_confusion, scores),
+        "rocs": partial(draw_rocs, scores),
+        "calibration": partial(draw_calibration, scores),
+        "random_images": partial(draw_random, predictions),
+        "mistakes": partial(draw_mistakes, predictions),
+    }

@@ -1,0 +1,37 @@
+"""The command `toprung evaluate`."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Folder for predictions, figures and pictures."
+)
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
+def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_images: bool) -> None:
+    """Run MODEL on the labelled images of DATA that are not its sealed test set.
+
+    MODEL is an exported model's folder, or a sweep's for its winner. DATA is a folder of class
+    folders, a CSV file or a named data set; all its images are taken, whatever split they are in.
+    """
+    from analysis.evaluation import evaluate as evaluate_it
+    from analysis.evaluation_folder import prepare_folder, write_evaluation
+    from toprung import text_scores
+
+    if to is not None:
+        prepare_folder(to)
+    evaluation = evaluate_it(model, data, skip_bad_images=skip_bad_images, show_progress=True)
+    if to is not None:
+        write_evaluation(evaluation, to)
+    if as_json:
+        click.echo(json.dumps(evaluation.as_plain(), indent=2, allow_nan=False))
+        return
+    click.echo(text_scores.evaluation(evaluation))
+    if to is not None:
+        click.echo(f"written to {to}")

@@ -1,0 +1,99 @@
+"""Identical images: files of the same content that a source has more than once."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.data.image_list import SPLITS, Split
+
+SplitRow = tuple[str, str, Split]
+"""Name, class and split of an image."""
+
+
+@dataclass(frozen=True)
+class DuplicateCounts:
+    """How many images of the splits are there more than once.
+
+    Attributes:
+        contents: that several images have.
+        images: that have such a content.
+        train: training images that are also another training image; likewise `validation`, `test`.
+        validation_in_train: validation images that are also a training image.
+        test_in_train: test images that are also a training image.
+        test_in_validation: test images that are also a validation image.
+        with_other_labels: images that are also an image of another class.
+    """
+
+    contents: int
+    images: int
+    train: int
+    validation: int
+    test: int
+    validation_in_train: int
+    test_in_train: int
+    test_in_validation: int
+    with_other_labels: int
+
+    @property
+    def warning(self) -> str:
+        """What the splits share, and what that does to the figures; nothing if it is nothing."""
+        shared = [
+            (self.test_in_train, "test images are also training images"),
+            (self.test_in_validation, "test images are also validation images"),
+            (self.validation_in_train, "validation images are also training images"),
+        ]
+        told = [f"{count} {what}" for count, what in shared if count]
+        if told:
+            told[-1] += ": these figures will flatter"
+        if self.with_other_labels:
+            told.append(f"{self.with_other_labels} images are also there with another label")
+        return "; ".join(told)
+
+
+class Duplicates:
+    """The images of a source that are there more than once, group by group.
+
+    Args:
+        images: every image of the source.
+        hashes: of their contents, in the same order.
+    """
+
+    def __init__(self, images: Sequence[SplitRow], hashes: Sequence[str]) -> None:
+        members: dict[str, list[SplitRow]] = defaultdict(list)
+        for content_hash, image in zip(hashes, images, strict=True):
+            members[content_hash].append(image)
+        self.groups = {key: group for key, group in members.items() if len(group) > 1}
+
+    def counts(self) -> DuplicateCounts:
+        """How many there are."""
+        return DuplicateCounts(
+            contents=len(self.groups),
+            images=sum(map(len, self.groups.values())),
+            **{split: self._within(split) for split in SPLITS},
+            validation_in_train=self._shared("validation", "train"),
+            test_in_train=self._shared("test", "train"),
+            test_in_validation=self._shared("test", "validation"),
+            with_other_labels=sum(
+                len(group) for group in self.groups.values() if len({row[1] for row in group}) > 1
+            ),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write all of them as CSV with the columns hash, image, label and split."""
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("hash", "image", "label", "split"))
+            writer.writerows((key, *row) for key, group in self.groups.items() for row in group)
+
+    def _within(self, split: Split) -> int:
+        return sum(count for count in self._in_each_group(split) if count > 1)
+
+    def _shared(self, split: Split, other: Split) -> int:
+        pairs = zip(self._in_each_group(split), self._in_each_group(other), strict=True)
+        return sum(count for count, others in pairs if others)
+
+    def _in_each_group(self, split: Split) -> Iterator[int]:
+        for group in self.groups.values():
+            yield sum(row[2] == split for row in group)

@@ -1,0 +1,104 @@
+"""Labelled images for a model that is trained already: decoded by its settings, in no split.
+
+Shape letters: N images, H height, W width, C channels.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.build import build_store
+from trainables.data.cache import Cache, digest_of
+from trainables.data.errors import BadImage, DataError, bullets
+from trainables.data.image_list import ListedImage
+from trainables.data.settings import DataSettings
+from trainables.data.sources import find_source
+from trainables.data.store import Store
+from trainables.settings import nearest
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """All labelled images of a source.
+
+    Attributes:
+        images_NHWC: uint8, a read-only memory map.
+        labels_N: Their classes, int64, as indices into the model's class names.
+        names: Of the images.
+        hashes: SHA-256 of each image's content.
+        splits: How many images the source has in each of its own splits; empty if it has none.
+        bad_images: Files left out because they cannot be decoded.
+    """
+
+    images_NHWC: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    splits: dict[str, int]
+    bad_images: tuple[BadImage, ...]
+
+
+@contextmanager
+def open_labelled(
+    settings: DataSettings,
+    class_names: Sequence[str],
+    *,
+    cache_dir: Path | None = None,
+    show_progress: bool = False,
+) -> Iterator[LabelledData]:
+    """All images of `settings.source`, whatever their splits; they are there while this is open.
+
+    Args:
+        settings: Those of the model's own data, with the source of these images.
+        class_names: Those that the model knows, in its order.
+        cache_dir: Where they are decoded to; by default, what the function `cache_dir` gives.
+        show_progress: Tell on stderr how far the decoding is.
+
+    Raises:
+        DataError: The source is not there, cannot be decoded, or has classes that are not known.
+    """
+    cache = Cache(cache_dir)
+    source = find_source(settings, cache)
+    listed = sorted(source.list_images(), key=lambda image: image.name)
+    _check_classes(listed, class_names, settings.source)
+    key = digest_of(["labelled", source.identity, settings.model_dump(mode="json")])
+    with cache.locked(key):
+        folder = cache.temp_folder(key)
+        try:
+            images = [replace(image, split=None) for image in listed]
+            _, bad_images = build_store(
+                folder, images, list(class_names), settings, show_progress=show_progress
+            )
+            splits = Counter(str(image.split) for image in listed if image.split)
+            yield _labelled(Store(folder), dict(splits), tuple(bad_images))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _labelled(
+    store: Store, splits: dict[str, int], bad_images: tuple[BadImage, ...]
+) -> LabelledData:
+    return LabelledData(
+        images_NHWC=store.array("images"),
+        labels_N=store.array("labels"),
+        names=store.names(),
+        hashes=store.hashes(),
+        splits=splits,
+        bad_images=bad_images,
+    )
+
+
+def _check_classes(images: Sequence[ListedImage], known: Sequence[str], source: str) -> None:
+    unknown = sorted({image.class_name for image in images} - set(known))
+    if unknown:
+        lines = (f"{name!r}{nearest(name, list(known))}" for name in unknown)
+        raise DataError(
+            f"The model does not know {len(unknown)} of the classes of {source!r}:{bullets(lines)}"
+            f"\nIt knows {len(known)}: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
+        )
