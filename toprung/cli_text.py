@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from analysis import attributes
-from analysis.comparison import Group
+from analysis.comparison import Comparison
 from analysis.openings import TestResult
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult
@@ -23,6 +23,7 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str
         f"sweep {sweep.name}: {_counts(sweep)}",
         *ended,
         _figures(winner),
+        *_confirmed(sweep),
         f"  {test(result)}" if result else "  no test set: no test figures",
         *searched,
         f"  everything:   {sweep.folder.path}",
@@ -32,6 +33,23 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str
         f"  classify:     toprung predict {sweep.folder.best} IMAGE…",
     ]
     return "\n".join(lines)
+
+
+def _confirmed(sweep: Sweep) -> Iterator[str]:
+    """What to expect of the winner: its runs with other seeds, or that there are none."""
+    confirmation = sweep.confirmation()
+    if confirmation is None:
+        return
+    chosen = confirmation.chosen
+    if chosen is None:
+        yield f"  {confirmation.told}"
+        return
+    low, high = chosen.interval
+    yield (
+        f"  confirmed: trial {chosen.trial.number}, {len(chosen.runs)} more seeds: {sweep.metric} "
+        f"{chosen.mean:.4f} in the mean ({low:.4f} to {high:.4f}), standard deviation "
+        f"{chosen.std:.4f}; the search had told {chosen.first:.4f}"
+    )
 
 
 def partial(sweep: Sweep) -> str:
@@ -87,7 +105,7 @@ def description(described: "Description") -> str:
     ]
     lines = [
         *described.text,
-        *_table([("layer", "type", "output shape", "parameters"), *rows], num_left=2),
+        *table([("layer", "type", "output shape", "parameters"), *rows], num_left=2),
         "",
         *_frozen(described),
         "",
@@ -106,20 +124,22 @@ def _frozen(described: "Description") -> Iterator[str]:
         (row.stage, "; ".join(row.rules), f"{row.num_values:,}", f"{row.num_trainable:,}")
         for row in described.frozen.stages()
     ]
-    yield from _table([("stage", "rule", "parameters", "trainable"), *rows], num_left=2)
+    yield from table([("stage", "rule", "parameters", "trainable"), *rows], num_left=2)
 
 
-def comparison(by: Sequence[str], groups: Sequence[Group]) -> str:
-    """The trials grouped by settings, the best group first."""
+def comparison(compared: Comparison) -> str:
+    """The trials grouped by settings, the best group first, and what is to be known of it."""
+    groups = compared.groups
     columns = dict.fromkeys(name for group in groups for name in group.figures)
     rows = [
         (*map(_value, group.values), *(_value(group.figures.get(name, "")) for name in columns))
         for group in groups
     ]
-    return "\n".join(_table([(*by, *columns), *rows], num_left=len(by)))
+    lines = table([(*compared.columns, *columns), *rows], num_left=len(compared.columns))
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in compared.warnings)])
 
 
-def _table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
+def table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
     """Lines with aligned columns, the first of them to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -142,8 +162,9 @@ def _counts(sweep: Sweep) -> str:
 def _figures(trial: TrialResult) -> str:
     assert trial.best is not None
     record = trial.best
+    again = "" if trial.confirms is None else f" (trial {trial.confirms} with another seed)"
     return (
-        f"  best: trial {trial.number} at epoch {record.epoch:g}: validation accuracy "
+        f"  best: trial {trial.number}{again} at epoch {record.epoch:g}: validation accuracy "
         f"{record.val_accuracy:.4f}, loss {record.val_loss:.4f} "
         f"(train {record.train_accuracy:.4f}, {record.train_loss:.4f})"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from cycler import cycler
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -29,11 +30,16 @@ COLOURS = (
 )
 """Of lines and points; each is readable on white and on near-black."""
 ACCENT, SECOND = COLOURS[:2]
-HEAT = LinearSegmentedColormap.from_list("heat", ["#e9f0f8", "#8fbbe0", "#2a78c2", "#123a66"])
-"""From little to much."""
+HEAT = LinearSegmentedColormap.from_list("heat", [(0.12, 0.41, 0.70, a) for a in (0.0, 1.0)])
+"""From little to much: the paper's colour at first, whichever scheme it has. Draw no grid under it;
+for text on it see `on_heat`."""
 WIDTH = 8.0
 """Inches: the width of a picture that fills the page's column."""
-_ON_PAGE = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
+ON_MUCH = "#fefefe"
+"""Text on much HEAT: white in both schemes."""
+DPI = 144
+"""Of PNG files, and of images in SVGs."""
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MAX_LABEL = 28
 _STYLE: Any = {
     "axes.edgecolor": MUTED,
@@ -83,32 +89,24 @@ def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
 def short(name: object, length: int = _MAX_LABEL) -> str:
     """A name as a label: on one line, and cut where it is too long for a picture."""
     text = f"{name:.4g}" if isinstance(name, float) else " ".join(str(name).split())
+    text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def on_heat(share: float) -> str:
+    """The colour of text on HEAT at this share (0..1) of its range."""
+    return INK if share < 0.75 else ON_MUCH
+
+
 def as_png(figure: Figure) -> bytes:
-    """The figure as a PNG file, on white."""
-    file = io.BytesIO()
-    with styled():
-        figure.savefig(file, format="png", dpi=144, facecolor=PAPER, metadata={"Software": None})
-    return file.getvalue()
+    """The figure as a PNG file, on white; it is laid out for that, and stays so.
 
-
-def as_svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element for a page that defines the colours of its scheme.
-
-    Args:
-        figure: the figure.
-        name: unlike any other on the page; it makes the element's ids unlike any other.
+    `savefig` would draw it twice.
     """
-    file = io.StringIO()
-    with styled(), rc_context({"svg.hashsalt": name}):
-        figure.savefig(
-            file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
-    for colour, variable in _ON_PAGE.items():
-        text = text.replace(colour, f"var({variable})")
-    return text
+    file = io.BytesIO()
+    figure.dpi = DPI
+    figure.set_facecolor(PAPER)
+    with styled():
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    figure.set_layout_engine("none")
+    return file.getvalue()

@@ -1,0 +1,142 @@
+"""What the values of each setting reached, side by side."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparison import Group, by_value, check_paths, group_of, in_order, openings_of
+from analysis.importance import importances
+from analysis.openings import TestResult
+from analysis.pictures.marks import METRIC_NAMES, scale_for
+from analysis.pictures.picture import Cell, Rows, picture, table
+from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure, short
+from analysis.results import Results
+from analysis.trials import TrialResult
+
+_MAX_VALUES = 8
+_MAX_DRAWN = 40
+_TEST_COLUMNS = ("tested", "test acc", "test loss", "forced")
+_SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "worst")
+
+
+@picture(
+    "Values compared",
+    "For each value of a setting: the best trial (dot), the median (line), the quartiles (thick "
+    "bar) and the worst (end of the thin line); on the right the number of trials. Other settings "
+    "vary too within a row, and poor trials were stopped early.",
+    ("study.db",),
+)
+def values_compared(results: Results) -> Figure | None:
+    """None if no setting has several values."""
+    found = _compared(results)
+    if not found:
+        return None
+    rows = [(path, value, group) for path, values in found.items() for value, group in values]
+    rows = rows[:_MAX_DRAWN]
+    figure = new_figure(height=1.0 + 0.21 * len(rows) + 0.08 * len({path for path, _, _ in rows}))
+    axes = figure.add_subplot()
+    places, names, place = [], [], 0.0
+    for number, (path, value, group) in enumerate(rows):
+        first = number == 0 or rows[number - 1][0] != path
+        place += 1.5 if first and number else 1.0
+        places.append(place)
+        names.append(f"{short(path, 30)}  =  {short(value, 24)}" if first else short(value, 24))
+        best = float(getattr(group.best.best, results.metric))
+        quartiles = [group.lower_quartile, group.upper_quartile]
+        axes.plot([best, group.worst], [place] * 2, color=MUTED, linewidth=1)
+        axes.plot(quartiles, [place] * 2, color=ACCENT, linewidth=5, solid_capstyle="butt")
+        axes.plot([group.median], [place], color=INK, marker="|", markersize=9)
+        axes.plot([best], [place], color=SECOND, marker="o", markersize=5)
+        axes.text(
+            1.01, place, f"{group.num_trials}", transform=axes.get_yaxis_transform(), va="center",
+            fontsize=8, color=MUTED,
+        )  # fmt: skip
+    axes.set_yticks(places, names)
+    axes.set_ylim(place + 0.8, 0.2)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(METRIC_NAMES[results.metric])
+    if not results.larger_is_better:
+        scale_for(axes.xaxis, [group.worst for *_, group in rows])
+    figure.legend(handles=_handles(), loc="outside upper left", ncols=4)
+    return figure
+
+
+def _handles() -> list[Line2D]:
+    return [
+        Line2D([], [], color=SECOND, marker="o", markersize=5, linestyle="", label="best"),
+        Line2D([], [], color=INK, marker="|", markersize=9, linestyle="", label="median"),
+        Line2D([], [], color=ACCENT, linewidth=5, label="quartiles"),
+        Line2D([], [], color=MUTED, linewidth=1, label="best to worst"),
+    ]
+
+
+@table(
+    "Comparison in figures",
+    "Each trial counts with its best epoch; the columns from `trial` on are of the best trial of "
+    "the value. `acc gap` is training minus validation accuracy. `loss gap` is validation minus "
+    "training loss, and a gap only where both are the same loss: the training loss is the one "
+    "trained on. Test figures are there only for values of which a model was opened: `tested` is "
+    "that trial, or the run that confirmed it.",
+    ("study.db", "sealed_test.json"),
+)
+def comparison_table(results: Results) -> Rows | None:
+    """None if no setting has several values."""
+    found = _compared(results)
+    if not found:
+        return None
+    rows = []
+    for path, values in found.items():
+        for value, group in values:
+            best = {"best": float(getattr(group.best.best, results.metric))}
+            figures = best | group.figures
+            figures = {name: figures[name] for name in _SPREAD} | figures
+            rows.append((path, value, figures))
+    columns = dict.fromkeys(name for *_, figures in rows for name in figures)
+    names = sorted(columns, key=lambda name: name in _TEST_COLUMNS)
+    cells: list[tuple[Cell, ...]] = [
+        (path, value, *(figures.get(name) for name in names)) for path, value, figures in rows
+    ]
+    return Rows(("setting", "value", *names), tuple(cells))
+
+
+def _compared(results: Results) -> dict[str, list[tuple[str, Group]]]:
+    """By setting: its values, the best first.
+
+    Raises:
+        SweepFolderError: if no trial has one of the settings in `results.by`.
+    """
+    if not results.scored:
+        return {}
+    check_paths(results.by, results.scored)
+    openings = openings_of(results.sweep)
+    found = {}
+    for path in dict.fromkeys([*results.by, *_settings(results)]):
+        members = by_value(results.scored, path, _MAX_VALUES)
+        if len(members) > 1 or path in results.by:
+            found[path] = _ranked(results, members, openings)
+    return found
+
+
+def _settings(results: Results) -> list[str]:
+    """The parameters of few values, the most important first, and the labels."""
+    ranked = [one.parameter for one in importances(results.best_values)]
+    few = [p.name for p in ranked if p.choices or len(set(p.values.values())) <= _MAX_VALUES]
+    labels = {
+        f"labels/{name}": None
+        for trial in results.scored
+        if trial.config is not None
+        for name in trial.config.labels
+    }
+    return [*few, *labels]
+
+
+def _ranked(
+    results: Results, members: dict[str, list[TrialResult]], openings: Mapping[int, TestResult]
+) -> list[tuple[str, Group]]:
+    groups = [
+        group_of((value,), trials, results.metric, openings) for value, trials in members.items()
+    ]
+    best_first = in_order(groups, results.metric)
+    return [(group.values[0], group) for group in best_first]

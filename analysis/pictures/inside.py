@@ -1,0 +1,103 @@
+"""Inside the winner: its filters, what its layers make of an image, what excites its neurons."""
+
+from matplotlib.figure import Figure
+
+from analysis.inside import (
+    NUM_NEURONS,
+    Shown,
+    activations_figure,
+    filters_figure,
+    guided_figure,
+)
+from analysis.pictures.data import training_data_of
+from analysis.pictures.picture import picture
+from analysis.results import Results
+from trainables.settings import ConfigError
+
+_WEIGHTS = "trials/*/checkpoint_*/checkpoint.pt"
+_IMAGE = "test_predictions/*.npz"
+
+
+@picture(
+    title="First-layer filters",
+    caption=(
+        "The weights of the first convolution, each filter on its own scale from its least to its "
+        "greatest weight: in colour if the convolution takes three channels, else grey. At most "
+        "128 are shown."
+    ),
+    sources=[_WEIGHTS],
+)
+def first_filters(results: Results) -> Figure | None:
+    """The first convolution's filters; None for a network without convolutions."""
+    layers = _convolutions(results)
+    return filters_figure(results.model, layers[0]) if layers else None
+
+
+@picture(
+    title="First convolution: activation maps",
+    caption=(
+        "What the first 16 filters of the first convolution make of an image, row by row, before "
+        "and after the activation that follows. Each map is on its own scale, from dark (least) "
+        "to bright."
+    ),
+    sources=[_WEIGHTS, _IMAGE],
+)
+def first_activations(results: Results) -> Figure | None:
+    """The first convolution's maps; None without convolutions or without an image."""
+    layers, image = _convolutions(results), image_of(results)
+    return activations_figure(results.model, image, layers[0]) if layers and image else None
+
+
+@picture(
+    title="Last convolution: activation maps",
+    caption=(
+        "The same of the last convolution before the output layer, for the same image: coarse "
+        "maps of what the network found where."
+    ),
+    sources=[_WEIGHTS, _IMAGE],
+)
+def last_activations(results: Results) -> Figure | None:
+    """The last convolution's maps; None if it is the first too, or without an image."""
+    layers, image = _convolutions(results), image_of(results)
+    return activations_figure(results.model, image, layers[-1]) if layers[1:] and image else None
+
+
+@picture(
+    title="Last convolution: guided backpropagation",
+    caption=(
+        "Which pixels excite the 10 channels of the last convolution that respond most to the "
+        "image, each at the position where it responds most: the gradient by the image, without "
+        "what is negative at a ReLU (Springenberg et al., 2015; computed with captum). Grey is no "
+        "influence; each picture is on its own scale."
+    ),
+    sources=[_WEIGHTS, _IMAGE],
+)
+def guided_neurons(results: Results) -> Figure | None:
+    """Guided gradients; None without convolutions, without an image, or without a ReLU."""
+    from analysis.guided_backprop import strongest_neurons
+
+    layers, image = _convolutions(results), image_of(results)
+    if not layers or image is None:
+        return None
+    neurons = strongest_neurons(results.model, image.pixels_HWC, layers[-1], NUM_NEURONS)
+    try:
+        return guided_figure(results.model, image, layers[-1], neurons)
+    except ConfigError:  # no ReLU: a transformer, or a CNN of another activation
+        return None
+
+
+def _convolutions(results: Results) -> tuple[str, ...]:
+    from analysis.layers import convolutions
+
+    return convolutions(results.model) if results.winner else ()
+
+
+def image_of(results: Results) -> Shown | None:
+    """The first test image drawn at random; while the set is sealed, the first validation image."""
+    if results.test is not None:
+        index = int(results.test.random[0])
+        return Shown(results.test.names[index], results.test.pixels_of(index))
+    data = training_data_of(results)
+    if data is None:
+        return None
+    return Shown("a validation image", data.images_NHWC[data.validation_indices[0]])

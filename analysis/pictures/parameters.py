@@ -1,0 +1,435 @@
+"""The searched parameters: which matter, and where the good values lie."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis import attributes
+from analysis.importance import Importance, Parameter, importances
+from analysis.pictures.marks import (
+    METRIC_NAMES,
+    SCALE,
+    few_ticks,
+    metric_axis,
+    scale_for,
+    score_of,
+    winner_of_search,
+)
+from analysis.pictures.picture import Cell, Rows, picture, table
+from analysis.pictures.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
+from analysis.results import Results
+
+_MAX_PARAMETERS = 12
+_MAX_CHOICES = 12
+_MIN_FOR_CONTOURS = 12
+_ABSENT = -0.12  # the height of the lane of trials that lack a parameter
+_SOURCES = ("study.db",)
+
+
+@picture(
+    "Which parameters matter",
+    "Left: the importance of each parameter by Optuna (PED-ANOVA: Watanabe et al., 2023; how much "
+    "the values of the best tenth of the trials differ from those of all), as shares of one. "
+    "Right: Spearman's rank correlation of its value with the metric, over the trials that have "
+    "it; of a choice, that of the value with the strongest one against the other values. Blue goes "
+    "with better trials, orange with worse ones. With fewer than about 50 trials all of this is a "
+    "hint at best.",
+    _SOURCES,
+)
+def parameter_importance(results: Results) -> Figure | None:
+    """None with too few trials, or where all have the same value."""
+    found = importances(results.best_values)[:_MAX_PARAMETERS]
+    if all(one.share is None and one.strongest is None for one in found):
+        return None
+    figure = new_figure(height=1.0 + 0.27 * len(found))
+    left, right = figure.subplots(1, 2, sharey=True)
+    rows = list(range(len(found)))
+    left.barh(rows, [one.share or 0.0 for one in found], height=0.6, color=ACCENT)
+    left.set_yticks(rows, [short(one.parameter.name) for one in found])
+    left.invert_yaxis()
+    left.set_xlabel("importance")
+    better = 1 if results.larger_is_better else -1
+    for row, one in enumerate(found):
+        _correlation_bar(right, row, one, better)
+    right.axvline(0, color=MUTED, linewidth=0.8)
+    right.set_xlim(-1.05, 1.05)
+    right.set_xlabel(f"correlation with {METRIC_NAMES[results.metric]}")
+    for axes in (left, right):
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _correlation_bar(axes: Axes, row: int, one: Importance, better: int) -> None:
+    if one.strongest is None:
+        return
+    value, rho = one.strongest
+    axes.barh(row, rho, height=0.6, color=ACCENT if rho * better > 0 else SECOND)
+    if one.parameter.choices:
+        side = -1 if rho > 0 else 1  # of the zero line, where there is room
+        axes.text(
+            0.03 * side,
+            row,
+            short(value),
+            va="center",
+            ha="left" if side > 0 else "right",
+            fontsize=8,
+            color=MUTED,
+        )
+
+
+@table(
+    "Importance and correlation",
+    "A conditional parameter is looked at over the trials that have it: their number is in the "
+    "second column. The correlation (Spearman's) of a choice is of having this value against "
+    "having another one.",
+    _SOURCES,
+)
+def importance_table(results: Results) -> Rows | None:
+    """None with too few trials, or where all have the same value."""
+    found = importances(results.best_values)
+    if all(one.share is None and one.strongest is None for one in found):
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    for one in found:
+        name, trials = one.parameter.name, one.num_trials
+        for value, rho in one.correlations[:_MAX_CHOICES]:
+            told = str(value) if one.parameter.choices else ""
+            rows.append((name, trials, one.share, told, rho))
+    return Rows(("parameter", "trials", "importance", "value", "correlation"), tuple(rows))
+
+
+@picture(
+    "Parallel coordinates",
+    "Each line is a trial that was scored, across its parameters (the most important first) to its "
+    "metric; blue is better, yellow worse, the thick line the winner. Choices are spread a little, "
+    "so that lines do not hide one another. A line runs below an axis where a trial does not have "
+    "that parameter.",
+    _SOURCES,
+)
+def parallel_coordinates(results: Results) -> Figure | None:
+    """None with fewer than two scored trials or parameters."""
+    ranked = [one.parameter for one in importances(results.best_values)[:_MAX_PARAMETERS]]
+    if len(results.scored) < 2 or len(ranked) < 2:
+        return None
+    scores_T = np.array([score_of(results, trial) for trial in results.scored])
+    good_T = _goodness(scores_T, larger_is_better=results.larger_is_better)
+    heights_TP = np.column_stack([_heights(p, len(scores_T)) for p in ranked] + [good_T])
+    figure = new_figure(height=4.4)
+    axes = figure.add_subplot()
+    order = np.argsort(good_T)
+    _draw_lines(axes, heights_TP[order], good_T[order])
+    winner = winner_of_search(results)
+    numbers = [trial.number for trial in results.scored]
+    if winner is not None and winner.number in numbers:
+        line_P = heights_TP[numbers.index(winner.number)]
+        axes.plot(line_P, color=PAPER, linewidth=5)
+        axes.plot(line_P, color=INK, linewidth=2.6)
+    for place, parameter in enumerate(ranked):
+        lacking = len(parameter.values) < len(scores_T)
+        _parameter_axis(axes, place, parameter, 100 // len(ranked), has_absent=lacking)
+    _metric_axis(axes, len(ranked), scores_T, larger_is_better=results.larger_is_better)
+    names = [*(p.name for p in ranked), METRIC_NAMES[results.metric]]
+    axes.set_xticks(range(len(names)), [short(name) for name in names])
+    axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    for label in axes.get_xticklabels():
+        label.set(rotation=22, ha="left", va="bottom", rotation_mode="anchor", color=INK)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_xlim(-0.15, len(ranked) + 0.55)
+    return figure
+
+
+def _goodness(scores_T: NDArray[np.float64], *, larger_is_better: bool) -> NDArray[np.float64]:
+    """0 for the worst to 1 for the best; a loss on a log scale."""
+    scaled_T = scores_T if larger_is_better else -np.log(np.maximum(scores_T, 1e-9))
+    span = np.ptp(scaled_T)
+    return (scaled_T - scaled_T.min()) / span if span else np.ones_like(scaled_T)
+
+
+def _heights(parameter: Parameter, num_trials: int) -> NDArray[np.float64]:
+    """Where each trial crosses the axis, 0 to 1; choices spread a little; below where absent."""
+    spread_T = np.random.default_rng(0).uniform(-1, 1, num_trials)
+    heights_T = _ABSENT + 0.015 * spread_T
+    if not parameter.choices:
+        positions = _axis_positions(parameter, list(parameter.values.values()))
+        low, span = positions.min(), np.ptp(positions)
+        heights_T[list(parameter.values)] = (positions - low) / span
+        return heights_T
+    step = 1 / (len(parameter.choices) - 1)
+    for trial, value in parameter.values.items():
+        inside = spread_T[trial] * min(0.03, 0.2 * step)
+        heights_T[trial] = parameter.position(value) * step + inside
+    return heights_T
+
+
+def _axis_positions(parameter: Parameter, values: Sequence[Any]) -> NDArray[np.float64]:
+    positions = np.array([parameter.position(value) for value in values])
+    return np.log10(positions) if parameter.log else positions
+
+
+def _draw_lines(axes: Axes, heights_TP: NDArray[np.float64], good_T: NDArray[np.float64]) -> None:
+    num_trials, num_axes = heights_TP.shape
+    places = np.broadcast_to(np.arange(num_axes), heights_TP.shape)
+    axes.add_collection(
+        LineCollection(
+            list(np.stack([places, heights_TP], axis=2)),
+            colors=SCALE(good_T),
+            linewidths=1.1 if num_trials <= 100 else 0.7,
+            alpha=float(np.clip(30 / num_trials, 0.25, 0.9)),
+            rasterized=num_trials > 2000,
+        ),
+    )
+    axes.set_ylim(heights_TP.min() - 0.03, heights_TP.max() + 0.03)
+
+
+def _parameter_axis(
+    axes: Axes, place: int, parameter: Parameter, room: int, *, has_absent: bool
+) -> None:
+    """An axis, with its values; there is room for so many letters."""
+    axes.plot([place, place], [0, 1], color=MUTED, linewidth=1)
+    if parameter.choices:
+        last = len(parameter.choices) - 1
+        every = max(1, -(-len(parameter.choices) // _MAX_CHOICES))
+        labels = [
+            (n / last, short(choice, room))
+            for n, choice in enumerate(parameter.choices)
+            if n % every == 0
+        ]
+    else:
+        values = sorted(map(float, parameter.values.values()))
+        labels = [(0.0, f"{values[0]:.3g}"), (1.0, f"{values[-1]:.3g}")]
+        middle = np.sqrt(values[0] * values[-1]) if parameter.log else (values[0] + values[-1]) / 2
+        labels.append((0.5, f"{middle:.3g}"))
+    if has_absent:
+        labels.append((_ABSENT, "absent"))
+    _axis_labels(axes, place, labels)
+
+
+def _metric_axis(
+    axes: Axes, place: int, scores_T: NDArray[np.float64], *, larger_is_better: bool
+) -> None:
+    axes.plot([place, place], [0, 1], color=INK, linewidth=1.2)
+    low, high = float(scores_T.min()), float(scores_T.max())
+    if larger_is_better:
+        labels = [(share, f"{low + share * (high - low):.3f}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    else:
+        low = max(low, 1e-9)
+        labels = [(share, f"{high * (low / high) ** share:.3g}") for share in (0, 0.5, 1)]
+    _axis_labels(axes, place, labels)
+
+
+def _axis_labels(axes: Axes, place: int, labels: Sequence[tuple[float, str]]) -> None:
+    for height, text in labels:
+        axes.text(
+            place + 0.04,
+            height,
+            text,
+            fontsize=7,
+            va="center",
+            bbox={"facecolor": PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+        )
+
+
+@picture(
+    "Metric against each parameter",
+    "Each point is a scored trial at the value of its best validation, filled if it trained to its "
+    "end, hollow if not; yellow is early in the search, blue late. The most important parameters "
+    "come first. A trial without the parameter has no point.",
+    _SOURCES,
+)
+def slices(results: Results) -> Figure | None:
+    """None with fewer than two scored trials, or where no parameter varies."""
+    ranked = [one.parameter for one in importances(results.best_values)[:_MAX_PARAMETERS]]
+    if len(results.scored) < 2 or not ranked:
+        return None
+    num_rows = -(-len(ranked) // 4)
+    num_columns = -(-len(ranked) // num_rows)
+    figure = new_figure(height=0.6 + 1.8 * num_rows)
+    grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
+    scores_T = np.array([score_of(results, trial) for trial in results.scored])
+    for axes, parameter in zip(grid.flat, ranked, strict=False):
+        _slice(axes, results, parameter, scores_T)
+        _value_axis(axes, parameter, room=90 // num_columns)
+    for axes in grid.flat[len(ranked) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        metric_axis(results, axes, scores_T)
+    if num_rows > 1:
+        for axes in grid[:, 0]:
+            axes.set_ylabel("")
+        figure.supylabel(METRIC_NAMES[results.metric], fontsize=9)
+    whole = Line2D([], [], color=MUTED, marker="o", linestyle="", label="finished")
+    cut = Line2D(
+        [], [], color=MUTED, marker="o", linestyle="", label="not finished", markerfacecolor="none"
+    )
+    figure.legend(handles=[whole, cut], loc="outside upper left", ncols=2)
+    return figure
+
+
+def _slice(
+    axes: Axes, results: Results, parameter: Parameter, scores_T: NDArray[np.float64]
+) -> None:
+    trials = list(parameter.values)
+    positions = np.array([parameter.position(value) for value in parameter.values.values()])
+    if parameter.choices:
+        positions = positions + np.random.default_rng(0).uniform(-0.18, 0.18, len(positions))
+    colours = SCALE(Normalize(0, max(1, len(scores_T) - 1))(np.array(trials)))
+    finished = np.array([results.scored[n].ended == attributes.FINISHED for n in trials])
+    size = 16 if len(trials) <= 200 else 6
+    order = np.argsort(finished, kind="stable")
+    axes.scatter(
+        positions[order],
+        scores_T[trials][order],
+        s=size,
+        facecolors=[colours[n] if finished[n] else "none" for n in order],
+        edgecolors=colours[order],
+        linewidths=0.9,
+        rasterized=len(trials) > 300,
+    )
+    axes.set_xlabel(short(parameter.name), labelpad=2)
+
+
+def _value_axis(axes: Axes, parameter: Parameter, room: int) -> None:
+    """Ticks of the parameter; there is room for so many letters."""
+    if not parameter.choices:
+        _number_axis(axes.xaxis, parameter, list(map(float, parameter.values.values())))
+        return
+    num_choices = len(parameter.choices)
+    every = -(-num_choices // 6)
+    length = max(3, room // min(num_choices, 6) - 1)
+    axes.set_xticks(
+        range(0, num_choices, every), [short(c, length) for c in parameter.choices[::every]]
+    )
+    axes.set_xlim(-0.5, num_choices - 0.5)
+    axes.grid(visible=False, axis="x")
+
+
+def _number_axis(axis: Axis, parameter: Parameter, values: Sequence[float]) -> None:
+    scale_for(axis, values, log=parameter.log)
+    if not parameter.log:
+        whole = all(isinstance(value, int) for value in parameter.values.values())
+        axis.set_major_locator(MaxNLocator(4, integer=whole))
+
+
+@picture(
+    "Metric over pairs of parameters",
+    "The most important parameters that are numbers, two by two. The points are trials in the "
+    "colour of their metric, the ring is the winner; behind them is the weighted mean of the "
+    "trials near by (of a loss, the geometric mean), where there are some.",
+    _SOURCES,
+)
+def contours(results: Results) -> Figure | None:
+    """None with fewer than two such parameters, or with too few trials that have both."""
+    ranked = [one.parameter for one in importances(results.best_values)]
+    numbers = [parameter for parameter in ranked if not parameter.choices]
+    pairs = [
+        (first, second)
+        for first, second in combinations(numbers[:3], 2)
+        if len(first.values.keys() & second.values.keys()) >= _MIN_FOR_CONTOURS
+    ]
+    scores_T = np.array([score_of(results, trial) for trial in results.scored])
+    if not pairs or np.ptp(scores_T) == 0:
+        return None
+    figure = new_figure(width=min(8.0, 2.4 * len(pairs) + 1.4), height=2.9)
+    grid = figure.subplots(1, len(pairs), squeeze=False)[0]
+    logs = not results.larger_is_better and scores_T.min() > 0
+    colours = ScalarMappable(
+        (LogNorm if logs else Normalize)(scores_T.min(), scores_T.max()),
+        SCALE if results.larger_is_better else SCALE.reversed(),
+    )
+    for axes, (first, second) in zip(grid, pairs, strict=True):
+        _contour(axes, results, (first, second), scores_T, colours)
+    bar = figure.colorbar(colours, ax=grid.tolist(), label=METRIC_NAMES[results.metric])
+    bar.outline.set_visible(False)
+    if logs:
+        few_ticks(bar.ax.yaxis, scores_T.min(), scores_T.max())
+    return figure
+
+
+def _contour(
+    axes: Axes,
+    results: Results,
+    pair: tuple[Parameter, Parameter],
+    scores_T: NDArray[np.float64],
+    colours: ScalarMappable,
+) -> None:
+    both = sorted(pair[0].values.keys() & pair[1].values.keys())
+    values_2N = np.array([[float(parameter.values[n]) for n in both] for parameter in pair])
+    for axis, parameter, values_N in zip((axes.xaxis, axes.yaxis), pair, values_2N, strict=True):
+        _number_axis(axis, parameter, values_N)
+    scores_N = scores_T[both]
+    style: dict[str, Any] = {"norm": colours.norm, "cmap": colours.cmap}
+    x_G, y_G = (_on_axis(p, values_N) for p, values_N in zip(pair, values_2N, strict=True))
+    mean_GG = _smooth(pair, values_2N, scores_N, (x_G, y_G), logs=isinstance(colours.norm, LogNorm))
+    low, high = np.nanmin(mean_GG), np.nanmax(mean_GG)
+    if low < high:
+        space = np.geomspace if isinstance(colours.norm, LogNorm) else np.linspace
+        axes.contourf(x_G, y_G, mean_GG, levels=space(low, high, 13), alpha=0.6, **style)
+    many = len(both) > 200
+    axes.scatter(
+        values_2N[0],
+        values_2N[1], c=scores_N, s=7 if many else 20, linewidths=0 if many else 0.5,
+        edgecolors=INK, rasterized=len(both) > 300,
+        clip_on=False,
+        zorder=3, **style,
+    )  # fmt: skip
+    winner = winner_of_search(results)
+    ringed = [place for place, n in enumerate(both) if results.scored[n] == winner]
+    axes.scatter(
+        values_2N[0, ringed],
+        values_2N[1, ringed],
+        s=110,
+        facecolors="none",
+        edgecolors=INK,
+        linewidths=1.4,
+        clip_on=False,
+    )
+    axes.set_xlabel(short(pair[0].name))
+    axes.set_ylabel(short(pair[1].name))
+    axes.grid(visible=False)
+
+
+def _on_axis(parameter: Parameter, values_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places from end to end of a parameter's axis."""
+    space = np.geomspace if parameter.log else np.linspace
+    return space(values_N.min(), values_N.max(), 60)
+
+
+def _smooth(
+    pair: tuple[Parameter, Parameter],
+    values_2N: NDArray[np.float64],
+    scores_N: NDArray[np.float64],
+    grid: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
+    logs: bool,
+) -> NDArray[np.float64]:
+    """The mean score around each place (y, x) of the grid, by a Gaussian kernel.
+
+    Its width is Scott's, for values spread evenly over the axes; NaN where no trial is near.
+    """
+    width = 0.29 * values_2N.shape[1] ** (-1 / 6)
+    kernels = []
+    for parameter, values_N, places_G in zip(pair, values_2N, grid, strict=True):
+        scale = np.log if parameter.log else np.asarray
+        span = np.ptp(scale(values_N)) or 1.0
+        away_GN = (scale(places_G)[:, np.newaxis] - scale(values_N)) / span
+        kernels.append(np.exp(-0.5 * (away_GN / width) ** 2))
+    x_GN, y_GN = kernels
+    weights_GG = y_GN @ x_GN.T
+    scaled_N = np.log(scores_N) if logs else scores_N
+    mean_GG = (y_GN * scaled_N) @ x_GN.T / np.maximum(weights_GG, 1e-12)
+    mean_GG = np.exp(mean_GG) if logs else mean_GG
+    return np.where(weights_GG > np.exp(-2), mean_GG, np.nan)

@@ -1,0 +1,138 @@
+"""Whether the search earned its cost: against brute force, and on curves with known answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import attributes
+from analysis.pictures.worth import search_against_simpler, worth_table
+from analysis.results import Results
+from analysis.worth import Worth, expected_best, worth
+from tests.simulated_sweep import Simulated, simulated_sweep
+
+EARLY = attributes.STOPPED_EARLY
+
+
+@pytest.mark.parametrize("larger_is_better", [True, False])
+def test_the_expectation_is_that_of_many_draws(larger_is_better: bool) -> None:
+    rng = np.random.default_rng(5)
+    values_N = rng.normal(size=13).round(1)  # with ties
+    mean_M, low_M, high_M = expected_best(values_N, 6, larger_is_better=larger_is_better)
+    draws = rng.choice(values_N, size=(200_000, 6))
+    for m in range(1, 7):
+        best = draws[:, :m].max(1) if larger_is_better else draws[:, :m].min(1)
+        assert mean_M[m - 1] == pytest.approx(best.mean(), abs=0.01)
+        low, high = np.quantile(best, [0.05, 0.95], method="inverted_cdf")
+        assert (low_M[m - 1], high_M[m - 1]) == (low, high)
+    assert mean_M[0] == pytest.approx(values_N.mean())
+
+
+# At the first epoch the winner is third; the fourth trial is never among the best.
+CURVES = [
+    Simulated([0.5, 0.6, 0.7, 0.7]),
+    Simulated([0.6, 0.6], EARLY),
+    Simulated([0.4, 0.7, 0.9, 0.8]),
+    Simulated([0.1], EARLY),
+]
+
+
+def known(path: Path, *, loss: bool = False, **settings: object) -> tuple[Results, Worth]:
+    trials = [
+        Simulated([1 - v for v in t.curve] if loss else t.curve, t.ended, start=100.0 * n)
+        for n, t in enumerate(CURVES)
+    ]
+    metric = "val_loss" if loss else "val_accuracy"
+    results = simulated_sweep(path, trials, metric=metric, max_epochs=4, **settings)
+    found = worth(results)
+    assert found is not None
+    return results, found
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_known_answers(loss: bool, tmp_path: Path) -> None:
+    _, found = known(tmp_path / "sweep", loss=loss)
+
+    def value(accuracy: float) -> float:
+        return 1 - accuracy if loss else accuracy
+
+    assert (found.epochs, found.trial) == (11, 2)
+    assert found.value == pytest.approx(value(0.9))
+    assert found.spent_R.tolist() == list(range(1, 12))
+    so_far = [0.5, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.9, 0.9, 0.9]
+    assert found.best_R == pytest.approx([value(v) for v in so_far])
+    assert found.random is not None
+    assert (found.random.num_trials, found.random.trial_epochs) == (2, 4)  # 2 of 4 epochs in 11
+    assert (found.random.num_drawn_from, found.random.num_lower_bounds) == (4, 2)
+    # Of two draws from .1, .6, .7, .9 the best is the n-th with (n² - (n - 1)²) / 16.
+    expected = (1 * 0.1 + 3 * 0.6 + 5 * 0.7 + 7 * 0.9) / 16
+    assert found.random.expected_M[-1] == pytest.approx(value(expected))
+    low, high = sorted([value(0.1), value(0.9)])
+    assert (found.random.low_M[0], found.random.high_M[0]) == pytest.approx((low, high))
+
+
+def test_one_epoch_of_everything_then_the_best(tmp_path: Path) -> None:
+    _, found = known(tmp_path / "sweep")
+    top = found.top_k
+    assert top is not None
+    # After an epoch of each, 7 epochs are left: two more trials of 3 epochs each, 1 and 0.
+    assert (top.num_trials, top.epochs, top.num_lower_bounds) == (2, 10, 1)
+    assert (top.trial, top.value) == (0, 0.7)
+
+
+def test_the_samplers_that_learn_are_random_at_first(tmp_path: Path) -> None:
+    trials = [Simulated([n / 20, n / 20]) for n in range(14)]
+    drawn = {}
+    for sampler in ("tpe", "gp", "random", "grid"):
+        results = simulated_sweep(tmp_path / sampler, trials, sampler=sampler, max_epochs=2)
+        found = worth(results)
+        assert found is not None
+        assert found.random is not None
+        drawn[sampler] = found.random.num_drawn_from
+    assert drawn == {"tpe": 10, "gp": 10, "random": 14, "grid": 14}
+
+
+def test_of_a_staged_search_no_trial_is_drawn_from_the_whole_space(tmp_path: Path) -> None:
+    results, found = known(tmp_path / "sweep", stages=[{"name": "a", "searches": ["x"]}])
+    assert found.random is None
+    rows = worth_table(results)
+    assert rows is not None
+    assert len(rows.rows) == 2
+
+
+def test_failed_trials_cost_but_are_never_picked(tmp_path: Path) -> None:
+    failed = Simulated([0.95, float("nan")], attributes.FAILED, reason="NaN")
+    results = simulated_sweep(tmp_path / "sweep", [*CURVES, failed], max_epochs=4)
+    found = worth(results)
+    assert found is not None
+    assert (found.epochs, found.trial) == (13, 2)
+    assert found.best_R.max() == 0.9
+    assert found.random is not None
+    assert found.random.num_drawn_from == 4
+
+
+def test_table_and_picture(tmp_path: Path) -> None:
+    results, found = known(tmp_path / "sweep", loss=True)
+    rows = worth_table(results)
+    assert rows is not None
+    table = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
+    assert [row["epochs"] for row in table] == [11, 8, 10]
+    assert found.random is not None
+    assert table[1]["this search is better by"] == pytest.approx(
+        found.random.expected_M[-1] - found.value
+    )
+    assert table[2]["this search is better by"] == pytest.approx(0.2)
+    assert table[1]["cut short"] == "2 of 4"
+    figure = search_against_simpler(results)
+    assert figure is not None
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert len(lines["random search, expected"].get_ydata()) == 2  # type: ignore[arg-type]
+    assert lines["this search"].get_ydata() == pytest.approx(found.best_R)
+
+
+@pytest.mark.parametrize("num_trials", [0, 1])
+def test_there_must_be_something_to_compare(num_trials: int, tmp_path: Path) -> None:
+    results = simulated_sweep(tmp_path / "sweep", CURVES[:num_trials])
+    assert worth(results) is None
+    assert worth_table(results) is None
+    assert search_against_simpler(results) is None
