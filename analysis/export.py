@@ -1,59 +1,141 @@
 """Exporting a trial's best model in the layout that timm and model hubs read."""
 
+import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from analysis.card_facts import Exported
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
-from analysis.openings import TestResult
-from analysis.trials import TrialResult
+from analysis.model_card import CARD_FILE, model_card
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
 
+if TYPE_CHECKING:
+    from analysis.onnx_export import OnnxCheck
+
 METRICS_FILE = "metrics.json"
+ONNX_FILE = "model.onnx"
+FORMATS = ("onnx",)
+"""What can be written besides the plain export."""
 _CROP_MODES = {"squash": "squash", "centre_crop": "center", "letterbox": "border"}
 
 
-def export_model(
-    to: Path,
-    model: TrainedModel,
-    trial: TrialResult,
-    test: TestResult | None,
-    sweep: dict[str, Any],
-) -> Path:
-    """Write `model.safetensors`, `config.json`, `trial.yaml` and `metrics.json` into a folder.
+def export_model(to: Path, exported: Exported, formats: Collection[str], *, replace: bool) -> Path:
+    """Write a model into a folder, in these formats besides the plain one.
+
+    The plain export is `model.safetensors`, `config.json`, `trial.yaml`, `metrics.json` and the
+    model card `README.md`; the format `onnx` adds `model.onnx`. An ONNX file that lies there stays
+    if it is of the same weights.
 
     Args:
         to: the folder; made if it is not there.
-        model: the trial's best model.
-        trial: the trial it came from.
-        test: its test result, if the test set was opened for it.
-        sweep: what is worth knowing of the sweep (its name and seed).
+        exported: the model, and where it comes from.
+        formats: of `FORMATS`.
+        replace: write over the export of another model.
 
     Raises:
-        SweepFolderError: if the folder cannot be written, or holds something that is no export.
+        SweepFolderError: for an unknown format; if the folder cannot be written, holds something
+            that is no export, or another model and `replace` is not given; if the model cannot be
+            written in a format (what `analysis.onnx_export.to_onnx` raises).
     """
-    metrics = {
-        "validation": asdict(trial.best) if trial.best else None,
-        "test": asdict(test) if test else None,
-        "trial": trial.number,
-        "sweep": sweep,
-        "versions": software_versions(),
-    }
+    _check_formats(formats)
+    model = exported.model
     try:
-        if to.is_dir() and any(to.iterdir()) and not (to / WEIGHTS_FILE).exists():
-            raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
+        held = _check_place(to, model, replace=replace)
         to.mkdir(parents=True, exist_ok=True)
+        check = _kept_onnx(to) if held == model.digest else None
+        if check is None:
+            (to / ONNX_FILE).unlink(missing_ok=True)
         write_atomically(to / WEIGHTS_FILE, model.weights_bytes)
         write_atomically(to / CONFIG_FILE, _as_json(_hub_config(model)))
         write_atomically(to / TRIAL_FILE, dump_config(model.config))
-        write_atomically(to / METRICS_FILE, _as_json(metrics))
+        _write_figures(to, exported, check)
+        if "onnx" in formats:
+            _write_figures(to, exported, _write_onnx(to, exported))
     except OSError as error:
         raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
     return to
+
+
+def trial_of_export(folder: Path) -> int | None:
+    """The number of the trial whose model a folder holds; None if it holds none."""
+    try:
+        number: int = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))["trial"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return number
+
+
+def _check_formats(formats: Collection[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise SweepFolderError(f"format {name!r}: choose from {', '.join(FORMATS)}")
+    if "onnx" in formats:
+        from analysis.onnx_export import check_extra
+
+        check_extra()
+
+
+def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
+    """The digest of the model that lies there, if one does and may be written over."""
+    weights = to / WEIGHTS_FILE
+    if not weights.exists():
+        if to.is_dir() and any(to.iterdir()):
+            raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
+        return None
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest != model.digest and not replace:
+        number = trial_of_export(to)
+        whose = "another model" if number is None else f"another model, that of a trial {number}"
+        raise SweepFolderError(
+            f"{to}: holds {whose} (SHA-256 {digest[:12]}…); choose another folder, or write over "
+            "it (--force)"
+        )
+    return digest
+
+
+def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
+    from analysis.onnx_export import to_onnx
+
+    about: dict[str, Any] = {"sweep": exported.sweep.name, "trial": exported.trial.number}
+    if exported.test:
+        about["test_accuracy"] = exported.test.accuracy
+    (to / ONNX_FILE).unlink(missing_ok=True)
+    content, check = to_onnx(exported.model, about)
+    write_atomically(to / ONNX_FILE, content)
+    return check
+
+
+def _kept_onnx(to: Path) -> "OnnxCheck | None":
+    """How the ONNX file was checked that lies in a folder; None without one, or a record of it."""
+    if not (to / ONNX_FILE).exists():
+        return None
+    from analysis.onnx_export import OnnxCheck
+
+    try:
+        return OnnxCheck(**json.loads((to / METRICS_FILE).read_text(encoding="utf-8"))["onnx"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> None:
+    """The files that tell how good the model is."""
+    trial, test, sweep = exported.trial, exported.test, exported.sweep
+    metrics = {
+        "validation": asdict(trial.best) if trial.best else None,
+        "test": asdict(test) if test else None,
+        "onnx": asdict(check) if check else None,
+        "trial": trial.number,
+        "sweep": {"name": sweep.name, "seed": sweep.description["settings"]["seed"]},
+        "versions": software_versions(),
+    }
+    write_atomically(to / METRICS_FILE, _as_json(metrics))
+    write_atomically(to / CARD_FILE, model_card(exported, check))
 
 
 def _hub_config(model: TrainedModel) -> dict[str, Any]:

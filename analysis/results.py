@@ -1,10 +1,13 @@
 """All that a report tells of a sweep, each thing read when it is first asked for."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import optuna
 
+from analysis.confirmation import Confirmation
 from analysis.curves import Curve, read_curves
 from analysis.openings import TestResult, read_openings
 from analysis.predictions import Predictions, load_predictions
@@ -14,6 +17,7 @@ from trainables.config import METRICS
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
+    from analysis.scores import Scores
     from trainables.data import TrainingData
 
 
@@ -22,10 +26,15 @@ class Results:
 
     Args:
         sweep: the sweep.
+        by: paths of settings, such as `model/freeze_policy`, whose values are to be compared; the
+            report's own choice if empty.
+        before: whether what the winner's network said before it was trained is to be shown too.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, by: Sequence[str] = (), *, before: bool = False) -> None:
         self.sweep = sweep
+        self.by = tuple(by)
+        self.before = before
 
     @property
     def metric(self) -> str:
@@ -53,6 +62,17 @@ class Results:
         return self.sweep.best() if self.scored else None
 
     @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What was done to confirm the winner; None where the search has not ended."""
+        return self.sweep.confirmation()
+
+    @cached_property
+    def runs(self) -> list[TrialResult]:
+        """The runs that confirm trials of the search."""
+        candidates = self.confirmation.candidates if self.confirmation else ()
+        return [run for candidate in candidates for run in candidate.runs]
+
+    @cached_property
     def curves(self) -> dict[int, Curve]:
         """The validations of every trial of the search that has some, by its number."""
         return read_curves(self.sweep.folder, [trial.number for trial in self.trials])
@@ -63,7 +83,9 @@ class Results:
 
         In the sweep's own study a trial that was stopped early has no value.
         """
-        study = optuna.create_study(direction=self.sweep.study.direction)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # of the study that is made here
+        with _quiet_optuna():
+            study = optuna.create_study(direction=self.sweep.study.direction)
         scored = {trial.number: trial for trial in self.scored}
         for trial in self.sweep.study.get_trials(deepcopy=False):
             if trial.number in scored:
@@ -95,6 +117,31 @@ class Results:
         return load_predictions(self.sweep.folder.test_predictions(self.opening.trial))
 
     @cached_property
+    def test_scores(self) -> "Scores | None":
+        """The figures of the winner on the test images; None if it was not opened for it."""
+        from analysis.scores import Scores
+
+        return Scores(self.test) if self.test else None
+
+    @cached_property
+    def before_and_after(self) -> "tuple[Scores, Scores] | None":
+        """Figures of the validation images before the winner's training and after it.
+
+        None where `before` was not asked for, or without a winner.
+
+        Raises:
+            ConfigError: if there is no network from before, or its weights cannot be had.
+            DataError: if the images are not on this machine.
+        """
+        from analysis.before_training import before_and_after
+        from analysis.scores import Scores
+
+        if not self.before or self.winner is None:
+            return None
+        before, after = before_and_after(self.model, self.training_data)
+        return Scores(before), Scores(after)
+
+    @cached_property
     def model(self) -> "TrainedModel":
         """The winner's model.
 
@@ -113,3 +160,12 @@ class Results:
         from trainables.data import open_training_data
 
         return open_training_data(self.model.config.data)
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Without the line that Optuna logs for each study that is made."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)

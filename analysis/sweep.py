@@ -6,6 +6,7 @@ Torch is imported only where a model is loaded, so that looking at a sweep is qu
 import os
 import socket
 from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ import optuna
 import yaml
 
 from analysis import attributes
-from analysis.comparison import Group, compare
+from analysis.comparison import Group, compare, openings_of
+from analysis.confirmation import Confirmation, read_confirmation
 from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
 from analysis.openings import TestResult, read_openings
 from analysis.trials import TrialResult, read_trials, select_best
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
+    from analysis.report.page import Report
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
@@ -104,16 +107,25 @@ class Sweep:
         return ended
 
     def trials(self) -> list[TrialResult]:
-        """Every trial so far, in the order of starting."""
+        """Every trial of the search so far, in the order of starting."""
+        return [trial for trial in self._all_trials() if trial.confirms is None]
+
+    def _all_trials(self) -> list[TrialResult]:
+        """Those of the search, and the runs that confirm the best of them."""
         return read_trials(self.study)
 
+    def confirmation(self) -> Confirmation | None:
+        """What was done to confirm the winner; None where the search has not ended."""
+        attribute = self.study.user_attrs.get(attributes.CONFIRMATION)
+        return attribute and read_confirmation(attribute, self._all_trials(), self.metric)
+
     def trial(self, number: int) -> TrialResult:
-        """One trial by its number.
+        """One trial, or run that confirms one, by its number.
 
         Raises:
             SweepFolderError: if there is none of this number.
         """
-        for trial in self.trials():
+        for trial in self._all_trials():
             if trial.number == number:
                 return trial
         raise SweepFolderError(f"{self.name}: there is no trial {number}")
@@ -123,11 +135,17 @@ class Sweep:
         return dict(Counter(trial.ended for trial in self.trials()))
 
     def best(self) -> TrialResult:
-        """The trial with the best validation (see `select_best` for ties).
+        """The winner: the trial with the best validation (see `select_best` for ties).
+
+        If trials were confirmed, it is the best run of the candidate with the best mean (see
+        `analysis.confirmation`).
 
         Raises:
             SweepFolderError: if no trial was validated; says why the first one failed.
         """
+        confirmation = self.confirmation()
+        if confirmation and confirmation.chosen:
+            return confirmation.chosen.best
         trials = self.trials()
         best = select_best(trials, self.metric)
         if best is None:
@@ -144,7 +162,7 @@ class Sweep:
         Raises:
             SweepFolderError: if no trial has a result, or none has such a setting.
         """
-        return compare(self.trials(), by, self.metric, read_openings(self.folder.sealed_test))
+        return compare(self.trials(), by, self.metric, openings_of(self))
 
     def model(self, trial: int | None = None) -> "TrainedModel":
         """The best model of a trial (of the winner, if none is named)."""
@@ -182,22 +200,62 @@ class Sweep:
             force=force,
         )
 
-    def export(self, to: str | Path | None = None, trial: int | None = None) -> Path:
-        """Export the best model of a trial (the winner).
+    def export(
+        self,
+        to: str | Path | None = None,
+        trial: int | None = None,
+        *,
+        formats: Collection[str] = (),
+        force: bool = False,
+    ) -> Path:
+        """Export the best model of a trial (the winner), with a model card.
 
         To `best/` in the sweep's folder, or `exports/<trial>` for another trial than the winner,
-        if no folder is given.
+        if no folder is given. `formats=["onnx"]` adds `model.onnx`, checked to predict the same.
+
+        Another model's export is written over in the sweep's own folders; in a folder that is
+        given only with `force`.
 
         Raises:
-            SweepFolderError: if the folder cannot be written, or holds something else.
+            SweepFolderError: if the folder cannot be written, holds something else or, without
+                `force`, another model; for an unknown format, one whose packages are not
+                installed, or one in which the model would not predict the same.
         """
+        from analysis.card_facts import Exported
         from analysis.export import export_model
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)
         home = self.folder.best if result == winner else self.folder.export_of(result.number)
+        place = home if to is None else Path(to)
         model = self.model(result.number)
         openings = read_openings(self.folder.sealed_test)
         test = next((o for o in openings if o.weights_sha256 == model.digest), None)
-        about = {"name": self.name, "seed": self.description["settings"]["seed"]}
-        return export_model(Path(to or home), model, result, test, about)
+        replace = force or place.resolve() == home.resolve()
+        exported = Exported(self, result, model, test)
+        return export_model(place, exported, formats, replace=replace)
+
+    def report(
+        self, to: str | Path | None = None, *, by: Sequence[str] = (), before: bool = False
+    ) -> "Report":
+        """Write the report: one page for a browser, its pictures, its figures as JSON.
+
+        To `report/` in the sweep's folder, if no folder is given.
+
+        Args:
+            to: the folder.
+            by: paths of settings, such as `model/freeze_policy`, whose values are to be compared;
+                the report's own choice if empty.
+            before: show also what the winner's network said before it was trained.
+
+        Returns:
+            Where the page is, and what could not be drawn of it.
+
+        Raises:
+            SweepFolderError: if the folder cannot be written, or holds something else; if there is
+                no such setting.
+        """
+        from analysis.report.page import write_report
+        from analysis.results import Results
+
+        return write_report(Results(self, by, before=before), Path(to or self.folder.report))

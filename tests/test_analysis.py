@@ -12,6 +12,7 @@ import optuna
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -21,10 +22,12 @@ from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
 from analysis.model import load_model
 from analysis.sweep import Sweep
 from tests.helpers import tiny_config
+from toprung.cli import toprung
 from trainables.config import TrialConfig, dump_config
 from trainables.data import DataError, open_test_data, open_training_data, prepare
 from trainables.fit import fit
 from trainables.record import Record
+from trainables.report import to_report
 from trainables.settings import ConfigError
 
 CONFIG = tiny_config(
@@ -77,7 +80,9 @@ class Made:
             checkpoint.mkdir(parents=True)
             validation.save_checkpoint(checkpoint)
             with (checkpoint.parent / "result.json").open("a") as results:
-                results.write(json.dumps({"checkpoint_dir_name": checkpoint.name}) + "\n")
+                told = to_report(validation, "val_accuracy")
+                told["checkpoint_dir_name"] = checkpoint.name
+                results.write(json.dumps(told) + "\n")
             trial.report(validation.record.val_accuracy, validation.record.validation)
         return validation.best
 
@@ -280,7 +285,7 @@ class TestExport:
         tested = sweep.test()
         folder = sweep.export()
         assert folder == sweep.folder.best
-        names = {"config.json", "metrics.json", "model.safetensors", "trial.yaml"}
+        names = {"README.md", "config.json", "metrics.json", "model.safetensors", "trial.yaml"}
         assert {path.name for path in folder.iterdir()} == names
         weights = (folder / "model.safetensors").read_bytes()
         assert hashlib.sha256(weights).hexdigest() == sweep.model().digest == tested.weights_sha256
@@ -350,6 +355,29 @@ class TestExport:
     def test_again_over_itself(self, sweep: Sweep) -> None:
         before = {p.name: p.read_bytes() for p in sweep.export().iterdir()}
         assert {p.name: p.read_bytes() for p in sweep.export().iterdir()} == before
+
+    def test_over_another_model_only_by_force(self, sweep: Sweep, tmp_path: Path) -> None:
+        winner = sweep.best().number
+        folder = sweep.export(tmp_path / "mine")
+        with pytest.raises(
+            SweepFolderError, match=rf"another model, that of a trial {winner} .*--f"
+        ):
+            sweep.export(folder, trial=2 - winner)
+        assert load_model(folder).digest == sweep.model().digest
+        sweep.export(folder, trial=2 - winner, force=True)
+        assert load_model(folder).digest == sweep.model(2 - winner).digest
+
+    def test_the_sweep_s_own_folder_follows_the_winner(self, sweep: Sweep) -> None:
+        old = sweep.best()
+        sweep.export()
+        running = sweep.study.get_trials()[3]
+        better = running.user_attrs[attributes.BEST] | {"val_accuracy": 1.0}
+        sweep.study._storage.set_trial_user_attr(running._trial_id, attributes.BEST, better)
+        result = CliRunner().invoke(toprung, ["export", str(sweep.folder.path)])
+        assert result.exit_code == 0
+        assert "the winner has changed" in result.stdout
+        assert f"held trial {old.number}, now trial 3" in result.stdout
+        assert load_model(sweep.folder.best).digest == sweep.model(3).digest
 
 
 def _break(folder: Path, how: str) -> None:

@@ -12,6 +12,11 @@ from typing import Any
 
 import click
 
+from toprung.cli_dashboard import dashboard
+from toprung.cli_evaluate import evaluate
+from toprung.cli_inspect import inspect
+from toprung.cli_report import report
+
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
 
@@ -71,6 +76,8 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--sampler", help="tpe, random, grid or gp.")
 @click.option("--trial-scheduler", help="asha or none.")
 @click.option("--metric", help="Select by val_accuracy, val_mean_class_accuracy or val_loss.")
+@click.option("--confirm", type=int, help="Train the best K again in full; 0: none.", metavar="K")
+@click.option("--seeds", type=int, help="… with S fresh seeds each (default: 3).", metavar="S")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
 @click.option("--out", default="sweeps", show_default=True, help="Folder of the sweep's folder.")
@@ -145,37 +152,57 @@ def best(sweep: Path) -> None:
 
 
 @toprung.command()
-@SWEEP
+@click.argument("sweeps", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--by",
     multiple=True,
-    required=True,
     metavar="PATH",
-    help="A setting, such as model/freeze_policy; may be repeated.",
+    help="A setting, such as model/freeze_policy; may be repeated; not needed for several SWEEPS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def compare(sweep: Path, by: tuple[str, ...], as_json: bool) -> None:
-    """Compare the values of settings: best, median and worst trials, gaps, test figures."""
+def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> None:
+    """Compare the values of settings, or SWEEPS: best, spread, gaps, test figures where opened."""
+    from analysis.comparison import compare_sweeps
     from toprung import cli_text
     from toprung.api import open_sweep
 
-    groups = open_sweep(sweep).compare(*by)
-    if as_json:
-        rows = [dict(zip(by, group.values, strict=True)) | group.figures for group in groups]
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        click.echo(cli_text.comparison(by, groups))
+    if len(sweeps) == 1 and not by:
+        raise click.UsageError("give --by, such as --by model/freeze_policy, or a second sweep")
+    compared = compare_sweeps([open_sweep(sweep) for sweep in sweeps], by)
+    if not as_json:
+        click.echo(cli_text.comparison(compared))
+        return
+    names = compared.columns
+    rows = [
+        dict(zip(names, group.values, strict=True)) | group.figures for group in compared.groups
+    ]
+    click.echo(json.dumps(rows, indent=2))
+    for warning in compared.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 @toprung.command()
 @SWEEP
 @click.option("--to", type=click.Path(path_type=Path), help="Folder (default: SWEEP/best).")
 @TRIAL
-def export(sweep: Path, to: Path | None, trial: int | None) -> None:
-    """Export the winner: weights, config, class names, preprocessing, figures."""
+@click.option(
+    "--format", "formats", multiple=True, metavar="onnx", help="Write model.onnx as well, checked."
+)
+@click.option("--force", is_flag=True, help="Write over another model's export in --to.")
+def export(
+    sweep: Path, to: Path | None, trial: int | None, formats: tuple[str, ...], force: bool
+) -> None:
+    """Export the winner: weights, config, class names, preprocessing, figures, model card."""
+    from analysis.export import trial_of_export
     from toprung.api import open_sweep
 
-    click.echo(f"exported to {open_sweep(sweep).export(to, trial)}")
+    opened = open_sweep(sweep)
+    before = trial_of_export(opened.folder.best)
+    folder = opened.export(to, trial, formats=formats, force=force)
+    after = trial_of_export(folder)
+    if folder == opened.folder.best and before not in (None, after):
+        click.echo(f"the winner has changed: {folder} held trial {before}, now trial {after}")
+    click.echo(f"exported to {folder}")
 
 
 @toprung.command()
@@ -219,6 +246,12 @@ def checks() -> None:
             click.echo(f"         {'':<12} {check.problem}")
     if any(check.problem for check in results):
         sys.exit(1)
+
+
+toprung.add_command(evaluate)
+toprung.add_command(inspect)
+toprung.add_command(dashboard)
+toprung.add_command(report)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ def test_the_demonstration_reaches_97_per_cent(tmp_path: Path) -> None:
     assert openings[0]["accuracy"] >= 0.97
     assert f"test accuracy {openings[0]['accuracy']:.4f}" in done.stdout
     assert {path.name for path in sweep.folder.best.iterdir()} == {
+        "README.md",
         "config.json",
         "metrics.json",
         "model.safetensors",

@@ -1,0 +1,373 @@
+"""What a model card says of an exported model: only what the sweep's folder says."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from analysis import attributes
+from analysis.folder import SweepFolderError
+from analysis.intervals import share_interval
+from analysis.model import TrainedModel
+from analysis.openings import TestResult
+from analysis.predictions import load_predictions
+from analysis.scores import Scores
+from analysis.trials import TrialResult
+from trainables.config import TrialConfig, as_plain
+from trainables.data.image_list import SPLITS
+from trainables.network import NO_WEIGHTS
+from trainables.summary import Summary, summarise
+from trainables.svm_settings import SvmSettings
+from trainables.torchvision_settings import TorchvisionSettings
+
+if TYPE_CHECKING:
+    from analysis.sweep import Sweep
+
+_MAX_NAME = 80
+_WIDE = 0.05
+"""A test accuracy's interval wider than that is told as a limit."""
+_UNEQUAL = 2
+"""Classes are unequal if one has so many times the training images of another."""
+_METRICS = {
+    "val_accuracy": "validation accuracy",
+    "val_mean_class_accuracy": "mean class accuracy on validation images",
+    "val_loss": "validation loss",
+}
+
+Pairs = list[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that is exported.
+
+    Attributes:
+        sweep: that found it.
+        trial: whose it is.
+        model: the trial's best.
+        test: its test result, if the test set was opened for it.
+    """
+
+    sweep: "Sweep"
+    trial: TrialResult
+    model: TrainedModel
+    test: TestResult | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A line of the card's first table; None where a figure is not known."""
+
+    split: str
+    num_images: int | None
+    accuracy: float
+    loss: float
+    mean_class_accuracy: float | None = None
+    has_interval: bool = True
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of the accuracy, at 95 %."""
+        if not (self.has_interval and self.num_images):
+            return None
+        return share_interval(round(self.accuracy * self.num_images), self.num_images)
+
+
+class CardFacts:
+    """What a card says, part by part.
+
+    Args:
+        exported: the model.
+    """
+
+    def __init__(self, exported: Exported) -> None:
+        self._sweep, self._trial = exported.sweep, exported.trial
+        self._model, self._test = exported.model, exported.test
+        self._config = exported.model.config
+        self._data: dict[str, Any] = exported.sweep.description.get("data", {})
+        self._settings: dict[str, Any] = exported.sweep.description["settings"]
+
+    @property
+    def title(self) -> str:
+        """The architecture, and the data's name."""
+        return f"{self._architecture} on {self._source}"
+
+    @property
+    def _architecture(self) -> str:
+        settings = self._config.model
+        if isinstance(settings, SvmSettings):
+            return f"SVM on {settings.backbone}"
+        return str(as_plain(self._config)["model"]["architecture"])
+
+    @property
+    def _source(self) -> str:
+        """The data's name; of a folder or file only its own, for it is nobody's where it lies."""
+        return Path(self._config.data.source).name or "data"
+
+    @cached_property
+    def figures(self) -> list[Figures]:
+        """Of training, validation and, if it was opened, test."""
+        best, found = self._trial.best, []
+        if best:
+            num_train, num_validation = self._num("train"), self._num("validation")
+            found += [
+                Figures(
+                    "training", num_train, best.train_accuracy, best.train_loss, has_interval=False
+                ),
+                Figures(
+                    "validation",
+                    num_validation,
+                    best.val_accuracy,
+                    best.val_loss,
+                    best.val_mean_class_accuracy,
+                ),
+            ]
+        if test := self._test:
+            found.append(
+                Figures(
+                    "test", test.num_images, test.accuracy, test.loss, self._test_class_accuracy()
+                )
+            )
+        return found
+
+    def _num(self, split: str) -> int | None:
+        number: int | None = self._data.get(f"num_{split}")
+        return number
+
+    def _test_class_accuracy(self) -> float | None:
+        """From what is kept of the opening; not known if nothing is, or if that is no numbers."""
+        assert self._test is not None
+        try:
+            path = self._sweep.folder.test_predictions(self._test.trial)
+            return Scores(load_predictions(path)).mean_class_accuracy.value
+        except SweepFolderError:
+            return None
+
+    def front_matter(self) -> dict[str, Any]:
+        """As model hubs read it. The licence is not known, so none is named."""
+        results = [self._result(row) for row in self.figures if row.split != "training"]
+        name = f"{self._sweep.name}-{self._trial.number}"
+        return {
+            "library_name": "toprung",
+            "pipeline_tag": "image-classification",
+            "tags": ["image-classification", "pytorch", _slug(self._architecture)],
+            "metrics": ["accuracy"],
+            "model-index": [{"name": name, "results": results}],
+        }
+
+    def _result(self, row: Figures) -> dict[str, Any]:
+        values = {
+            "accuracy": row.accuracy,
+            "balanced_accuracy": row.mean_class_accuracy,
+            "loss": row.loss,
+        }
+        known = {name: value for name, value in values.items() if value is not None}
+        dataset = {"name": self._source, "type": _slug(self._source), "split": row.split}
+        return {
+            "task": {"type": "image-classification"},
+            "dataset": dataset,
+            "metrics": [{"type": name, "value": value} for name, value in known.items()],
+        }
+
+    def notes(self) -> Iterator[str]:
+        """What belongs to the figures: selection, the opening of the test set, confirmation."""
+        metric = _METRICS.get(self._sweep.metric, self._sweep.metric)
+        trials = len(self._sweep.trials())
+        yield f"Validation: the sweep chose among {trials:,} trials by their {metric}."
+        if self._test is None:
+            has_none = self._num("test") == 0
+            why = "the data have none" if has_none else "it has not been opened for this model"
+            yield f"Test: no figures, for {why}."
+        elif self._test.forced:
+            yield (
+                f"Test: the sealed test set was opened by force for this model on "
+                f"{self._test.opened_at}: it had been opened for another model before, or the "
+                "model is not the sweep's winner. These figures are no longer unbiased."
+            )
+        else:
+            yield (
+                f"Test: the sealed test set was opened once for this model, after it was chosen, "
+                f"on {self._test.opened_at}."
+            )
+        yield from self._confirmation()
+
+    def _confirmation(self) -> Iterator[str]:
+        confirmation = self._sweep.confirmation()
+        if confirmation is None:
+            return
+        yield f"Confirmation: {confirmation.told}."
+        chosen = confirmation.chosen
+        if chosen and self._trial.number in {r.number for r in (chosen.trial, *chosen.runs)}:
+            low, high = chosen.interval
+            yield (
+                f"Trained again with {len(chosen.values)} fresh seeds, the same config reached "
+                f"{chosen.mean:.4f} on average (standard deviation {chosen.std:.4f}, 95 % interval "
+                f"{low:.4f} to {high:.4f}) of the figure that trials are chosen by; the first "
+                f"trial, {chosen.first:.4f}, was better than that mean by {chosen.flattered:.4f}."
+            )
+
+    def model(self) -> Pairs:
+        """What the network is, and what it takes."""
+        data, summary = self._config.data, self._summary
+        channels, height, width = self._config.image_shape
+        crop = f", {data.crop_fraction:.4g} of the side" if data.crop_fraction < 1 else ""
+        return [
+            ("architecture", self._architecture),
+            ("parameters", summary.num_parameters),
+            ("multiply-accumulates for one image", summary.num_multiply_accumulates),
+            ("input", f"{width}x{height} pixels, {'RGB' if channels == 3 else 'grey'}"),
+            ("resizing", f"{data.resize}{crop}, {data.interpolation}"),
+            ("mean of each channel", _numbers(self._model.mean)),
+            ("standard deviation of each channel", _numbers(self._model.std)),
+            ("SHA-256 of model.safetensors", self._model.digest),
+        ]
+
+    @cached_property
+    def _summary(self) -> Summary:
+        shape, num_classes = self._config.image_shape, len(self._model.class_names)
+        with torch.device("meta"):
+            classifier = self._config.model.build(shape, num_classes, with_weights=False)
+        return summarise(classifier.network, shape)
+
+    def data(self) -> Pairs:
+        """Where the images come from, and digests by which they can be known again."""
+        bad = self._data.get("bad_images", [])
+        return [
+            ("source", self._source),
+            *((split, self._num(split)) for split in ("train", "validation", "test")),
+            ("seed of the split", str(self._config.data.split_seed)),
+            ("left out as damaged", len(bad)),
+            ("digest of training and validation images", self._config.data.digest),
+            ("digest of test images", self._data.get("test_sha256")),
+        ]
+
+    @cached_property
+    def classes(self) -> list[tuple[str, Mapping[str, int | None]]]:
+        """Each class's name and number of images in each split; None where that is not known."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self._model.class_names}
+        path = self._sweep.folder.splits
+        try:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                for row in csv.DictReader(file):
+                    counts[row["label"]][row["split"]] += 1
+        except FileNotFoundError:
+            return [(_short(name), dict.fromkeys(SPLITS)) for name in counts]
+        except (OSError, KeyError, csv.Error) as error:
+            raise SweepFolderError(f"{path}: cannot be read: {error!r}") from None
+        return [
+            (_short(name), {split: of[split] for split in SPLITS}) for name, of in counts.items()
+        ]
+
+    def training(self) -> Pairs:
+        """How it was trained, and how much was searched."""
+        config, settings, best = self._config, self._settings, self._trial.best
+        ended = ", ".join(f"{n:,} {how}" for how, n in sorted(self._sweep.counts().items()))
+        space = self._sweep.description.get("space")
+        return [
+            ("weights that it started from", _weights(config)),
+            ("freeze policy", config.model.freeze_policy),
+            ("loss", config.loss.name),
+            ("optimizer", f"{config.optimizer.name}, learning rate {config.optimizer.lr:.4g}"),
+            ("LR schedule", config.lr_schedule.name),
+            ("augmentation", _augmentation(config)),
+            ("batch size", config.training.batch_size),
+            ("epoch of the weights", best and f"{best.epoch:g} of {config.training.epochs}"),
+            ("seed", str(config.seed)),
+            ("search space", space and _short(Path(space).name)),
+            ("trials", ended),
+            ("epochs of a trial at the most", settings.get("max_epochs")),
+            ("sampler", settings.get("sampler")),
+            ("early stopping", settings.get("trial_scheduler")),
+            ("seed of the sweep", str(settings.get("seed"))),
+        ]
+
+    def limits(self) -> Iterator[str]:
+        """What a user must not expect, as far as the sweep's folder tells."""
+        yield "The model was chosen by its validation figures, so these flatter it."
+        yield "All figures are of one split of one data set; another split gives others."
+        yield (
+            f"It gives one of its {len(self._model.class_names)} classes for every image, also for "
+            "one of none of them."
+        )
+        yield from self._limits_of_test()
+        yield from self._limits_of_data()
+        yield from self._limits_of_model()
+        if self._sweep.ended not in (attributes.FINISHED, attributes.TIME_BUDGET):
+            yield f"The sweep had not come to its end: {self._sweep.ended}."
+
+    def _limits_of_test(self) -> Iterator[str]:
+        if self._test is None:
+            yield "There is no figure of images that had no part in choosing it."
+            return
+        low, high = self.figures[-1].interval or (0.0, 1.0)
+        if high - low > _WIDE:
+            yield (
+                f"The test set is small ({self._test.num_images:,} images): with 95 % confidence "
+                f"the accuracy on such images lies between {low:.3f} and {high:.3f}."
+            )
+
+    def _limits_of_data(self) -> Iterator[str]:
+        known = [(counts["train"], name) for name, counts in self.classes]
+        sizes = sorted((count, name) for count, name in known if count is not None)
+        if sizes and sizes[-1][0] >= _UNEQUAL * sizes[0][0]:
+            (fewest, rare), (most, common) = sizes[0], sizes[-1]
+            yield (
+                f"The classes are unequal: {most:,} training images of {common}, {fewest:,} of "
+                f"{rare}."
+            )
+        duplicates = self._data.get("duplicates", {})
+        for split, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
+            if count := duplicates.get(f"{split}_in_{other}"):
+                yield f"Some {split} images are also {other} images, which flatters: {count:,}."
+        if bad := self._data.get("bad_images"):
+            yield f"Files that are no images were left out of the data: {len(bad):,}."
+
+    def _limits_of_model(self) -> Iterator[str]:
+        settings = self._config.model
+        if isinstance(settings, SvmSettings):
+            yield "Its scores are votes of support vector machines, so they give no probabilities."
+        if settings.weights != NO_WEIGHTS:
+            yield (
+                f"It was trained from the weights {_weights(self._config)}. Their terms, and those "
+                "of the data that they were trained on, hold for this model too."
+            )
+        yield "No licence is named here: whoever publishes the model has to choose one."
+
+
+def _weights(config: TrialConfig) -> str:
+    """The weights that training started from, without the place where a file of them lay."""
+    settings = config.model
+    if settings.weights == NO_WEIGHTS:
+        return "none (random)"
+    if settings.weights_file:
+        return _short(settings.weights_file.name)
+    if isinstance(settings, SvmSettings):
+        settings = settings.backbone_settings()
+    offered = settings.offered_weights if isinstance(settings, TorchvisionSettings) else None
+    return f"{settings.weights} of torchvision" + (f" ({offered.url})" if offered else "")
+
+
+def _augmentation(config: TrialConfig) -> str:
+    names: list[str] = [transform.name for transform in config.augmentation.transforms]
+    if config.augmentation.mix != "none":
+        names.append(config.augmentation.mix)
+    return ", ".join(names) or "none"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+
+
+def _slug(name: str) -> str:
+    """As a hub wants the name of a data set or a tag."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "data"

@@ -1,0 +1,126 @@
+"""Guided backpropagation: which pixels excite a neuron (Springenberg et al., 2015).
+
+It is the gradient of the neuron by the image, but no ReLU lets a negative gradient back through.
+
+Shape letters: N neurons, C channels, H height, W width.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import NeuronGuidedBackprop
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from analysis.layers import activation_maps, layer_at, network_input
+from analysis.model import TrainedModel
+from trainables.settings import ConfigError
+
+_RELUS = {functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+_RELU6S = {functional.relu6, functional.hardtanh}
+
+
+def guided_backprop(
+    model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str, neurons: Sequence[int]
+) -> NDArray[np.float32]:
+    """gradients_NCHW of neurons of a layer by the normalised image, guided.
+
+    A neuron is a channel, at the position where it is greatest; in a layer without maps it is one
+    of its values. ReLU6 is a ReLU with a ceiling; any other activation gives its plain gradient.
+
+    Args:
+        model: the model.
+        pixels_HWC: the image, 0..255.
+        layer: the path of the layer that the neurons are in.
+        neurons: their numbers, from 0.
+
+    Raises:
+        ConfigError: if there is no such layer or neuron, or if the network has no ReLU.
+    """
+    image_BCHW = network_input(model, pixels_HWC).requires_grad_()
+    guided = _ThroughOneReLU(model.network)
+    captum = NeuronGuidedBackprop(guided, layer_at(model.network, layer))
+    gradients = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
+        for neuron in neurons:
+            gradient_BCHW = captum.attribute(image_BCHW, _Selected(layer, neuron))
+            gradients.append(gradient_BCHW[0].detach().numpy())
+    if not guided.has_relu:
+        raise ConfigError(
+            f"model/architecture = {model.config.model.architecture!r}: this network has no ReLU, "
+            "so there is nothing that guides backpropagation"
+        )
+    return np.stack(gradients)
+
+
+def strongest_neurons(
+    model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str, count: int
+) -> tuple[int, ...]:
+    """The channels of a layer with the greatest values for an image, the greatest first.
+
+    Raises:
+        ConfigError: as `activation_maps`.
+    """
+    greatest_C = activation_maps(model, pixels_HWC, layer).before_CHW.max((1, 2))
+    return tuple(np.argsort(-greatest_C, kind="stable")[:count].tolist())
+
+
+class _Selected:
+    """Picks a neuron out of what a layer gives."""
+
+    def __init__(self, layer: str, neuron: int) -> None:
+        self._layer, self._neuron = layer, neuron
+
+    def __call__(self, output: Tensor) -> Tensor:
+        if output.dim() not in (2, 4):
+            shape = "x".join(map(str, output.shape[1:]))
+            raise ConfigError(f"layer {self._layer!r}: gives {shape} values, which are no neurons")
+        num_neurons = output.shape[1]
+        if not 0 <= self._neuron < num_neurons:
+            raise ConfigError(
+                f"neuron {self._neuron}: layer {self._layer!r} has {num_neurons}, "
+                f"from 0 to {num_neurons - 1}"
+            )
+        values: Tensor = output[:, self._neuron].reshape(len(output), -1).max(1).values
+        return values
+
+
+class _ThroughOneReLU(nn.Module):
+    """The network, with every ReLU in it, module or function, in place or not, made this one.
+
+    Captum guides the ReLU modules that it finds. It would miss the functions (GoogLeNet's), and
+    guide all that flows back into a tensor, not only what comes through the ReLU.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.has_relu = False
+        self._run = network.__call__  # as a function, so that captum finds no ReLU in it
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits_BK."""
+        with _Instead(self):
+            logits_BK: Tensor = self._run(images_BCHW)
+        return logits_BK
+
+
+class _Instead(TorchFunctionMode):
+    """Takes a module's ReLU for every other."""
+
+    def __init__(self, owner: _ThroughOneReLU) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _RELUS or func in _RELU6S:
+            self._owner.has_relu = True
+            values: Tensor = self._owner.relu(args[0].clone())
+            return values.clamp(max=6) if func in _RELU6S else values
+        return func(*args, **(kwargs or {}))

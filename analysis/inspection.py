@@ -1,0 +1,121 @@
+"""What a model makes of one image file: its most probable classes, and pictures of its layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.files import write_atomically
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.guided_backprop import strongest_neurons
+from analysis.inside import (
+    NUM_NEURONS,
+    Shown,
+    activations_figure,
+    filters_figure,
+    guided_figure,
+)
+from analysis.layers import convolutions
+from analysis.model import TrainedModel, load_model
+from analysis.pictures.style import as_png, styled
+from analysis.sweep import Sweep
+from trainables.data import decode_image
+from trainables.settings import ConfigError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        classes: the most probable ones with their probabilities, best first.
+        figures: by name.
+        remarks: what could not be shown, and why.
+    """
+
+    classes: tuple[tuple[str, float], ...]
+    figures: dict[str, Figure]
+    remarks: tuple[str, ...]
+
+    def as_plain(self) -> dict[str, Any]:
+        """For JSON, without the figures."""
+        classes = [{"class": name, "probability": share} for name, share in self.classes]
+        return {"classes": classes, "remarks": list(self.remarks)}
+
+
+def inspect(
+    path: Path,
+    image: Path,
+    layers: Sequence[str] = (),
+    neurons: Sequence[int] | None = None,
+    top_k: int = 5,
+) -> Inspection:
+    """Look into a model with an image.
+
+    Args:
+        path: an export's folder, or a sweep's, for its winner.
+        image: a file.
+        layers: the paths of the layers whose activation maps are shown; the first and the last
+            convolution if there are none.
+        neurons: of the last of these layers, for guided backpropagation; those that respond most if
+            not given.
+        top_k: how many classes.
+
+    Raises:
+        SweepFolderError: if there is no model.
+        DataError: if the file is no image that can be read.
+        ConfigError: for a layer or a neuron that is not there; if maps or guided backpropagation
+            were asked for that the network does not have.
+    """
+    model = Sweep(path).model() if SweepFolder(path).settings.is_file() else load_model(path)
+    shown = Shown(image.name, decode_image(image, model.config.data))
+    found = convolutions(model)
+    layers = tuple(dict.fromkeys(layers or (*found[:1], *found[-1:])))
+    figures, remarks = {}, []
+    with styled():
+        if found:
+            figures["filters"] = filters_figure(model, found[0])
+        for layer in layers:
+            figures[f"activations_{layer}"] = activations_figure(model, shown, layer)
+        try:
+            figures[f"guided_backprop_{layers[-1]}"] = _guided(model, shown, layers[-1], neurons)
+        except ConfigError as error:
+            if neurons is not None:  # asked for
+                raise
+            remarks.append(f"no guided backpropagation: {error}")
+    return Inspection(tuple(model.predict(image, top_k)), figures, tuple(remarks))
+
+
+def check_place(to: Path) -> None:
+    """See that pictures can be written there without replacing anything.
+
+    Raises:
+        SweepFolderError: if something is there.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise SweepFolderError(f"{to}: is there already; choose another folder (--to FOLDER)")
+
+
+def write_figures(inspection: Inspection, to: Path) -> dict[str, Path]:
+    """Write the figures as PNG files into a folder; their paths, by name.
+
+    Raises:
+        SweepFolderError: if something is there, or it cannot be written.
+    """
+    check_place(to)
+    paths = {name: to / f"{name}.png" for name in inspection.figures}
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for name, figure in inspection.figures.items():
+            write_atomically(paths[name], as_png(figure))
+    except OSError as error:
+        raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
+    return paths
+
+
+def _guided(model: TrainedModel, shown: Shown, layer: str, neurons: Sequence[int] | None) -> Figure:
+    if neurons is None:
+        neurons = strongest_neurons(model, shown.pixels_HWC, layer, NUM_NEURONS)
+    return guided_figure(model, shown, layer, neurons)

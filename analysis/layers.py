@@ -1,0 +1,197 @@
+"""What the layers of a trained network hold and give: filters, and activation maps of an image.
+
+Shape letters: B batch, O filters, I input channels, C channels, H height, W width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from analysis.model import TrainedModel
+from trainables.evaluate import Normaliser
+from trainables.settings import ConfigError, nearest
+
+_ACTIVATIONS: dict[Callable[..., Any], str] = {
+    functional.relu: "ReLU",
+    torch.relu: "ReLU",
+    torch.relu_: "ReLU",
+    functional.relu6: "ReLU6",
+    functional.hardtanh: "ReLU6",  # as torch's module of this name calls it
+    functional.leaky_relu: "LeakyReLU",
+    functional.gelu: "GELU",
+    functional.silu: "SiLU",
+    functional.mish: "Mish",
+    functional.elu: "ELU",
+    functional.hardswish: "Hardswish",
+}
+_BETWEEN = {
+    functional.batch_norm,
+    functional.layer_norm,
+    functional.dropout,
+    Tensor.add,
+    Tensor.add_,
+    torch.add,
+}
+"""What may stand between a layer and its activation: a residual block adds before it activates."""
+
+
+@dataclass(frozen=True)
+class ActivationMaps:
+    """What a layer gives for an image.
+
+    Attributes:
+        layer: the layer's path in the network.
+        before_CHW: what the layer itself gives.
+        after_CHW: what comes out of the activation that takes it next, whatever normalisation or
+            addition of a residual block stands between; None if no activation takes it.
+        activation: the name of that activation; empty if there is none.
+    """
+
+    layer: str
+    before_CHW: NDArray[np.float32]
+    after_CHW: NDArray[np.float32] | None
+    activation: str
+
+
+def network_input(model: TrainedModel, pixels_HWC: NDArray[np.uint8]) -> Tensor:
+    """The image (0..255) as the network takes it: images_BCHW with one image."""
+    normalise = Normaliser(model.mean, model.std, torch.device("cpu"))
+    return normalise(np.array(pixels_HWC)[np.newaxis])
+
+
+def layer_at(network: nn.Module, path: str) -> nn.Module:
+    """The layer, or the group of layers, of this path, such as `features.3.squeeze`.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    layers: dict[str, nn.Module] = dict(network.named_modules())
+    if path not in layers or not path:
+        paths = set(layers) - {""}
+        raise ConfigError(
+            f"layer {path!r}: the network has none of this name{nearest(path, paths)}"
+        )
+    return layers[path]
+
+
+def convolutions(model: TrainedModel) -> tuple[str, ...]:
+    """The paths of the convolutions in the order in which they run, without the output layer's.
+
+    Those that do not run for a prediction (auxiliary classifiers) are left out.
+    """
+    inside_heads = tuple(f"{head}." for head in _heads(model))
+    ran: dict[nn.Module, None] = {}  # in the order in which they ran
+    paths: dict[nn.Module, str] = {
+        layer: path
+        for path, layer in model.network.named_modules()
+        if isinstance(layer, nn.Conv2d) and not f"{path}.".startswith(inside_heads)
+    }
+    handles = [
+        layer.register_forward_hook(lambda layer, *_: ran.setdefault(layer)) for layer in paths
+    ]
+    try:
+        _run(model, np.zeros((*model.config.data.height_width, model.config.data.channels)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(paths[layer] for layer in ran)
+
+
+def filters(model: TrainedModel, layer: str) -> NDArray[np.float32]:
+    """filters_OIHW: the weights of a convolution."""
+    convolution = layer_at(model.network, layer)
+    assert isinstance(convolution, nn.Conv2d)
+    weights: NDArray[np.float32] = convolution.weight.detach().numpy()
+    return weights
+
+
+def activation_maps(
+    model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str
+) -> ActivationMaps:
+    """What a layer gives for an image, before and after the activation that follows it.
+
+    A layer that runs several times for one image tells of its first run.
+
+    Args:
+        model: the model.
+        pixels_HWC: the image, 0..255.
+        layer: its path, as `toprung describe` lists it; or of a group of layers.
+
+    Raises:
+        ConfigError: if there is no such layer, if it does not run for a prediction, or if what it
+            gives are no maps.
+    """
+    following = _Following()
+    handle = layer_at(model.network, layer).register_forward_hook(following.start)
+    try:
+        with following:
+            _run(model, pixels_HWC)
+    finally:
+        handle.remove()
+    if following.before is None:
+        raise ConfigError(f"layer {layer!r}: does not run for a prediction")
+    after = following.after
+    return ActivationMaps(
+        layer,
+        _maps(following.before, layer),
+        None if after is None else _maps(after, layer),
+        following.activation,
+    )
+
+
+class _Following(TorchFunctionMode):
+    """Follows what a layer gives to the activation that takes it, be that a module or a function.
+
+    What it keeps are copies, as activations may work in place.
+    """
+
+    before: Tensor | None = None
+    after: Tensor | None = None
+    activation = ""
+    _now: Any = None
+
+    def start(self, _: nn.Module, __: Any, output: Any) -> None:
+        """The forward hook of the layer."""
+        if self.before is None and isinstance(output, Tensor):
+            self.before, self._now = output.clone(), output
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        takes_it = self._now is not None and any(arg is self._now for arg in args)
+        output = func(*args, **(kwargs or {}))
+        if takes_it and func in _ACTIVATIONS:
+            self.after, self.activation = output.clone(), _ACTIVATIONS[func]
+            self._now = None
+        elif takes_it and func in _BETWEEN:
+            self._now = output
+        return output
+
+
+def _maps(output_BCHW: Tensor, layer: str) -> NDArray[np.float32]:
+    if output_BCHW.dim() != 4:
+        shape = "x".join(map(str, output_BCHW.shape[1:]))
+        raise ConfigError(
+            f"layer {layer!r}: gives {shape} values for an image; "
+            "maps are channels x height x width"
+        )
+    maps: NDArray[np.float32] = output_BCHW[0].float().numpy()
+    return maps
+
+
+@torch.no_grad()
+def _run(model: TrainedModel, pixels_HWC: NDArray[Any]) -> None:
+    model.network(network_input(model, pixels_HWC.astype(np.uint8)))
+
+
+def _heads(model: TrainedModel) -> tuple[str, ...]:
+    """The paths of the output layers."""
+    config = model.config
+    with torch.device("meta"):
+        built = config.model.build(config.image_shape, len(model.class_names), with_weights=False)
+    return built.heads

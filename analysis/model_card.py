@@ -1,0 +1,76 @@
+"""The model card: `README.md` of an export, in Markdown with YAML front matter as hubs read it.
+
+What a user chose to call things (classes, sweeps, files) is text, whatever it looks like.
+"""
+
+import re
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import yaml
+
+from analysis.card_facts import CardFacts, Exported
+from analysis.model_code import Code, image_code, network_code
+
+if TYPE_CHECKING:
+    from analysis.onnx_export import OnnxCheck
+
+CARD_FILE = "README.md"
+_TEMPLATE = "model_card.md.j2"
+_UNKNOWN = "unknown"
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|#~$&!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
+"""Control characters, surrogates, line and paragraph separators."""
+_DIRECTIONS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of what follows."""
+
+
+def model_card(exported: Exported, onnx: "OnnxCheck | None" = None) -> str:
+    """The card of a model that is exported.
+
+    Args:
+        exported: the model and where it comes from.
+        onnx: how its ONNX file was checked, if there is one.
+
+    Raises:
+        SweepFolderError: if a file of the sweep's folder cannot be read.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=as_text,
+        autoescape=False,  # it would write HTML, not Markdown
+    )
+    facts = CardFacts(exported)
+    return environment.get_template(_TEMPLATE).render(
+        facts=facts,
+        front_matter=Code(yaml.safe_dump(facts.front_matter(), sort_keys=False)),
+        num_classes=len(exported.model.class_names),
+        trial=exported.trial.number,
+        sweep=exported.sweep.name,
+        onnx=onnx,
+        network_code=network_code(exported.model),
+        image_code=image_code(exported.model.config.data),
+    )
+
+
+def as_text(value: Any) -> str:
+    """A value as text in Markdown: nothing in it is markup, and it stays in its line and cell."""
+    match value:
+        case Code():
+            return value
+        case None:
+            return _UNKNOWN
+        case float():
+            return f"{value:.4f}"
+        case int():
+            return f"{value:,}"
+    shown = "".join(" " if _is_not_shown(c) else c for c in str(value))
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", " ".join(shown.split()))
+
+
+def _is_not_shown(character: str) -> bool:
+    return unicodedata.category(character) in _NOT_SHOWN or character in _DIRECTIONS

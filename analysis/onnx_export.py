@@ -1,0 +1,271 @@
+"""A trained model as an ONNX file, checked with onnxruntime to predict the same as torch.
+
+The file's input is `images_BCHW`, float32 pixels from 0 to 1 of any batch size; the normalisation
+is inside, so that nobody can normalise wrongly. Its output is `logits_BK`.
+
+Shape letters: N images, B batch, H height, W width, C channels, K classes.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from analysis.folder import SweepFolderError
+from analysis.model import TrainedModel
+from trainables.data import DataError, open_training_data
+from trainables.evaluate import Normaliser
+from trainables.svm_settings import SvmSettings
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "images_BCHW", "logits_BK"
+OPSET = 18
+"""The version of ONNX's operators that torch's exporter itself writes, so nothing is converted."""
+TOLERANCE = 1e-4
+"""By how much a logit may differ, as a share of the image's largest one, or of 1 if that is less.
+
+Rounding alone gave at most 3.5e-6 with twenty of torchvision's networks, at least one of each
+family; a difference that is allowed moves a probability by less than a reader sees.
+"""
+_NUM_IMAGES = 8
+_SEED = 0
+_SVM_SHARE = 1 / 8
+"""Of images on which an SVM may differ: a vote turns where a machine's output is nearly zero."""
+_MAX_BYTES = 2**31 - 2**24
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_SAYS_TOO_MUCH = ("onnxscript", "onnx_ir", "torch.onnx")
+
+
+@dataclass(frozen=True)
+class OnnxCheck:
+    """How far onnxruntime's predictions were from torch's.
+
+    Attributes:
+        opset: the file's.
+        num_images: on how many images both were compared, one alone and the others as a batch.
+        num_validation: how many of these are validation images; the others are random pixels.
+        max_difference: the largest of any logit.
+        max_relative_difference: likewise, by the measure of `TOLERANCE`.
+        tolerance: up to which that counts as the same.
+        num_same_class: on how many images the most probable class is the same.
+    """
+
+    opset: int
+    num_images: int
+    num_validation: int
+    max_difference: float
+    max_relative_difference: float
+    tolerance: float
+    num_same_class: int
+
+
+def check_extra() -> None:
+    """See whether the packages of the extra `onnx` are installed.
+
+    Raises:
+        SweepFolderError: if one is missing; says how to install them.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise SweepFolderError(
+            f"exporting to ONNX needs {', '.join(missing)}: install Toprung with its extra `onnx` "
+            "(uv sync --extra onnx, or pip install 'toprung[onnx]')"
+        )
+
+
+def to_onnx(model: TrainedModel, about: dict[str, Any]) -> tuple[bytes, OnnxCheck]:
+    """The model as an ONNX file that was seen to predict the same.
+
+    Args:
+        model: the model.
+        about: what the file's metadata say besides the class names and the preprocessing; values
+            that are no text are written as JSON.
+
+    Raises:
+        SweepFolderError: if the extra is not installed, if torch cannot export the network, or if
+            onnxruntime does not predict the same with it.
+    """
+    check_extra()
+    if len(model.weights_bytes) > _MAX_BYTES:
+        size = len(model.weights_bytes) / 2**30
+        raise SweepFolderError(f"an ONNX file holds 2 GiB, but the weights take {size:.1f} GiB")
+    proto = _exported(_WithNormalisation(model), model.config.image_shape)
+    _describe(proto, _preprocessing(model) | about)
+    content = proto.SerializeToString(deterministic=True)
+    return content, _checked(content, model)
+
+
+class _WithNormalisation(nn.Module):
+    """images_BCHW (0..1) → logits_BK, in evaluation mode."""
+
+    def __init__(self, model: TrainedModel) -> None:
+        super().__init__()
+        self.network = replace(model).network  # one of its own: tracing leaves things behind in it
+        self._normaliser = Normaliser(model.mean, model.std, torch.device("cpu"))
+        self.eval()
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        logits_BK: Tensor = self.network(self._normaliser.normalise(images_BCHW))
+        return logits_BK
+
+
+def _exported(network: nn.Module, image_shape: tuple[int, int, int]) -> "ModelProto":
+    images_BCHW = torch.zeros(2, *image_shape)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (images_BCHW,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # torch's exporter raises whatever its parts do
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise SweepFolderError(f"torch cannot export this network to ONNX: {reason}") from error
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what the exporter logs on its way; errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in _SAYS_TOO_MUCH]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _describe(proto: "ModelProto", about: dict[str, Any]) -> None:
+    """Say in the file what it is, and not where on this machine torch's code lies."""
+    from onnx import helper
+
+    graphs = [proto.graph, *proto.functions]
+    for part in [*graphs, *(node for graph in graphs for node in graph.node)]:
+        del part.metadata_props[:]
+    proto.graph.input[0].doc_string = "float32 pixels from 0 to 1; normalised inside"
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in about.items()
+    }
+    helper.set_model_props(proto, texts)
+
+
+def _preprocessing(model: TrainedModel) -> dict[str, Any]:
+    data = model.config.data
+    return {
+        "class_names": model.class_names,
+        "input": "pixels from 0 to 1, " + ("red, green, blue" if data.channels == 3 else "grey"),
+        "input_size": model.config.image_shape,
+        "resize": data.resize,
+        "crop_fraction": data.crop_fraction,
+        "interpolation": data.interpolation,
+        "mean": model.mean,
+        "std": model.std,
+        "normalisation": "inside the graph",
+        "weights_sha256": model.digest,
+    }
+
+
+def _checked(content: bytes, model: TrainedModel) -> OnnxCheck:
+    validation_NHWC = _validation_images(model)
+    channels, height, width = model.config.image_shape
+    rng = np.random.default_rng(_SEED)
+    random_NHWC = rng.integers(0, 256, (_NUM_IMAGES, height, width, channels), np.uint8)
+    images_NHWC = np.concatenate([random_NHWC, validation_NHWC])
+    return compare(
+        _onnxruntime_logits(content, images_NHWC),
+        model.logits(images_NHWC).numpy(),
+        num_validation=len(validation_NHWC),
+        may_differ=int(len(images_NHWC) * _SVM_SHARE) if _is_svm(model) else 0,
+    )
+
+
+def _validation_images(model: TrainedModel) -> NDArray[np.uint8]:
+    """Some validation images_NHWC; none if the data are not on this machine."""
+    channels, height, width = model.config.image_shape
+    settings = model.config.data.model_copy(update={"download": False})
+    try:
+        data = open_training_data(settings)
+    except DataError:
+        return np.empty((0, height, width, channels), np.uint8)
+    drawn = np.random.default_rng(_SEED).permutation(data.validation_indices)[:_NUM_IMAGES]
+    return np.asarray(data.images_NHWC[np.sort(drawn)])
+
+
+def _onnxruntime_logits(content: bytes, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """logits_NK, of the first image alone and of the others as one batch."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    images_NCHW = images_NHWC.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    batches = (np.ascontiguousarray(images_NCHW[:1]), np.ascontiguousarray(images_NCHW[1:]))
+    try:
+        logits = [session.run([OUTPUT], {INPUT: batch})[0] for batch in batches]
+    except Exception as error:  # onnxruntime's own kinds, which share no base
+        reason = str(error).partition("\n")[0]
+        raise SweepFolderError(f"onnxruntime cannot run the ONNX model: {reason}") from error
+    return np.concatenate([np.asarray(each, np.float32) for each in logits])
+
+
+def compare(
+    onnx_NK: NDArray[np.float32],
+    torch_NK: NDArray[np.float32],
+    num_validation: int,
+    may_differ: int,
+) -> OnnxCheck:
+    """How far two networks' logits for the same images lie apart.
+
+    Args:
+        onnx_NK: of onnxruntime.
+        torch_NK: of torch.
+        num_validation: how many of the images are validation images.
+        may_differ: on how many images the logits may differ.
+
+    Raises:
+        SweepFolderError: if they differ on more images than that; says by how much.
+    """
+    difference_N = np.abs(onnx_NK - torch_NK).max(1)
+    relative_N = difference_N / np.abs(torch_NK).max(1).clip(min=1)
+    num_differing = int((~(relative_N <= TOLERANCE)).sum())  # not a number counts as differing
+    num_same_class = int((onnx_NK.argmax(1) == torch_NK.argmax(1)).sum())
+    if num_differing > may_differ:
+        raise SweepFolderError(
+            f"the ONNX model does not predict the same: on {num_differing} of {len(torch_NK)} "
+            f"images the logits differ, by up to {difference_N.max():.3g} (relative "
+            f"{relative_N.max():.3g}, allowed {TOLERANCE:g}); the most probable class is the same "
+            f"on {num_same_class}. No model.onnx was written"
+        )
+    return OnnxCheck(
+        opset=OPSET,
+        num_images=len(torch_NK),
+        num_validation=num_validation,
+        max_difference=float(difference_N.max()),
+        max_relative_difference=float(relative_N.max()),
+        tolerance=TOLERANCE,
+        num_same_class=num_same_class,
+    )
+
+
+def _is_svm(model: TrainedModel) -> bool:
+    return isinstance(model.config.model, SvmSettings)

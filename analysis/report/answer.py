@@ -1,0 +1,289 @@
+"""The answer that a report begins with: the winner, its figures, what it cost, how to use it."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from analysis import attributes
+from analysis.curves import read_curves
+from analysis.folder import SweepFolderError
+from analysis.intervals import Interval, share_interval
+from analysis.pictures.picture import Cell, Rows, table
+from analysis.results import Results
+from trainables.config import dump_config
+
+_UNKNOWN = "\N{EN DASH}"
+_NAMES = {
+    "val_accuracy": "validation accuracy",
+    "val_mean_class_accuracy": "mean class accuracy on validation images",
+    "val_loss": "validation loss",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the few figures that stand large at the top.
+
+    Attributes:
+        label: what it is.
+        value: the figure; None where it is not known.
+        text: the figure as it is shown.
+        note: what belongs to it, in small letters.
+        source: the files that it comes from.
+    """
+
+    label: str
+    value: float | None
+    text: str
+    note: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """One way to use the model: what it does, and the text to copy."""
+
+    what: str
+    text: str
+
+
+def notices(results: Results) -> list[str]:
+    """What a reader must know before any figure: what is missing, or was forced."""
+    sweep, told = results.sweep, []
+    asked = sweep.description["settings"].get("trials", "?")
+    so_far = f"{len(results.trials)} of {asked} trials so far"
+    match sweep.ended:
+        case attributes.RUNNING:
+            told.append(f"Partial: the sweep is still running, {so_far}; the winner may change.")
+        case attributes.INTERRUPTED | attributes.KILLED as ended:
+            told.append(f"Partial: the sweep was {ended}, {so_far}.")
+        case attributes.TIME_BUDGET:
+            told.append(f"The sweep ended by its time budget, {so_far}.")
+    if results.winner is None:
+        reasons = [trial.reason for trial in results.trials if trial.reason]
+        because = f" The first reason: {reasons[0]}" if reasons else ""
+        told.append(f"Partial: no trial has a validation result, so there is no winner.{because}")
+    elif results.opening is None:
+        told.append(_unopened(results))
+    elif results.opening.forced:
+        told.append(
+            "The test set was opened by force for this model: it had been opened for another one "
+            "before, or the sweep had another winner. Its figures are no longer unbiased."
+        )
+    return told
+
+
+def _unopened(results: Results) -> str:
+    if results.sweep.description.get("data", {}).get("num_test") == 0:
+        return "The data have no test set, so there are no test figures."
+    return (
+        "Partial: the test set has not been opened for the winner. Validation figures flatter it: "
+        "it was selected by them."
+    )
+
+
+def winner_in_words(results: Results) -> str:
+    """Which trial won, when, and by what; empty without a winner."""
+    winner = results.winner
+    if winner is None or winner.best is None or winner.config is None:
+        return ""
+    again = f" (trial {winner.confirms} with a fresh seed)" if winner.confirms is not None else ""
+    confirmed = results.confirmation is not None and results.confirmation.chosen is not None
+    return (
+        f"Trial {winner.number}{again}, after epoch {winner.best.epoch:g} of "
+        f"{winner.config.training.epochs}, selected by {_NAMES[results.metric]}"
+        f"{', as its mean over runs with fresh seeds' if confirmed else ''}"
+    )
+
+
+def headline(results: Results) -> list[Fact]:
+    """The figures that stand large at the top."""
+    facts = []
+    if opening := results.opening:
+        facts.append(
+            _accuracy("test accuracy", opening.accuracy, opening.num_images, "sealed_test.json")
+        )
+    if results.winner and results.winner.best:
+        accuracy, number = results.winner.best.val_accuracy, _num_images(results, "num_validation")
+        facts.append(_accuracy("validation accuracy", accuracy, number, "study.db, sweep.yaml"))
+    return [*facts, _trials(results), _device_time(results), _wall_time(results)]
+
+
+def _trials(results: Results) -> Fact:
+    number, runs = len(results.trials), len(results.runs)
+    ended = sorted(Counter(trial.ended for trial in results.trials).items())
+    notes = [f"{count} {how}" for how, count in ended]
+    notes += [f"and {runs} that confirm the best of them"] if runs else []
+    return Fact("trials", number, f"{number:,}", ", ".join(notes), "study.db")
+
+
+def _accuracy(label: str, accuracy: float, num_images: int | None, source: str) -> Fact:
+    low, high = _interval(accuracy, num_images)
+    note = f"95 % interval {low:.4f} to {high:.4f}, {num_images:,} images" if num_images else ""
+    return Fact(label, accuracy, f"{accuracy:.4f}", note, source)
+
+
+def _device_time(results: Results) -> Fact:
+    """How long how many CPUs or GPUs computed."""
+    settings = results.sweep.description["settings"]
+    gpus, cpus = settings.get("gpus_per_trial") or 0, settings.get("cpus_per_trial")
+    device, number = ("GPU", gpus) if gpus else ("CPU", cpus)
+    runs = read_curves(results.sweep.folder, [run.number for run in results.runs])
+    last = [curve.records[-1] for curve in [*results.curves.values(), *runs.values()]]
+    hours = number * sum(record.seconds for record in last) / 3600 if number and last else None
+    return Fact(
+        f"{device}-hours",
+        hours,
+        _UNKNOWN if hours is None else f"{hours:,.2g}" if hours < 10 else f"{hours:,.0f}",
+        f"{sum(record.epoch for record in last):,.4g} epochs trained" if last else "",
+        "trials/*/result.json, sweep.yaml",
+    )
+
+
+def _wall_time(results: Results) -> Fact:
+    trials = [*results.trials, *results.runs]
+    started = [trial.started for trial in trials if trial.started]
+    ended = [trial.completed for trial in trials if trial.completed]
+    seconds = (max(ended) - min(started)).total_seconds() if started and ended else None
+    return Fact(
+        "wall time",
+        seconds,
+        _UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds))),
+        "hours, minutes and seconds from the first trial's start to the last one's end",
+        "study.db",
+    )
+
+
+@table(
+    title="How good the winner is",
+    caption=(
+        "Intervals are Wilson's, for the number of images. Training figures are means over the "
+        "epoch, of augmented images and with the loss that was trained on; validation and test "
+        "losses are plain cross-entropy. A positive gap is what is lost from one row to the next."
+    ),
+    sources=["study.db", "sealed_test.json", "test_predictions/*.npz", "sweep.yaml"],
+)
+def figures(results: Results) -> Rows | None:
+    """Training, validation and test side by side, and the gaps between them."""
+    if results.winner is None or results.winner.best is None:
+        return None
+    record, opening = results.winner.best, results.opening
+    training = _Figures(
+        "training", _num_images(results, "num_train"), record.train_accuracy, record.train_loss
+    )
+    validation = _Figures(
+        "validation",
+        _num_images(results, "num_validation"),
+        record.val_accuracy,
+        record.val_loss,
+        record.val_mean_class_accuracy,
+    )
+    rows = [training.row(with_interval=False), validation.row(), training.gap(validation)]
+    if opening:
+        per_class = _mean_class_accuracy(results)
+        test = _Figures("test", opening.num_images, opening.accuracy, opening.loss, per_class)
+        rows += [test.row(), validation.gap(test)]
+    columns = ("", "images", "accuracy", "95 % from", "to", "loss", "mean class accuracy")
+    return Rows(columns, tuple(rows))
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """A row of the table above."""
+
+    name: str
+    num_images: int | None
+    accuracy: float
+    loss: float
+    class_accuracy: float | None = None
+
+    def row(self, *, with_interval: bool = True) -> tuple[Cell, ...]:
+        known = with_interval and self.num_images
+        low, high = _interval(self.accuracy, self.num_images) if known else (None, None)
+        return (
+            self.name,
+            self.num_images,
+            self.accuracy,
+            low,
+            high,
+            self.loss,
+            self.class_accuracy,
+        )
+
+    def gap(self, below: "_Figures") -> tuple[Cell, ...]:
+        classes = (self.class_accuracy, below.class_accuracy)
+        return (
+            f"gap: {self.name} to {below.name}",
+            None,
+            self.accuracy - below.accuracy,
+            None,
+            None,
+            below.loss - self.loss,
+            None if classes[0] is None or classes[1] is None else classes[0] - classes[1],
+        )
+
+
+@table(
+    title="What was found",
+    caption="The searched parameters of the winner; everything else is in the config below.",
+    sources=["study.db"],
+)
+def found(results: Results) -> Rows | None:
+    """The searched parameters of the winner."""
+    if results.winner is None or not results.winner.parameters:
+        return None
+    return Rows(("parameter", "value"), tuple(results.winner.parameters.items()))
+
+
+def config(results: Results) -> str:
+    """The winner's whole config as YAML; empty without a winner."""
+    winner = results.winner
+    return dump_config(winner.config) if winner and winner.config else ""
+
+
+def uses(results: Results) -> list[Use]:
+    """How to use the winner's model; with what has to be done first."""
+    if results.winner is None:
+        return []
+    folder = results.sweep.folder
+    sweep, best, trial = (
+        shlex.quote(str(path)) for path in (folder.path, folder.best, folder.best / "trial.yaml")
+    )
+    first = [] if folder.best.exists() else [Use("Export it first", f"toprung export {sweep}")]
+    python = f"""from pathlib import Path
+import toprung
+
+model = toprung.load_model(Path({str(folder.best)!r}))
+model.predict(Path("image.jpg"))"""
+    return [
+        *first,
+        Use("Classify images", f"toprung predict {best} IMAGE…"),
+        Use("From Python", python),
+        Use("Train it again", f"toprung run --config {trial}"),
+    ]
+
+
+def _num_images(results: Results, which: str) -> int | None:
+    number: int | None = results.sweep.description.get("data", {}).get(which)
+    return number
+
+
+def _interval(accuracy: float, num_images: int | None) -> Interval:
+    return share_interval(round(accuracy * (num_images or 0)), num_images or 0)
+
+
+def _mean_class_accuracy(results: Results) -> float | None:
+    """On the test images, over the classes that have some; None if the predictions are not kept."""
+    try:
+        test = results.test
+    except SweepFolderError:  # the parts that show the predictions say so
+        return None
+    if test is None:
+        return None
+    classes_C, sizes_C = np.unique(test.labels_N, return_counts=True)
+    hits_N = test.labels_N == test.predicted_N
+    right_C = [hits_N[test.labels_N == label].sum() for label in classes_C]
+    return float(np.mean(right_C / sizes_C))

@@ -1,0 +1,57 @@
+"""How the numbers of a report's tables are rounded: a column at a time, so that they align."""
+
+import math
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from analysis.pictures.picture import Cell, Rows
+
+_NOTHING = "\N{EN DASH}"
+
+
+def texts(rows: Rows) -> list[list[str]]:
+    """Each cell as it is shown, row by row."""
+    columns = [_column(cells) for cells in zip(*rows.rows, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def numeric_columns(rows: Rows) -> list[bool]:
+    """Of each column, whether it holds numbers and nothing else; such are set to the right."""
+    columns = zip(*rows.rows, strict=True)
+    return [all(_is_number(cell) for cell in _there(cells)) for cells in columns]
+
+
+def _column(cells: Sequence[Cell]) -> list[str]:
+    numbers = [cell for cell in cells if _is_number(cell)]
+    plain = len(numbers) < len(_there(cells)) or not any(isinstance(n, float) for n in numbers)
+    decimals = None if plain else _decimals([abs(number) for number in numbers])
+    return [_text(cell, decimals) for cell in cells]
+
+
+def _decimals(values: Sequence[float]) -> int | None:
+    """How many to show; None where the values are too far apart for one number of them."""
+    sizes = [value for value in values if math.isfinite(value) and value > 0] or [0.1]
+    smallest, largest = min(sizes), max(sizes)
+    if all(size.is_integer() for size in sizes) and largest < 1e6:
+        return 0
+    if largest < 100 and (smallest >= 1e-3 or (smallest >= 1e-4 and largest >= 0.1)):
+        return 4
+    return 1 if smallest >= 0.1 and largest < 1e6 else None
+
+
+def _text(cell: Cell, decimals: int | None) -> str:
+    if cell is None:
+        return _NOTHING
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, float):
+        return f"{cell:,.{decimals}f}" if decimals is not None else f"{cell:.4g}"
+    return f"{cell:,}" if isinstance(cell, int) and abs(cell) >= 10_000 else str(cell)
+
+
+def _is_number(cell: Cell) -> TypeGuard[int | float]:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _there(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell is not None]

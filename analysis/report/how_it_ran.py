@@ -1,0 +1,99 @@
+"""How a sweep was run: settings, data, versions, and what failed."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from analysis import attributes
+from analysis.pictures.picture import Rows, table
+from analysis.results import Results
+from trainables.config import flatten
+
+
+@table(
+    title="Settings of the sweep",
+    caption="As given on the command line or by the search space, and defaults.",
+    sources=["sweep.yaml"],
+)
+def settings(results: Results) -> Rows:
+    """What was asked for."""
+    said = results.sweep.description
+    begun = {name: value for name, value in said.items() if name in ("space", "started_at")}
+    overrides = flatten(said.get("overrides") or {}, "set ")
+    return _as_rows(begun | flatten(said["settings"]) | overrides)
+
+
+@table(title="Data", caption="As they were when the sweep began.", sources=["sweep.yaml"])
+def data(results: Results) -> Rows:
+    """Where the images come from, and how many there are."""
+    said = dict(results.sweep.description.get("data") or {})
+    if "class_names" in said:
+        said["classes"] = len(said.pop("class_names"))
+    said["bad_images"] = len(said.get("bad_images") or ())
+    return _as_rows(flatten(said))
+
+
+@table(
+    title="Images that were left out",
+    caption="Files that cannot be read as images.",
+    sources=["sweep.yaml"],
+)
+def bad_images(results: Results) -> Rows | None:
+    """Each with the reason."""
+    said = (results.sweep.description.get("data") or {}).get("bad_images")
+    return Rows(("image: reason",), tuple((image,) for image in said)) if said else None
+
+
+@table(title="Versions", caption="Of the software that ran the sweep.", sources=["sweep.yaml"])
+def versions(results: Results) -> Rows | None:
+    """Of Python and the packages that decide a trial's numbers."""
+    said = results.sweep.description.get("versions")
+    return _as_rows(said) if said else None
+
+
+@table(
+    title="What went wrong",
+    caption="Trials that failed, or whose config was refused, and where the code raised.",
+    sources=["study.db"],
+)
+def failures(results: Results) -> Rows | None:
+    """Each trial with a reason."""
+    tracebacks = {
+        trial.number: trial.user_attrs[attributes.TRACEBACK]
+        for trial in results.sweep.study.get_trials(deepcopy=False)
+        if trial.user_attrs.get(attributes.TRACEBACK)
+    }
+    rows = [
+        (trial.number, trial.ended, trial.reason, _where(tracebacks.get(trial.number, "")))
+        for trial in results.trials
+        if trial.reason
+    ]
+    return Rows(("trial", "ended", "reason", "where"), tuple(rows)) if rows else None
+
+
+def _where(traceback: str) -> str | None:
+    """The line of a traceback that names the innermost place."""
+    places = [line.strip() for line in traceback.splitlines() if line.startswith("  File ")]
+    return places[-1] if places else None
+
+
+def command(results: Results) -> str:
+    """The command that began the sweep; empty if it was begun from Python."""
+    words = results.sweep.description.get("command") or []
+    return shlex.join(map(str, words))
+
+
+def search_space(results: Results) -> str:
+    """The source of the search space; empty if it is not kept."""
+    path = results.sweep.folder.search_space
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _as_rows(values: Mapping[str, Any]) -> Rows:
+    return Rows(
+        ("setting", "value"),
+        tuple(
+            (name, value if isinstance(value, str | int | float | None) else str(value))
+            for name, value in values.items()
+        ),
+    )

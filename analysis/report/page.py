@@ -1,0 +1,156 @@
+"""Writing a sweep's report: the page, its pictures as files, and its figures as JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.files import write_atomically
+from analysis.folder import SweepFolderError
+from analysis.report import answer, how_it_ran
+from analysis.report.cells import numeric_columns, texts
+from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
+from analysis.results import Results
+
+PAGE_FILE = "report.html"
+FIGURES_FILE = "figures.json"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report: its page, and what could not be drawn of it, with reasons."""
+
+    path: Path
+    problems: tuple[str, ...]
+
+
+def write_report(results: Results, to: Path) -> Report:
+    """Write the report of a sweep into a folder; an earlier report there is replaced.
+
+    A part that raises is left out; the page and the result tell why.
+
+    Args:
+        results: of the sweep.
+        to: the folder; made if it is not there.
+
+    Raises:
+        SweepFolderError: if the folder cannot be written, or holds something that is no report; if
+            a setting to compare by is none; if the sweep cannot be read.
+    """
+    if results.by:
+        results.sweep.compare(*results.by)  # raises where there is no such setting
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        mine = (to / PAGE_FILE).exists()
+        if not mine and any(not path.name.startswith(".") for path in to.iterdir()):
+            raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
+        drawn_of = {section: draw(section, results) for section in SECTIONS}
+        report = {s: parts for s, parts in drawn_of.items() if parts or s is SECTIONS[0]}
+        _write(results, report, to)
+    except OSError as error:
+        raise SweepFolderError(
+            f"{to}: cannot be written: {error.strerror}; choose another folder (--to FOLDER)"
+        ) from None
+    drawn = [part for parts in report.values() for part in parts]
+    return Report(
+        to / PAGE_FILE,
+        tuple(f"{part.part.title}: {part.problem}" for part in drawn if part.problem),
+    )
+
+
+def _write(results: Results, report: Mapping[Section, list[DrawnPart]], to: Path) -> None:
+    before = _pictures_before(to)
+    pngs = {f"{p.part.name}.png": p.png for parts in report.values() for p in parts if p.png}
+    # A file's name that is no Unicode may be in any text.
+    write_atomically(to / PAGE_FILE, _page(results, report).encode(errors="replace"))
+    write_atomically(to / FIGURES_FILE, _figures(results, report).encode(errors="replace"))
+    for name, png in pngs.items():
+        write_atomically(to / name, png)
+    for name in before - pngs.keys():
+        (to / name).unlink(missing_ok=True)
+
+
+def _pictures_before(to: Path) -> set[str]:
+    """The pictures of the report that is in the folder."""
+    try:
+        parts = json.loads((to / FIGURES_FILE).read_text("utf-8"))["parts"]
+        return {Path(part["picture"]).name for part in parts if "picture" in part}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _page(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        css=Markup((_HERE / "page.css").read_text("utf-8")),
+        name=results.sweep.name,
+        space=results.sweep.description.get("space", ""),
+        source=results.sweep.description.get("data", {}).get("source", ""),
+        written_at=_now(),
+        report=report,
+        notices=answer.notices(results),
+        winner=answer.winner_in_words(results),
+        headline=answer.headline(results),
+        config=answer.config(results),
+        uses=answer.uses(results),
+        command=how_it_ran.command(results),
+        search_space=how_it_ran.search_space(results),
+        texts=texts,
+        numeric_columns=numeric_columns,
+    )
+
+
+def _figures(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
+    """Every figure of the page with the files that it comes from, as JSON."""
+    content = {
+        "sweep": results.sweep.name,
+        "written_at": _now(),
+        "ended": results.sweep.ended,
+        "notices": answer.notices(results),
+        "headline": [asdict(fact) for fact in answer.headline(results)],
+        "parts": [
+            {"section": section.anchor, "name": part.part.name, "title": part.part.title}
+            | {"sources": part.part.sources}
+            | _content(part)
+            for section, parts in report.items()
+            for part in parts
+        ],
+    }
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _content(part: DrawnPart) -> dict[str, Any]:
+    if part.problem:
+        return {"problem": part.problem}
+    if part.rows is None:
+        return {"picture": f"{part.part.name}.png"}
+    return {"columns": part.rows.columns, "rows": part.rows.rows}
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no number for."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(v) for key, v in value.items()}
+        case list() | tuple():
+            return [_finite(v) for v in value]
+    return value
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")

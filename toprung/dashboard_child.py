@@ -1,0 +1,73 @@
+"""One of the dashboard's two servers, as a process of its own, on the loopback address only.
+
+It ends when its standard input does, so that it never outlives the process that started it.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from urllib.parse import quote
+from wsgiref.simple_server import WSGIServer, make_server
+
+HOST = "127.0.0.1"
+
+
+class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    """A slow plot does not keep the others waiting."""
+
+    daemon_threads = True
+
+
+def serve_optuna(study: str, port: int) -> None:
+    """optuna-dashboard on a study's SQLite file, opened for reading only: nothing can be changed.
+
+    It holds no connection between requests, so that a sweep that ends meanwhile can leave one
+    plain file behind.
+    """
+    from optuna.storages import RDBStorage
+    from optuna_dashboard import wsgi
+    from sqlalchemy import URL
+    from sqlalchemy.pool import NullPool
+
+    query = {"mode": "ro", "uri": "true"}
+    url = URL.create("sqlite", database=f"file:{quote(study)}", query=query)
+    storage = RDBStorage(
+        url.render_as_string(),
+        engine_kwargs={"poolclass": NullPool},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    make_server(HOST, port, wsgi(storage), server_class=_ThreadingServer).serve_forever()
+
+
+def serve_tensorboard(folder: str, port: int) -> None:
+    """TensorBoard on a folder."""
+    from tensorboard import program
+
+    server = program.TensorBoard()
+    name = f"{Path(folder).parent.name} - TensorBoard"
+    server.configure(logdir=folder, host=HOST, port=port, window_title=name, reload_multifile=True)
+    server.main()
+
+
+SERVERS = {"optuna": serve_optuna, "tensorboard": serve_tensorboard}
+
+
+def main() -> None:
+    """`python -m toprung.dashboard_child SERVER PATH PORT`."""
+    _, name, path, port = sys.argv
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    SERVERS[name](path, int(port))
+
+
+def _end_with_parent() -> None:
+    # Not through sys.stdin: its lock, still held by this thread, would abort the interpreter's end.
+    while os.read(0, 1):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
