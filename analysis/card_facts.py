@@ -1,7 +1,6 @@
 """What a model card says of an exported model: only what the sweep's folder says."""
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from analysis import attributes
+from analysis.card_words import augmentation_in_words, numbers, short, slug, weights_in_words
 from analysis.folder import SweepFolderError
 from analysis.intervals import share_interval
 from analysis.model import TrainedModel
@@ -19,17 +19,15 @@ from analysis.openings import TestResult
 from analysis.predictions import load_predictions
 from analysis.scores import Scores
 from analysis.trials import TrialResult
-from trainables.config import TrialConfig, as_plain
+from trainables.config import as_plain
 from trainables.data.image_list import SPLITS
 from trainables.network import NO_WEIGHTS
 from trainables.summary import Summary, summarise
 from trainables.svm_settings import SvmSettings
-from trainables.torchvision_settings import TorchvisionSettings
 
 if TYPE_CHECKING:
     from analysis.sweep import Sweep
 
-_MAX_NAME = 80
 _WIDE = 0.05
 """A test accuracy's interval wider than that is told as a limit."""
 _UNEQUAL = 2
@@ -156,7 +154,7 @@ class CardFacts:
         return {
             "library_name": "toprung",
             "pipeline_tag": "image-classification",
-            "tags": ["image-classification", "pytorch", _slug(self._architecture)],
+            "tags": ["image-classification", "pytorch", slug(self._architecture)],
             "metrics": ["accuracy"],
             "model-index": [{"name": name, "results": results}],
         }
@@ -168,7 +166,7 @@ class CardFacts:
             "loss": row.loss,
         }
         known = {name: value for name, value in values.items() if value is not None}
-        dataset = {"name": self._source, "type": _slug(self._source), "split": row.split}
+        dataset = {"name": self._source, "type": slug(self._source), "split": row.split}
         return {
             "task": {"type": "image-classification"},
             "dataset": dataset,
@@ -223,8 +221,8 @@ class CardFacts:
             ("multiply-accumulates for one image", summary.num_multiply_accumulates),
             ("input", f"{width}x{height} pixels, {'RGB' if channels == 3 else 'grey'}"),
             ("resizing", f"{data.resize}{crop}, {data.interpolation}"),
-            ("mean of each channel", _numbers(self._model.mean)),
-            ("standard deviation of each channel", _numbers(self._model.std)),
+            ("mean of each channel", numbers(self._model.mean)),
+            ("standard deviation of each channel", numbers(self._model.std)),
             ("SHA-256 of model.safetensors", self._model.digest),
         ]
 
@@ -257,11 +255,11 @@ class CardFacts:
                 for row in csv.DictReader(file):
                     counts[row["label"]][row["split"]] += 1
         except FileNotFoundError:
-            return [(_short(name), dict.fromkeys(SPLITS)) for name in counts]
+            return [(short(name), dict.fromkeys(SPLITS)) for name in counts]
         except (OSError, KeyError, csv.Error) as error:
             raise SweepFolderError(f"{path}: cannot be read: {error!r}") from None
         return [
-            (_short(name), {split: of[split] for split in SPLITS}) for name, of in counts.items()
+            (short(name), {split: of[split] for split in SPLITS}) for name, of in counts.items()
         ]
 
     def training(self) -> Pairs:
@@ -270,16 +268,16 @@ class CardFacts:
         ended = ", ".join(f"{n:,} {how}" for how, n in sorted(self._sweep.counts().items()))
         space = self._sweep.description.get("space")
         return [
-            ("weights that it started from", _weights(config)),
+            ("weights that it started from", weights_in_words(config)),
             ("freeze policy", config.model.freeze_policy),
             ("loss", config.loss.name),
             ("optimizer", f"{config.optimizer.name}, learning rate {config.optimizer.lr:.4g}"),
             ("LR schedule", config.lr_schedule.name),
-            ("augmentation", _augmentation(config)),
+            ("augmentation", augmentation_in_words(config)),
             ("batch size", config.training.batch_size),
             ("epoch of the weights", best and f"{best.epoch:g} of {config.training.epochs}"),
             ("seed", str(config.seed)),
-            ("search space", space and _short(Path(space).name)),
+            ("search space", space and short(Path(space).name)),
             ("trials", ended),
             ("epochs of a trial at the most", settings.get("max_epochs")),
             ("sampler", settings.get("sampler")),
@@ -334,40 +332,7 @@ class CardFacts:
             yield "Its scores are votes of support vector machines, so they give no probabilities."
         if settings.weights != NO_WEIGHTS:
             yield (
-                f"It was trained from the weights {_weights(self._config)}. Their terms, and those "
-                "of the data that they were trained on, hold for this model too."
+                f"It was trained from the weights {weights_in_words(self._config)}. Their terms, "
+                "and those of the data that they were trained on, hold for this model too."
             )
         yield "No licence is named here: whoever publishes the model has to choose one."
-
-
-def _weights(config: TrialConfig) -> str:
-    """The weights that training started from, without the place where a file of them lay."""
-    settings = config.model
-    if settings.weights == NO_WEIGHTS:
-        return "none (random)"
-    if settings.weights_file:
-        return _short(settings.weights_file.name)
-    if isinstance(settings, SvmSettings):
-        settings = settings.backbone_settings()
-    offered = settings.offered_weights if isinstance(settings, TorchvisionSettings) else None
-    return f"{settings.weights} of torchvision" + (f" ({offered.url})" if offered else "")
-
-
-def _augmentation(config: TrialConfig) -> str:
-    names: list[str] = [transform.name for transform in config.augmentation.transforms]
-    if config.augmentation.mix != "none":
-        names.append(config.augmentation.mix)
-    return ", ".join(names) or "none"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
-
-
-def _slug(name: str) -> str:
-    """As a hub wants the name of a data set or a tag."""
-    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "data"

@@ -42,21 +42,20 @@ def guided_backprop(
     Raises:
         ConfigError: if there is no such layer or neuron, or if the network has no ReLU.
     """
-    image_BCHW = network_input(model, pixels_HWC).requires_grad_()
+    image_1CHW = network_input(model, pixels_HWC)
+    images_NCHW = image_1CHW.expand(len(neurons), -1, -1, -1).clone().requires_grad_()
     guided = _ThroughOneReLU(model.network)
     captum = NeuronGuidedBackprop(guided, layer_at(model.network, layer))
-    gradients = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
-        for neuron in neurons:
-            gradient_BCHW = captum.attribute(image_BCHW, _Selected(layer, neuron))
-            gradients.append(gradient_BCHW[0].detach().numpy())
+        gradients_NCHW = captum.attribute(images_NCHW, _Selected(layer, neurons))
     if not guided.has_relu:
         raise ConfigError(
             f"model/architecture = {model.config.model.architecture!r}: this network has no ReLU, "
             "so there is nothing that guides backpropagation"
         )
-    return np.stack(gradients)
+    gradients: NDArray[np.float32] = gradients_NCHW.detach().numpy()
+    return gradients
 
 
 def strongest_neurons(
@@ -72,22 +71,24 @@ def strongest_neurons(
 
 
 class _Selected:
-    """Picks a neuron out of what a layer gives."""
+    """Picks out of what a layer gives for a batch: of each image, another neuron."""
 
-    def __init__(self, layer: str, neuron: int) -> None:
-        self._layer, self._neuron = layer, neuron
+    def __init__(self, layer: str, neurons: Sequence[int]) -> None:
+        self._layer, self._neurons = layer, neurons
 
     def __call__(self, output: Tensor) -> Tensor:
         if output.dim() not in (2, 4):
             shape = "x".join(map(str, output.shape[1:]))
             raise ConfigError(f"layer {self._layer!r}: gives {shape} values, which are no neurons")
         num_neurons = output.shape[1]
-        if not 0 <= self._neuron < num_neurons:
-            raise ConfigError(
-                f"neuron {self._neuron}: layer {self._layer!r} has {num_neurons}, "
-                f"from 0 to {num_neurons - 1}"
-            )
-        values: Tensor = output[:, self._neuron].reshape(len(output), -1).max(1).values
+        for neuron in self._neurons:
+            if not 0 <= neuron < num_neurons:
+                raise ConfigError(
+                    f"neuron {neuron}: layer {self._layer!r} has {num_neurons}, "
+                    f"from 0 to {num_neurons - 1}"
+                )
+        picked = output[torch.arange(len(self._neurons)), list(self._neurons)]
+        values: Tensor = picked.reshape(len(self._neurons), -1).max(1).values
         return values
 
 

@@ -146,9 +146,12 @@ class Results:
         """The winner's model.
 
         Raises:
-            SweepFolderError: if it cannot be read.
+            SweepFolderError: if there is no winner, or its model cannot be read.
         """
-        return self.sweep.model()
+        from analysis.model import model_from_checkpoint
+
+        winner = self.winner or self.sweep.best()  # which says why there is none
+        return model_from_checkpoint(self.sweep.folder.checkpoint(winner.number))
 
     @cached_property
     def training_data(self) -> "TrainingData":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import optuna
@@ -12,6 +13,9 @@ from analysis import attributes
 from trainables.config import METRICS, TrialConfig
 from trainables.record import Record
 from trainables.settings import parse
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,16 @@ def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
         ended=attrs.get(attributes.ENDED, "running"),
         reason=attrs.get(attributes.REASON, ""),
         parameters=dict(trial.params),
-        config=parse(TrialConfig, yaml.safe_load(config), where) if config else None,
+        config=_config(config, where) if config else None,
         best=Record(**best) if best else None,
         values=dict(trial.intermediate_values),
         started=trial.datetime_start,
         completed=trial.datetime_complete,
         confirms=attrs.get(attributes.CONFIRMS),
     )
+
+
+@lru_cache(maxsize=10_000)
+def _config(text: str, where: str) -> TrialConfig:
+    """A trial's config, which never changes and takes milliseconds to read."""
+    return parse(TrialConfig, yaml.load(text, _LOADER), where)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -19,8 +18,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from analysis import attributes
+from analysis.folder import SweepFolder, SweepFolderError
 from tests.test_analysis import CONFIG, Made
-from toprung.dashboard import serving
+from toprung.dashboard import Server, serving, watch
 from toprung.errors import ToprungError
 from toprung.event_file import EventFile
 from trainables.data import prepare
@@ -222,10 +222,21 @@ def test_a_server_ends_with_the_process_that_started_it(made: Made) -> None:
         assert child.wait(SECONDS_TO_END) == 0
 
 
-def test_a_server_that_cannot_start_says_why(made: Made, tmp_path: Path) -> None:
-    folder = shutil.copytree(made.folder.path, tmp_path / "broken")
-    (folder / "study.db").write_bytes(b"no database at all" * 100)
-    with dashboard(folder) as (process, _):
-        assert process.wait(30) == 2
-        assert process.stderr is not None
-        assert re.search("optuna-dashboard has ended .*not a database", process.stderr.read(), re.S)
+def test_a_study_that_cannot_be_read(made: Made, tmp_path: Path) -> None:
+    folder = SweepFolder(shutil.copytree(made.folder.path, tmp_path / "broken"))
+    folder.study.write_bytes(b"no database at all" * 100)
+    with (
+        pytest.raises(SweepFolderError, match=r"study\.db: cannot be read: file is not a database"),
+        serving(folder, None, None),
+    ):
+        pass
+
+
+def test_a_server_that_ends_says_what_it_said(tmp_path: Path) -> None:
+    """As one does that finds its port taken, in the moment after it was found free."""
+    with (tmp_path / "output").open("w+b") as output:
+        code = "print('a'); raise SystemExit('the port is taken')"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output) as ended:
+            ended.wait(30)
+            with pytest.raises(ToprungError, match=r"it said:\n  a\n  the port is taken"):
+                watch([Server("TensorBoard", "http://127.0.0.1:1/", ended, output)])

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -47,7 +48,7 @@ def sweep(made: Path, tmp_path: Path) -> Sweep:
     return Sweep(shutil.copytree(made, tmp_path / "copy"))
 
 
-def a_few(path: Path, **settings: object) -> Results:
+def a_few(path: Path, **settings: Any) -> Results:
     trials = [Simulated([0.5, 0.75]), Simulated([0.25], attributes.STOPPED_EARLY)]
     return simulated_sweep(path, trials, **settings)
 
@@ -154,6 +155,10 @@ class TestCells:
     def test_small_and_large_numbers_keep_their_digits(self) -> None:
         rows = Rows(("a", "b", "c"), ((1e-7, 1234.5678, 123456), (0.25, 0.5, 1)))
         assert texts(rows) == [["1e-07", "1,234.6", "123,456"], ["0.25", "0.5", "1"]]
+
+    def test_whole_numbers_have_no_decimals_but_shares_do(self) -> None:
+        rows = Rows(("epoch", "recall"), ((8.0, 1.0), (1.0, 0.0)))
+        assert texts(rows) == [["8", "1.0000"], ["1", "0.0000"]]
 
     def test_what_is_no_number_stays_as_it_is(self) -> None:
         rows = Rows(("a", "b"), (("x", float("nan")), (True, 0.5), (0.12345, float("inf"))))

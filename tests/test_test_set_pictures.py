@@ -153,7 +153,7 @@ class TestImages:
     def test_mistakes_with_truth_and_three_guesses(self) -> None:
         of = drawn(10)
         (axes,) = finished(draw_mistakes(of)).axes
-        written = [text.get_text() for text in axes.texts]
+        written = [text.get_text().replace("\u200e", "") for text in axes.texts]
         index = of.wrong[0]
         assert len(axes.images) == len(of.wrong)
         assert written[0] == f"is {of.class_names[of.labels_N[index]]}"

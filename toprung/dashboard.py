@@ -1,19 +1,20 @@
 """A sweep in the browser: optuna-dashboard and TensorBoard, live, each in a process of its own."""
 
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import IO
 from urllib.request import ProxyHandler, build_opener
 
-from analysis.folder import SweepFolder
-from toprung.dashboard_child import HOST
+from analysis.folder import SweepFolder, SweepFolderError
+from toprung.dashboard_child import HOST, read_only
 from toprung.errors import ToprungError
 
 _SECONDS_TO_START = 120
@@ -72,9 +73,11 @@ def serving(
 
     Raises:
         ToprungError: if a port is taken, or one of the two does not come up.
+        SweepFolderError: if the study cannot be read.
     """
     if port is not None and port == tensorboard_port:
         raise ToprungError(f"port {port} is given to both servers; they need one each")
+    _check_study(folder)
     ports = _free_ports(port, tensorboard_port)
     with ExitStack() as stack:
         optuna = stack.enter_context(
@@ -97,6 +100,14 @@ def watch(servers: Sequence[Server]) -> None:
         for server in servers:
             server.check()
         time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _check_study(folder: SweepFolder) -> None:
+    try:
+        with closing(sqlite3.connect(read_only(str(folder.study)), uri=True)) as study:
+            study.execute("SELECT study_name FROM studies").fetchall()
+    except sqlite3.Error as error:
+        raise SweepFolderError(f"{folder.study}: cannot be read: {error}") from None
 
 
 def _free_ports(*asked: int | None) -> list[int]:

@@ -20,6 +20,11 @@ class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
+def read_only(study: str) -> str:
+    """SQLite's own name of a file that is opened for reading only."""
+    return f"file:{quote(study)}?mode=ro"
+
+
 def serve_optuna(study: str, port: int) -> None:
     """optuna-dashboard on a study's SQLite file, opened for reading only: nothing can be changed.
 
@@ -31,8 +36,8 @@ def serve_optuna(study: str, port: int) -> None:
     from sqlalchemy import URL
     from sqlalchemy.pool import NullPool
 
-    query = {"mode": "ro", "uri": "true"}
-    url = URL.create("sqlite", database=f"file:{quote(study)}", query=query)
+    # URL.create quotes it once more, as SQLAlchemy takes it apart.
+    url = URL.create("sqlite", database=read_only(study), query={"uri": "true"})
     storage = RDBStorage(
         url.render_as_string(),
         engine_kwargs={"poolclass": NullPool},

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from analysis.comparison import Group, by_value, check_paths, group_of, in_order, openings_of
 from analysis.importance import importances
 from analysis.openings import TestResult
-from analysis.pictures.marks import METRIC_NAMES, scale_for
+from analysis.pictures.marks import METRIC_NAMES, path_name, scale_for
 from analysis.pictures.picture import Cell, Rows, picture, table
 from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure, short
 from analysis.results import Results
@@ -24,7 +24,8 @@ _SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "wors
     "Values compared",
     "For each value of a setting: the best trial (dot), the median (line), the quartiles (thick "
     "bar) and the worst (end of the thin line); on the right the number of trials. Other settings "
-    "vary too within a row, and poor trials were stopped early.",
+    "vary too within a row, and poor trials were stopped early. The first "
+    f"{_MAX_DRAWN} rows are drawn; the table has all.",
     ("study.db",),
 )
 def values_compared(results: Results) -> Figure | None:
@@ -41,7 +42,7 @@ def values_compared(results: Results) -> Figure | None:
         first = number == 0 or rows[number - 1][0] != path
         place += 1.5 if first and number else 1.0
         places.append(place)
-        names.append(f"{short(path, 30)}  =  {short(value, 24)}" if first else short(value, 24))
+        names.append(f"{path_name(path)}  =  {short(value, 24)}" if first else short(value, 24))
         best = float(getattr(group.best.best, results.metric))
         quartiles = [group.lower_quartile, group.upper_quartile]
         axes.plot([best, group.worst], [place] * 2, color=MUTED, linewidth=1)

@@ -21,6 +21,7 @@ from analysis.pictures.marks import (
     SCALE,
     ends_of,
     legend_name,
+    path_name,
     scale_for,
     winner_of_search,
     worst_first,
@@ -162,11 +163,13 @@ def _by_paths(results: Results, paths: Sequence[str], *, best_only: bool) -> Fig
         best = _best_values(results, values)
         _value_panels(part, results, best, best_only=best_only)
         some = "" if len(best) == len(values) else f", the best {len(best)} of {len(values)} values"
+        handles = _value_handles(best)
+        longest = max(len(str(handle.get_label())) for handle in handles)
         part.legend(
-            handles=_value_handles(best),
+            handles=handles,
             loc="outside upper left",
-            ncols=4,
-            title=f"{short(path, 60)}{some} (number of trials)",
+            ncols=min(4, 110 // (longest + 7)),
+            title=f"{path_name(path, 60)}{some} (number of trials)",
             title_fontsize=9,
             alignment="left",
         )

@@ -107,7 +107,7 @@ def confusion_before_and_after(results: Results) -> Figure | None:
     before, after = results.before_and_after
     names = before.predictions.class_names
     labels = {k: short(names[k], 16) for k in range(0, len(names), -(-len(names) // _MAX_NAMED))}
-    figure = new_figure(height=3.5 + 0.07 * max(map(len, labels.values())))
+    figure = new_figure(height=3.9 + 0.07 * max(map(len, labels.values())))
     left, right = figure.subplots(1, 2, sharey=True)
     _draw_shares(left, before, "before", labels)
     image = _draw_shares(right, after, "after", labels)

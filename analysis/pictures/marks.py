@@ -52,6 +52,12 @@ def legend_name(name: object) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
+def path_name(path: str, length: int = 28) -> str:
+    """The path of a setting as a label: its end, which tells it from others, if it is too long."""
+    label = short(path, len(path))
+    return label if len(label) <= length else f"…{label[-(length - 1) :]}"
+
+
 def score_of(results: Results, trial: TrialResult) -> float:
     """The metric of a scored trial's best validation."""
     return float(getattr(trial.best, results.metric))

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 
 from analysis import attributes
 from analysis.importance import Importance, Parameter, importances
+from analysis.pictures import parallel
 from analysis.pictures.marks import (
     METRIC_NAMES,
     SCALE,
     few_ticks,
     metric_axis,
+    path_name,
     scale_for,
     score_of,
     winner_of_search,
@@ -33,7 +34,6 @@ from analysis.results import Results
 _MAX_PARAMETERS = 12
 _MAX_CHOICES = 12
 _MIN_FOR_CONTOURS = 12
-_ABSENT = -0.12  # the height of the lane of trials that lack a parameter
 _SOURCES = ("study.db",)
 
 
@@ -56,7 +56,7 @@ def parameter_importance(results: Results) -> Figure | None:
     left, right = figure.subplots(1, 2, sharey=True)
     rows = list(range(len(found)))
     left.barh(rows, [one.share or 0.0 for one in found], height=0.6, color=ACCENT)
-    left.set_yticks(rows, [short(one.parameter.name) for one in found])
+    left.set_yticks(rows, [path_name(one.parameter.name) for one in found])
     left.invert_yaxis()
     left.set_xlabel("importance")
     better = 1 if results.larger_is_better else -1
@@ -81,7 +81,7 @@ def _correlation_bar(axes: Axes, row: int, one: Importance, better: int) -> None
         axes.text(
             0.03 * side,
             row,
-            short(value),
+            short(value, 20),
             va="center",
             ha="left" if side > 0 else "right",
             fontsize=8,
@@ -124,12 +124,12 @@ def parallel_coordinates(results: Results) -> Figure | None:
     if len(results.scored) < 2 or len(ranked) < 2:
         return None
     scores_T = np.array([score_of(results, trial) for trial in results.scored])
-    good_T = _goodness(scores_T, larger_is_better=results.larger_is_better)
-    heights_TP = np.column_stack([_heights(p, len(scores_T)) for p in ranked] + [good_T])
+    good_T = parallel.goodness(scores_T, larger_is_better=results.larger_is_better)
+    heights_TP = np.column_stack([parallel.heights(p, len(scores_T)) for p in ranked] + [good_T])
     figure = new_figure(height=4.4)
     axes = figure.add_subplot()
     order = np.argsort(good_T)
-    _draw_lines(axes, heights_TP[order], good_T[order])
+    parallel.draw_lines(axes, heights_TP[order], good_T[order])
     winner = winner_of_search(results)
     numbers = [trial.number for trial in results.scored]
     if winner is not None and winner.number in numbers:
@@ -138,10 +138,10 @@ def parallel_coordinates(results: Results) -> Figure | None:
         axes.plot(line_P, color=INK, linewidth=2.6)
     for place, parameter in enumerate(ranked):
         lacking = len(parameter.values) < len(scores_T)
-        _parameter_axis(axes, place, parameter, 100 // len(ranked), has_absent=lacking)
-    _metric_axis(axes, len(ranked), scores_T, larger_is_better=results.larger_is_better)
-    names = [*(p.name for p in ranked), METRIC_NAMES[results.metric]]
-    axes.set_xticks(range(len(names)), [short(name) for name in names])
+        parallel.parameter_axis(axes, place, parameter, 100 // len(ranked), has_absent=lacking)
+    parallel.score_axis(axes, len(ranked), scores_T, larger_is_better=results.larger_is_better)
+    names = [*(path_name(p.name) for p in ranked), METRIC_NAMES[results.metric]]
+    axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     for label in axes.get_xticklabels():
         label.set(rotation=22, ha="left", va="bottom", rotation_mode="anchor", color=INK)
@@ -150,97 +150,6 @@ def parallel_coordinates(results: Results) -> Figure | None:
     axes.spines[:].set_visible(False)
     axes.set_xlim(-0.15, len(ranked) + 0.55)
     return figure
-
-
-def _goodness(scores_T: NDArray[np.float64], *, larger_is_better: bool) -> NDArray[np.float64]:
-    """0 for the worst to 1 for the best; a loss on a log scale."""
-    scaled_T = scores_T if larger_is_better else -np.log(np.maximum(scores_T, 1e-9))
-    span = np.ptp(scaled_T)
-    return (scaled_T - scaled_T.min()) / span if span else np.ones_like(scaled_T)
-
-
-def _heights(parameter: Parameter, num_trials: int) -> NDArray[np.float64]:
-    """Where each trial crosses the axis, 0 to 1; choices spread a little; below where absent."""
-    spread_T = np.random.default_rng(0).uniform(-1, 1, num_trials)
-    heights_T = _ABSENT + 0.015 * spread_T
-    if not parameter.choices:
-        positions = _axis_positions(parameter, list(parameter.values.values()))
-        low, span = positions.min(), np.ptp(positions)
-        heights_T[list(parameter.values)] = (positions - low) / span
-        return heights_T
-    step = 1 / (len(parameter.choices) - 1)
-    for trial, value in parameter.values.items():
-        inside = spread_T[trial] * min(0.03, 0.2 * step)
-        heights_T[trial] = parameter.position(value) * step + inside
-    return heights_T
-
-
-def _axis_positions(parameter: Parameter, values: Sequence[Any]) -> NDArray[np.float64]:
-    positions = np.array([parameter.position(value) for value in values])
-    return np.log10(positions) if parameter.log else positions
-
-
-def _draw_lines(axes: Axes, heights_TP: NDArray[np.float64], good_T: NDArray[np.float64]) -> None:
-    num_trials, num_axes = heights_TP.shape
-    places = np.broadcast_to(np.arange(num_axes), heights_TP.shape)
-    axes.add_collection(
-        LineCollection(
-            list(np.stack([places, heights_TP], axis=2)),
-            colors=SCALE(good_T),
-            linewidths=1.1 if num_trials <= 100 else 0.7,
-            alpha=float(np.clip(30 / num_trials, 0.25, 0.9)),
-            rasterized=num_trials > 2000,
-        ),
-    )
-    axes.set_ylim(heights_TP.min() - 0.03, heights_TP.max() + 0.03)
-
-
-def _parameter_axis(
-    axes: Axes, place: int, parameter: Parameter, room: int, *, has_absent: bool
-) -> None:
-    """An axis, with its values; there is room for so many letters."""
-    axes.plot([place, place], [0, 1], color=MUTED, linewidth=1)
-    if parameter.choices:
-        last = len(parameter.choices) - 1
-        every = max(1, -(-len(parameter.choices) // _MAX_CHOICES))
-        labels = [
-            (n / last, short(choice, room))
-            for n, choice in enumerate(parameter.choices)
-            if n % every == 0
-        ]
-    else:
-        values = sorted(map(float, parameter.values.values()))
-        labels = [(0.0, f"{values[0]:.3g}"), (1.0, f"{values[-1]:.3g}")]
-        middle = np.sqrt(values[0] * values[-1]) if parameter.log else (values[0] + values[-1]) / 2
-        labels.append((0.5, f"{middle:.3g}"))
-    if has_absent:
-        labels.append((_ABSENT, "absent"))
-    _axis_labels(axes, place, labels)
-
-
-def _metric_axis(
-    axes: Axes, place: int, scores_T: NDArray[np.float64], *, larger_is_better: bool
-) -> None:
-    axes.plot([place, place], [0, 1], color=INK, linewidth=1.2)
-    low, high = float(scores_T.min()), float(scores_T.max())
-    if larger_is_better:
-        labels = [(share, f"{low + share * (high - low):.3f}") for share in (0, 0.25, 0.5, 0.75, 1)]
-    else:
-        low = max(low, 1e-9)
-        labels = [(share, f"{high * (low / high) ** share:.3g}") for share in (0, 0.5, 1)]
-    _axis_labels(axes, place, labels)
-
-
-def _axis_labels(axes: Axes, place: int, labels: Sequence[tuple[float, str]]) -> None:
-    for height, text in labels:
-        axes.text(
-            place + 0.04,
-            height,
-            text,
-            fontsize=7,
-            va="center",
-            bbox={"facecolor": PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
-        )
 
 
 @picture(
@@ -262,7 +171,7 @@ def slices(results: Results) -> Figure | None:
     scores_T = np.array([score_of(results, trial) for trial in results.scored])
     for axes, parameter in zip(grid.flat, ranked, strict=False):
         _slice(axes, results, parameter, scores_T)
-        _value_axis(axes, parameter, room=90 // num_columns)
+        _value_axis(axes, parameter, room=88 // num_columns)
     for axes in grid.flat[len(ranked) :]:
         axes.set_axis_off()
     for axes in grid[:, 0]:
@@ -299,11 +208,11 @@ def _slice(
         linewidths=0.9,
         rasterized=len(trials) > 300,
     )
-    axes.set_xlabel(short(parameter.name), labelpad=2)
 
 
 def _value_axis(axes: Axes, parameter: Parameter, room: int) -> None:
-    """Ticks of the parameter; there is room for so many letters."""
+    """Name and values of the parameter; there is room for so many letters."""
+    axes.set_xlabel(path_name(parameter.name, room), labelpad=2)
     if not parameter.choices:
         _number_axis(axes.xaxis, parameter, list(map(float, parameter.values.values())))
         return
@@ -338,7 +247,7 @@ def contours(results: Results) -> Figure | None:
     pairs = [
         (first, second)
         for first, second in combinations(numbers[:3], 2)
-        if len(first.values.keys() & second.values.keys()) >= _MIN_FOR_CONTOURS
+        if _make_a_plane(first, second)
     ]
     scores_T = np.array([score_of(results, trial) for trial in results.scored])
     if not pairs or np.ptp(scores_T) == 0:
@@ -357,6 +266,13 @@ def contours(results: Results) -> Figure | None:
     if logs:
         few_ticks(bar.ax.yaxis, scores_T.min(), scores_T.max())
     return figure
+
+
+def _make_a_plane(first: Parameter, second: Parameter) -> bool:
+    """Whether enough trials have both, and each varies among them."""
+    both = first.values.keys() & second.values.keys()
+    varies = all(len({parameter.values[n] for n in both}) > 1 for parameter in (first, second))
+    return varies and len(both) >= _MIN_FOR_CONTOURS
 
 
 def _contour(
@@ -397,8 +313,8 @@ def _contour(
         linewidths=1.4,
         clip_on=False,
     )
-    axes.set_xlabel(short(pair[0].name))
-    axes.set_ylabel(short(pair[1].name))
+    axes.set_xlabel(path_name(pair[0].name, 24))
+    axes.set_ylabel(path_name(pair[1].name, 24))
     axes.grid(visible=False)
 
 

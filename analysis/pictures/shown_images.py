@@ -11,6 +11,7 @@ from analysis.predictions import Predictions
 
 RIGHT, WRONG = COLOURS[2], COLOURS[7]
 _DPI = 144  # of PNGs, so that an image has one pixel for each of theirs
+_LEFT_TO_RIGHT = "\u200e"
 _SMALL = 32  # pixels: images up to this size are shown as squares
 
 
@@ -30,12 +31,12 @@ def draw_random(predictions: Predictions, columns: int = 10) -> Figure:
             axes,
             left + width / 2,
             top + width,
-            f"{sign} {short(predicted, 11)}",
+            f"{sign} {_in_place(predicted, 11)}",
             RIGHT if is_right else WRONG,
             ha="center",
         )
         if not is_right:
-            true = short(predictions.class_names[predictions.labels_N[index]], 11)
+            true = _in_place(predictions.class_names[predictions.labels_N[index]], 11)
             _write(axes, left + width / 2, top + width + 0.13, f"is {true}", MUTED, ha="center")
     return figure
 
@@ -57,7 +58,7 @@ def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
         text_left = left + side + 0.08
         true = predictions.labels_N[index]
         sure = predictions.probabilities_NK[index, true]
-        name = short(predictions.class_names[true], 20)
+        name = _in_place(predictions.class_names[true], 18)
         _write(axes, text_left, top + 0.02, f"is {name}", INK, weight="bold", size=7.5)
         _write(axes, text_left, top + 0.18, f"({_percent(sure)} by the model)", MUTED, size=7)
         for rank, (guess, probability) in enumerate(predictions.top(index)):
@@ -65,11 +66,16 @@ def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
                 axes,
                 text_left,
                 top + 0.40 + 0.17 * rank,
-                f"{'✗ ' if rank == 0 else ''}{_percent(probability)} {short(guess, 18)}",
+                f"{'✗ ' if rank == 0 else ''}{_percent(probability)} {_in_place(guess, 15)}",
                 WRONG if rank == 0 else INK,
                 size=7.5,
             )
     return figure
+
+
+def _in_place(name: str, length: int) -> str:
+    """A name as a label that does not turn its line around if it is written from the right."""
+    return f"{_LEFT_TO_RIGHT}{short(name, length)}"
 
 
 def _percent(share: float) -> str:

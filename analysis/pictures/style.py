@@ -107,6 +107,6 @@ def as_png(figure: Figure) -> bytes:
     figure.dpi = DPI
     figure.set_facecolor(PAPER)
     with styled():
-        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
     figure.set_layout_engine("none")
     return file.getvalue()

@@ -32,7 +32,7 @@ def _decimals(values: Sequence[float]) -> int | None:
     """How many to show; None where the values are too far apart for one number of them."""
     sizes = [value for value in values if math.isfinite(value) and value > 0] or [0.1]
     smallest, largest = min(sizes), max(sizes)
-    if all(size.is_integer() for size in sizes) and largest < 1e6:
+    if all(size.is_integer() for size in sizes) and 1 < largest < 1e6:  # such as epochs
         return 0
     if largest < 100 and (smallest >= 1e-3 or (smallest >= 1e-4 and largest >= 0.1)):
         return 4

@@ -18,6 +18,7 @@ from analysis.pictures import (
     seal,
     search,
     test_set,
+    worth,
 )
 from analysis.pictures.picture import Part, Picture, Rows, Table, parts_in
 from analysis.pictures.style import as_png
@@ -50,7 +51,7 @@ SECTIONS = (
         "trust",
         "Can one trust it?",
         "What may make the figures look better than they are, and what was done about it.",
-        (confirmation, seal, duplicates),
+        (confirmation, seal, duplicates, worth),
     ),
     Section(
         "test",

@@ -34,7 +34,7 @@ def as_svg(figure: Figure, name: str, title: str) -> str:
     figure.dpi = DPI
     figure.set_facecolor("none")
     with styled(), rc_context({"svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)
+        FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)  # type: ignore[no-untyped-call]
     svg = ElementTree.fromstring(file.getvalue())
     _leave_out(svg, {"metadata", "style"})
     elements = list(svg.iter())

@@ -1,0 +1,46 @@
+"""How a model card says some settings and names."""
+
+import re
+
+from trainables.config import TrialConfig
+from trainables.network import NO_WEIGHTS
+from trainables.svm_settings import SvmSettings
+from trainables.torchvision_settings import TorchvisionSettings
+
+_MAX_NAME = 80
+
+
+def weights_in_words(config: TrialConfig) -> str:
+    """The weights that training started from, without the place where a file of them lay."""
+    settings = config.model
+    if settings.weights == NO_WEIGHTS:
+        return "none (random)"
+    if settings.weights_file:
+        return short(settings.weights_file.name)
+    if isinstance(settings, SvmSettings):
+        settings = settings.backbone_settings()
+    offered = settings.offered_weights if isinstance(settings, TorchvisionSettings) else None
+    return f"{settings.weights} of torchvision" + (f" ({offered.url})" if offered else "")
+
+
+def augmentation_in_words(config: TrialConfig) -> str:
+    """How training images were changed."""
+    names: list[str] = [transform.name for transform in config.augmentation.transforms]
+    if config.augmentation.mix != "none":
+        names.append(config.augmentation.mix)
+    return ", ".join(names) or "none"
+
+
+def numbers(values: tuple[float, ...]) -> str:
+    """Some numbers, with six digits."""
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def short(name: str) -> str:
+    """A name, or the beginning of a long one."""
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+
+
+def slug(name: str) -> str:
+    """As a hub wants the name of a data set or a tag."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "data"
