@@ -45,6 +45,28 @@ def command_seconds(
     return seconds
 
 
+def seconds_until(words: str, command: Sequence[str], folder: str | Path) -> tuple[float, float]:
+    """The wall time of a command, in seconds: until it prints these words, and until its end.
+
+    Raises CalledProcessError where it fails or never prints them; what it wrote is then printed.
+    """
+    started = time.monotonic()
+    printed, lines = None, []
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if printed is None and words in line:
+                printed = time.monotonic() - started
+    whole = time.monotonic() - started
+    if process.returncode != 0 or printed is None:
+        print(*lines, sep="")
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return printed, whole
+
+
 def in_turn(
     peer: Callable[[], Figure], toprung: Callable[[], Figure], num_pairs: int
 ) -> tuple[list[Figure], list[Figure]]:

@@ -292,7 +292,8 @@ class TestConfirming:
             sweep.searcher.on_trial_complete("ray", {**reports[-1], "seconds": 3.0})
         assert isinstance(sweep.searcher.suggest("ray"), dict) == confirms
         share = "22%" if confirms else "30%"
-        assert f"about {share} of the search" in sweep.told[-1]
+        assert f"about {share} of the search" in sweep.kept["confirmation"]["told"]
+        assert bool(sweep.told) == confirms
 
     def test_it_can_be_turned_off(self, reports: list[dict[str, Any]]) -> None:
         sweep = self.searched(reports, confirm=0)

@@ -15,7 +15,7 @@ import click
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
-from toprung.cli_report import report
+from toprung.cli_report import report, tell_problems
 
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
@@ -105,6 +105,9 @@ def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
     test = sweep.test() if has_test else None
     sweep.export()
     click.echo(cli_text.outcome(sweep, best, test))
+    written = sweep.report()
+    tell_problems(written)
+    click.echo(f"  report:       {written.path}")
 
 
 @toprung.command()

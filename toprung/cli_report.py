@@ -1,8 +1,12 @@
 """The command `toprung report`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from analysis.report.page import Report
 
 
 @click.command()
@@ -20,6 +24,11 @@ def report(sweep: Path, by: tuple[str, ...], before: bool, to: Path | None) -> N
     from toprung.api import open_sweep
 
     written = open_sweep(sweep).report(to, by=by, before=before)
+    tell_problems(written)
+    click.echo(written.path)
+
+
+def tell_problems(written: "Report") -> None:
+    """Say on stderr what could not be drawn of a report."""
     for problem in written.problems:
         click.echo(f"warning: could not be drawn: {problem}", err=True)
-    click.echo(written.path)

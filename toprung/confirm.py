@@ -101,7 +101,7 @@ class Confirmation:
                 f"{len(candidates)} of the search (trials {numbers}), for about {share:.0%} of the "
                 "search's cost"
             )
-        self._tell(f"confirmation: {self._told}")
+            self._tell(f"confirmation: {self._told}")
 
     def _share_of_cost(self, candidates: list[TrialResult]) -> float:
         """What the runs would cost, as a share of what the search has cost, in seconds."""
