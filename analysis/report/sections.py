@@ -145,8 +145,6 @@ def _draw(part: Picture | Table, results: Results) -> DrawnPart | None:
 
 
 def _saved(part: Part, figure: Figure) -> DrawnPart:
-    png = as_png(figure)
-    figure.set_layout_engine("none")  # it is laid out now
-    svg = as_svg(figure, part.name, part.title)
+    png, svg = as_png(figure), as_svg(figure, part.name, part.title)  # laid out by the first
     heavy = len(svg) > max(_HEAVY, len(png) * 4 / 3)
     return DrawnPart(part, png=png, svg="" if heavy else svg)
