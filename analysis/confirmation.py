@@ -119,4 +119,6 @@ def read_confirmation(
     done, told = attribute["done"], attribute["told"]
     if candidates and not done:
         told += "; not all of it is done, so it does not count"
+    elif candidates and not any(candidate.held for candidate in candidates):
+        told += "; each had a run that failed, so it does not count"
     return Confirmation(done, told, tuple(candidates))

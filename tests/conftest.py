@@ -1,11 +1,24 @@
 """What every test stands on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from toprung.ray_session import ray_session
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are spread over processes, keep those that share something together.
+
+    The tests of a file share its fixtures; those of the folder `sweeps` share one Ray.
+    """
+    sweeps = Path(__file__).parent / "sweeps"
+    for item in items:
+        group = "ray" if sweeps in item.path.parents else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -272,6 +272,16 @@ class TestConfirming:
         assert not first.held
         assert self.read(sweep).chosen == second
 
+    def test_without_any_that_held_the_search_decides(self, reports: list[dict[str, Any]]) -> None:
+        sweep = self.searched(reports, confirm=1, seeds=2)
+        for _ in range(2):
+            sweep.searcher.suggest("again")
+            sweep.searcher.on_trial_complete("again", failure_report("the loss became NaN"))
+        sweep.searcher.suggest("again")
+        sweep.searcher.close("finished")
+        assert self.read(sweep).chosen is None
+        assert "each had a run that failed" in self.read(sweep).told
+
     def test_what_was_cut_short_does_not_count(self, reports: list[dict[str, Any]]) -> None:
         sweep = self.searched(reports, confirm=2, seeds=2)
         sweep.searcher.suggest("again")

@@ -70,6 +70,11 @@ def status(sweep: Sweep) -> str:
     lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
     if any(trial.best for trial in sweep.trials()):
         lines.append(_figures(sweep.best()))
+    confirmation = sweep.confirmation()
+    if confirmation:
+        num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
+        begun = f" ({num_runs} runs begun)" if num_runs else ""
+        lines.append(f"  {confirmation.told}{begun}")
     failures = [trial for trial in sweep.trials() if trial.ended == attributes.FAILED]
     lines += [f"  trial {trial.number} failed: {trial.reason}" for trial in failures]
     return "\n".join(lines)
