@@ -18,7 +18,7 @@ from analysis.model import TrainedModel
 from analysis.openings import TestResult
 from analysis.predictions import load_predictions
 from analysis.scores import Scores
-from analysis.trials import TrialResult
+from analysis.trials import METRIC_NAMES, TrialResult
 from trainables.config import as_plain
 from trainables.data.image_list import SPLITS
 from trainables.network import NO_WEIGHTS
@@ -32,12 +32,6 @@ _WIDE = 0.05
 """A test accuracy's interval wider than that is told as a limit."""
 _UNEQUAL = 2
 """Classes are unequal if one has so many times the training images of another."""
-_METRICS = {
-    "val_accuracy": "validation accuracy",
-    "val_mean_class_accuracy": "mean class accuracy on validation images",
-    "val_loss": "validation loss",
-}
-
 Pairs = list[tuple[str, Any]]
 
 
@@ -175,7 +169,7 @@ class CardFacts:
 
     def notes(self) -> Iterator[str]:
         """What belongs to the figures: selection, the opening of the test set, confirmation."""
-        metric = _METRICS.get(self._sweep.metric, self._sweep.metric)
+        metric = METRIC_NAMES[self._sweep.metric]
         trials = len(self._sweep.trials())
         yield f"Validation: the sweep chose among {trials:,} trials by their {metric}."
         if self._test is None:
@@ -185,8 +179,9 @@ class CardFacts:
         elif self._test.forced:
             yield (
                 f"Test: the sealed test set was opened by force for this model on "
-                f"{self._test.opened_at}: it had been opened for another model before, or the "
-                "model is not the sweep's winner. These figures are no longer unbiased."
+                f"{self._test.opened_at}: it had been opened for another model before, the "
+                "model was not the sweep's winner, or the sweep had not ended. These figures are "
+                "no longer unbiased."
             )
         else:
             yield (
@@ -207,7 +202,7 @@ class CardFacts:
                 f"Trained again with {len(chosen.values)} fresh seeds, the same config reached "
                 f"{chosen.mean:.4f} on average (standard deviation {chosen.std:.4f}, 95 % interval "
                 f"{low:.4f} to {high:.4f}) of the figure that trials are chosen by; the first "
-                f"trial, {chosen.first:.4f}, was better than that mean by {chosen.flattered:.4f}."
+                f"trial had told {chosen.first:.4f}."
             )
 
     def model(self) -> Pairs:

@@ -150,13 +150,16 @@ def compare_sweeps(sweeps: Sequence["Sweep"], by: Sequence[str] = ()) -> Compari
 
 
 def openings_of(sweep: "Sweep") -> dict[int, TestResult]:
-    """The openings of the test set by trial of the search: itself, or the run that confirmed it."""
+    """The openings of the test set by trial of the search: itself, or the run that confirmed it.
+
+    Of several the one that was not forced, else the first.
+    """
     trials = sweep.study.get_trials(deepcopy=False)
     confirms = {trial.number: trial.user_attrs.get(attributes.CONFIRMS) for trial in trials}
-    openings = {}
-    for opening in read_openings(sweep.folder.sealed_test):
+    openings: dict[int, TestResult] = {}
+    for opening in sorted(read_openings(sweep.folder.sealed_test), key=lambda one: one.forced):
         confirmed = confirms.get(opening.trial)
-        openings[opening.trial if confirmed is None else confirmed] = opening
+        openings.setdefault(opening.trial if confirmed is None else confirmed, opening)
     return openings
 
 
@@ -237,7 +240,8 @@ def group_of(
     assert best is not None
     in_order = sorted(trials, key=lambda trial: rank(trial, metric), reverse=True)
     scores = [getattr(trial.best, metric) for trial in in_order]
-    lower, upper = np.quantile(scores, [0.25, 0.75]).tolist()
+    with np.errstate(invalid="ignore"):  # between infinite losses there is none
+        lower, upper = np.quantile(scores, [0.25, 0.75]).tolist()
     tested = [openings[trial.number] for trial in in_order if trial.number in openings]
     return Group(
         values,

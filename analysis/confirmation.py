@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from analysis import attributes
 from analysis.intervals import mean_interval
 from analysis.trials import TrialResult, has_score, rank
 from trainables.config import METRICS
@@ -40,8 +41,9 @@ class Candidate:
 
     @property
     def held(self) -> bool:
-        """Whether no run failed."""
-        return len(self.runs) == len(self.values) > 1
+        """Whether there are runs, and all of them came to their end."""
+        ended = [has_score(run) and run.ended == attributes.FINISHED for run in self.runs]
+        return len(ended) > 1 and all(ended)
 
     @property
     def mean(self) -> float:
@@ -55,7 +57,10 @@ class Candidate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean, by Student's t; of a share within 0 and 1."""
+        """95 % interval of the mean, by Student's t; of a share within 0 and 1.
+
+        Both are nan where all values are equal, as nothing is known of chance then.
+        """
         low, high = mean_interval(self.values)
         return (low, high) if self.metric == "val_loss" else (max(low, 0.0), min(high, 1.0))
 

@@ -2,16 +2,17 @@
 
 import csv
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.model import TrainedModel, load_model
+from analysis.model import TrainedModel
 from analysis.openings import read_openings
 from analysis.predictions import Predictions, collect
 from analysis.scores import Scores
-from analysis.sweep import Sweep
+from analysis.sweep import open_model
 from trainables.data import DataSettings, LabelledData, open_labelled
 
 NUM_CONFUSED = 20
@@ -66,12 +67,14 @@ def evaluate(
         DataError: if there are no such images, or they have classes that the model does not know.
     """
     folder = _sweep_around(model)
-    loaded = _load(model)
+    loaded = open_model(model)
+    splits_of = _splits_of_contents(folder) if folder else {}
+    unknown = [] if splits_of else _check_source(loaded, data)
     settings = _settings(loaded, data, skip_bad_images=skip_bad_images)
     with open_labelled(settings, loaded.class_names, show_progress=show_progress) as labelled:
-        remarks = _remarks(labelled, loaded.class_names)
-        if folder is not None:
-            remarks += _check_seal(folder, loaded, labelled)
+        remarks = _remarks(labelled, loaded.class_names) + unknown
+        if folder and splits_of:
+            remarks += _check_seal(folder, splits_of, loaded, labelled)
         predictions = collect(
             loaded.logits(labelled.images_NHWC).numpy(),
             labelled.labels_N,
@@ -82,10 +85,6 @@ def evaluate(
             loaded.config.seed,
         )
     return Evaluation(str(model), data, predictions, tuple(remarks))
-
-
-def _load(path: Path) -> TrainedModel:
-    return Sweep(path).model() if SweepFolder(path).settings.is_file() else load_model(path)
 
 
 def _sweep_around(model: Path) -> SweepFolder | None:
@@ -129,15 +128,29 @@ def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
     return remarks
 
 
-def _check_seal(folder: SweepFolder, model: TrainedModel, labelled: LabelledData) -> list[str]:
+def _check_source(model: TrainedModel, data: str) -> list[str]:
+    """Without the hashes of its sweep's images, refuse where a model's own images came from."""
+    own = model.config.data.source
+    if data == own or Path(data).resolve().is_relative_to(Path(own).resolve()):
+        raise SweepFolderError(
+            f"{data}: is where the images of the model's sweep came from, its sealed test set "
+            "too, and nothing here tells which of them are which. For the test set: toprung test "
+            "SWEEP"
+        )
+    return [
+        "nothing here tells which images the model's sweep had: if some of them are among these, "
+        "the figures flatter"
+    ]
+
+
+def _check_seal(
+    folder: SweepFolder,
+    splits_of: Mapping[str, set[str]],
+    model: TrainedModel,
+    labelled: LabelledData,
+) -> list[str]:
     """Refuse images of the sealed test set; tell of those that the model was trained with."""
-    splits_of = _splits_of_contents(folder)
-    if not splits_of:
-        return [
-            f"{folder.splits} has no hashes of the images: nobody can tell whether these are among "
-            "those of the sweep"
-        ]
-    of_images = [splits_of[content_hash] for content_hash in labelled.hashes]
+    of_images = [splits_of.get(content_hash, set()) for content_hash in labelled.hashes]
     sealed = [
         name for name, splits in zip(labelled.names, of_images, strict=True) if "test" in splits
     ]

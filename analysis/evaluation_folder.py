@@ -1,6 +1,5 @@
 """Writing an evaluation: predictions, figures and pictures, in a folder."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.evaluation import Evaluation
-from analysis.files import write_atomically
+from analysis.files import json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
 from analysis.pictures.shown_images import draw_mistakes, draw_random
@@ -44,8 +43,7 @@ def write_evaluation(evaluation: Evaluation, to: Path) -> None:
     drawings = _drawings(evaluation)
     try:
         save_predictions(to / PREDICTIONS_FILE, evaluation.predictions)
-        figures = json.dumps(evaluation.as_plain(), indent=2, allow_nan=False)
-        write_atomically(to / FIGURES_FILE, figures + "\n")
+        write_atomically(to / FIGURES_FILE, json_text(evaluation.as_plain()))
         for name, draw in drawings.items():
             with styled():
                 figure = draw()

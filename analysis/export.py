@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.card_facts import Exported
-from analysis.files import write_atomically
+from analysis.files import json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
 from analysis.model_card import CARD_FILE, model_card
@@ -52,7 +52,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
         if check is None:
             (to / ONNX_FILE).unlink(missing_ok=True)
         write_atomically(to / WEIGHTS_FILE, model.weights_bytes)
-        write_atomically(to / CONFIG_FILE, _as_json(_hub_config(model)))
+        write_atomically(to / CONFIG_FILE, json_text(_hub_config(model)))
         write_atomically(to / TRIAL_FILE, dump_config(model.config))
         _write_figures(to, exported, check)
         if "onnx" in formats:
@@ -134,7 +134,7 @@ def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> N
         "sweep": {"name": sweep.name, "seed": sweep.description["settings"]["seed"]},
         "versions": software_versions(),
     }
-    write_atomically(to / METRICS_FILE, _as_json(metrics))
+    write_atomically(to / METRICS_FILE, json_text(metrics))
     write_atomically(to / CARD_FILE, model_card(exported, check))
 
 
@@ -155,7 +155,3 @@ def _hub_config(model: TrainedModel) -> dict[str, Any]:
             "num_classes": len(model.class_names),
         },
     }
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -50,14 +50,10 @@ class SweepFolder:
 
     @property
     def study_url(self) -> str:
-        """The Optuna storage URL.
+        """The Optuna storage URL, whatever signs the path has."""
+        from sqlalchemy import URL
 
-        Raises:
-            SweepFolderError: if the path cannot stand in a URL.
-        """
-        if "?" in str(self.study):
-            raise SweepFolderError(f"{self.path}: a sweep's path must have no question mark")
-        return f"sqlite:///{self.study}"
+        return URL.create("sqlite", database=str(self.study)).render_as_string()
 
     @property
     def splits(self) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.files import write_atomically
-from analysis.folder import SweepFolder, SweepFolderError
+from analysis.folder import SweepFolderError
 from analysis.guided_backprop import strongest_neurons
 from analysis.inside import (
     NUM_NEURONS,
@@ -18,9 +18,9 @@ from analysis.inside import (
     guided_figure,
 )
 from analysis.layers import convolutions
-from analysis.model import TrainedModel, load_model
+from analysis.model import TrainedModel
 from analysis.pictures.style import as_png, styled
-from analysis.sweep import Sweep
+from analysis.sweep import open_model
 from trainables.data import decode_image
 from trainables.settings import ConfigError
 
@@ -69,7 +69,7 @@ def inspect(
         ConfigError: for a layer or a neuron that is not there; if maps or guided backpropagation
             were asked for that the network does not have.
     """
-    model = Sweep(path).model() if SweepFolder(path).settings.is_file() else load_model(path)
+    model = open_model(path)
     shown = Shown(image.name, decode_image(image, model.config.data))
     found = convolutions(model)
     layers = tuple(dict.fromkeys(layers or (*found[:1], *found[-1:])))

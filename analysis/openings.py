@@ -12,7 +12,7 @@ class TestResult:
     """One opening of the test set.
 
     `weights_sha256` is the digest of the model's `model.safetensors`; `forced` marks an opening
-    for another model than the first.
+    that was not the first, not for the winner, or before the sweep had ended.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name

@@ -9,6 +9,7 @@ import optuna
 
 from analysis.confirmation import Confirmation
 from analysis.curves import Curve, read_curves
+from analysis.folder import SweepFolderError
 from analysis.openings import TestResult, read_openings
 from analysis.predictions import Predictions, load_predictions
 from analysis.sweep import Sweep
@@ -105,9 +106,13 @@ class Results:
 
     @cached_property
     def opening(self) -> TestResult | None:
-        """The opening of the test set for the winner; None if there was none."""
+        """The opening of the test set for the winner's model; None if there was none."""
         mine = [o for o in self.openings if self.winner and o.trial == self.winner.number]
-        return mine[-1] if mine else None
+        try:
+            digest = self.model.digest if mine else ""
+        except SweepFolderError:  # its checkpoint is gone, and the record is what is left
+            return mine[-1] if mine else None
+        return next((o for o in mine if o.weights_sha256 == digest), None)
 
     @cached_property
     def test(self) -> Predictions | None:
@@ -122,6 +127,12 @@ class Results:
         from analysis.scores import Scores
 
         return Scores(self.test) if self.test else None
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the winner's outputs are logits of probabilities; an SVM's are votes."""
+        config = self.winner.config if self.winner else None
+        return config is not None and config.model.architecture != "svm"
 
     @cached_property
     def before_and_after(self) -> "tuple[Scores, Scores] | None":
@@ -162,7 +173,7 @@ class Results:
         """
         from trainables.data import open_training_data
 
-        return open_training_data(self.model.config.data)
+        return open_training_data(self.model.config.data.model_copy(update={"download": False}))
 
 
 @contextmanager

@@ -56,10 +56,12 @@ def open_test_set(
         forced = bool(openings) or not is_winner
         result = _result(trial, model, data, predictions, forced=forced)
         entries = [asdict(opening) for opening in [*openings, result]]
+        kept = folder.test_predictions(trial)
         try:
-            save_predictions(folder.test_predictions(trial), predictions)
+            save_predictions(kept, predictions)
             write_atomically(path, json.dumps(entries, indent=2) + "\n")
         except OSError as error:
+            kept.unlink(missing_ok=True)  # without the record nothing may be known
             raise SweepFolderError(f"{path}: cannot be written: {error.strerror}") from None
     return result
 

@@ -182,23 +182,28 @@ class Sweep:
                 set was opened for another model before and `force` is not given, if there is none,
                 if the test images have changed, or if the sweep is still choosing its winner.
         """
+        from analysis.export import trial_of_export
         from analysis.sealed_test import open_test_set
 
-        if self.ended == attributes.RUNNING and not force:
+        running = self.ended == attributes.RUNNING
+        if running and not force:
             raise SweepFolderError(
                 f"{self.name}: has not ended, so its winner may change; the test set stays shut. "
                 "Force it (--force) if the sweep was killed"
             )
         winner = self.best().number
         number = winner if trial is None else trial
-        return open_test_set(
+        result = open_test_set(
             self.folder,
             number,
             self.model(number),
             test_data_sha256=self.description["data"]["test_sha256"],
-            is_winner=number == winner,
+            is_winner=number == winner and not running,
             force=force,
         )
+        if number == winner and trial_of_export(self.folder.best) == winner:
+            self.export()  # its figures and its card now tell of the test
+        return result
 
     def export(
         self,
@@ -259,3 +264,15 @@ class Sweep:
         from analysis.results import Results
 
         return write_report(Results(self, by, before=before), Path(to or self.folder.report))
+
+
+def open_model(path: Path) -> "TrainedModel":
+    """The model of an export's folder, or the winner's of a sweep's folder.
+
+    Raises:
+        SweepFolderError: if it is neither, or cannot be read.
+        ConfigError: if the export's `trial.yaml` has mistakes.
+    """
+    from analysis.model import load_model
+
+    return Sweep(path).model() if SweepFolder(path).settings.is_file() else load_model(path)

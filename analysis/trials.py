@@ -17,6 +17,13 @@ from trainables.settings import parse
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where it is there."""
 
+METRIC_NAMES = {
+    "val_accuracy": "validation accuracy",
+    "val_mean_class_accuracy": "mean class accuracy on validation images",
+    "val_loss": "validation loss",
+}
+"""What trials are selected by, in words."""
+
 
 @dataclass(frozen=True)
 class TrialResult:

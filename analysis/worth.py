@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis import attributes
 from analysis.curves import Curve
 from analysis.results import Results
-from analysis.trials import TrialResult, select_best
+from analysis.trials import TrialResult, has_score, select_best
 
 NUM_RANDOM_AT_FIRST = 10
 """Optuna's `n_startup_trials`: so many trials its tpe and gp samplers draw at random."""
@@ -26,9 +26,9 @@ class RandomSearch:
     """What as much random search, without stopping early, would have picked.
 
     Attributes:
-        trial_epochs: that one of its trials costs.
-        num_trials: that fit into the budget.
-        num_drawn_from: trials of this sweep that were drawn at random.
+        trial_epochs: that one trial with a result costs, with its share of those of failed ones.
+        num_trials: with a result, that fit into the budget.
+        num_drawn_from: trials of this sweep that were drawn at random and have a result.
         num_lower_bounds: of these, stopped early: they might have become better.
         expected_M: of the best of 1, 2, … `num_trials`.
         low_M: the 5 % quantile of the same.
@@ -68,7 +68,8 @@ class Worth:
     """What the sweep picked, beside what simpler searches would have picked.
 
     Attributes:
-        epochs: that all trials of the sweep trained for together: the budget of each search.
+        epochs: that all trials of the search trained for together, failed ones too: the budget of
+            each search. The runs that confirm the winner are no part of it.
         trial: what the sweep picked.
         value: the metric of its best validation.
         spent_R: epochs spent when the sweep's R validations came in, in their order.
@@ -89,6 +90,7 @@ class Worth:
 def worth(results: Results) -> Worth | None:
     """Compare the sweep with simpler searches; None if fewer than two trials were scored."""
     trials = [trial for trial in results.scored if trial.number in results.curves]
+    failed = [t for t in results.trials if t.number in results.curves and not has_score(t)]
     best = select_best(trials, results.metric)  # the winner may be one of the runs that confirm it
     if len(trials) < 2 or best is None:
         return None
@@ -96,15 +98,15 @@ def worth(results: Results) -> Worth | None:
     budget = sum(curve.records[-1].epoch for curve in results.curves.values())
     spent_R, best_R = _as_it_went(results, scores)
     settings = results.sweep.description["settings"]
-    drawn = _drawn_at_random(trials, settings)
+    drawn, drawn_failed = (_drawn_at_random(those, settings) for those in (trials, failed))
     return Worth(
         budget,
         best.number,
         getattr(best.best, results.metric),
         spent_R,
         best_R,
-        _random_search(drawn, scores, budget) if drawn else None,
-        _one_epoch_then_top_k(trials, scores, budget),
+        _random_search(drawn, drawn_failed, scores, budget) if drawn else None,
+        _one_epoch_then_top_k(trials, failed, scores, budget),
     )
 
 
@@ -149,9 +151,9 @@ class _Scores:
         return min(1.0, self.curves[trial.number].records[-1].epoch)
 
     def full_epochs(self, trial: TrialResult) -> float:
-        """What it costs to train it to its end."""
+        """What it costs to train it to its end, or until it fails."""
         reached = self.curves[trial.number].records[-1].epoch
-        if trial.ended == attributes.FINISHED or trial.config is None:
+        if trial.ended in (attributes.FINISHED, attributes.FAILED) or trial.config is None:
             return reached
         return max(reached, float(trial.config.training.epochs))
 
@@ -168,9 +170,10 @@ def _drawn_at_random(
 
 
 def _random_search(
-    drawn: Sequence[TrialResult], scores: _Scores, budget: float
+    drawn: Sequence[TrialResult], failed: Sequence[TrialResult], scores: _Scores, budget: float
 ) -> RandomSearch | None:
-    trial_epochs = float(np.mean([scores.full_epochs(trial) for trial in drawn]))
+    """A failed draw costs its epochs and gives nothing, so that a useful one costs the more."""
+    trial_epochs = sum(scores.full_epochs(trial) for trial in (*drawn, *failed)) / len(drawn)
     num_trials = int(budget / trial_epochs)
     if num_trials < 1:
         return None
@@ -185,10 +188,10 @@ def _random_search(
 
 
 def _one_epoch_then_top_k(
-    trials: Sequence[TrialResult], scores: _Scores, budget: float
+    trials: Sequence[TrialResult], failed: Sequence[TrialResult], scores: _Scores, budget: float
 ) -> TopK | None:
     """The best after an epoch go on to their end, as many as the rest of the budget pays for."""
-    spent = sum(scores.first_epochs(trial) for trial in trials)
+    spent = sum(scores.first_epochs(trial) for trial in (*trials, *failed))
     chosen: list[TrialResult] = []
     for trial in sorted(
         trials, key=lambda t: scores.sign * scores.best(t, until=1.0), reverse=True

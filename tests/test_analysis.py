@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from analysis import attributes
 from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
 from analysis.model import load_model
+from analysis.results import Results
 from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from toprung.cli import toprung
@@ -98,7 +99,7 @@ def make_sweep(
 ) -> Callable[..., Made]:
     """Makes a sweep's folder over the digits."""
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(data_cache))
-    return lambda config=CONFIG: Made(tmp_path / "my sweep", _pinned(config))
+    return lambda config=CONFIG: Made(tmp_path / "my 100%23 sweep?", _pinned(config))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Path
     """A finished trial, a failed one, one stopped early, one still running."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOPRUNG_CACHE_DIR", str(data_cache))
-        made = Made(tmp_path_factory.mktemp("sweeps") / "my sweep", _pinned(CONFIG))
+        made = Made(tmp_path_factory.mktemp("sweeps") / "my 100%23 sweep?", _pinned(CONFIG))
         made.trial(attributes.FINISHED, seed=0)
         made.trial(attributes.FAILED, reason="the loss became NaN")
         made.trial(attributes.STOPPED_EARLY, seed=1)
@@ -120,7 +121,7 @@ def sweep(
 ) -> Sweep:
     """A copy of that sweep, for one test to change."""
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(data_cache))
-    return Sweep(shutil.copytree(finished, tmp_path / "my sweep"))
+    return Sweep(shutil.copytree(finished, tmp_path / "my 100%23 sweep?"))
 
 
 def _pinned(config: TrialConfig) -> TrialConfig:
@@ -142,7 +143,11 @@ class TestReading:
 
     def test_how_it_stands(self, sweep: Sweep) -> None:
         assert sweep.counts() == {"finished": 1, "failed": 1, "stopped early": 1, "running": 1}
-        assert (sweep.name, sweep.ended, sweep.metric) == ("my sweep", "finished", "val_accuracy")
+        assert (sweep.name, sweep.ended, sweep.metric) == (
+            "my 100%23 sweep?",
+            "finished",
+            "val_accuracy",
+        )
         assert "1 stopped early" in repr(sweep)
         sweep.study.set_user_attr(attributes.SWEEP_ENDED, attributes.TIME_BUDGET)
         assert sweep.ended == "time budget"
@@ -163,14 +168,14 @@ class TestReading:
     def test_a_sweep_without_a_validated_trial(self, make_sweep: Callable[..., Made]) -> None:
         made = make_sweep()
         sweep = Sweep(made.folder.path)
-        with pytest.raises(SweepFolderError, match=r"my sweep: no trial has a validation result$"):
+        with pytest.raises(SweepFolderError, match=r"sweep\?: no trial has a validation result$"):
             sweep.best()
         made.trial(attributes.FAILED, reason="no memory")
         with pytest.raises(SweepFolderError, match="the first reason: no memory"):
             sweep.best()
 
     def test_a_trial_that_is_not_there(self, sweep: Sweep) -> None:
-        with pytest.raises(SweepFolderError, match="my sweep: there is no trial 9"):
+        with pytest.raises(SweepFolderError, match=r"sweep\?: there is no trial 9"):
             sweep.trial(9)
         with pytest.raises(SweepFolderError, match=r"trial 1 of .*: has no checkpoint"):
             sweep.model(1)
@@ -241,7 +246,33 @@ class TestSealedTest:
         with pytest.raises(SweepFolderError, match="the test set stays shut"):
             sweep.test()
         assert not sweep.folder.sealed_test.exists()
-        assert sweep.test(force=True).num_images > 350
+        assert sweep.test(force=True).forced
+
+    def test_without_a_record_nothing_is_kept(
+        self, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("analysis.sealed_test.write_atomically", full)
+        with pytest.raises(SweepFolderError, match="No space left on device"):
+            sweep.test()
+        assert not list(sweep.folder.path.glob("test_predictions/*"))
+
+    def test_the_winner_s_export_tells_of_it(self, sweep: Sweep) -> None:
+        folder = sweep.export()
+        assert json.loads((folder / "metrics.json").read_text())["test"] is None
+        opened = sweep.test()
+        assert json.loads((folder / "metrics.json").read_text())["test"] == asdict(opened)
+        assert f"{opened.accuracy:.4f}" in (folder / "README.md").read_text()
+
+    def test_an_opening_for_other_weights_is_not_the_winner_s(self, sweep: Sweep) -> None:
+        opened = sweep.test()
+        assert Results(sweep).opening == opened
+        entries = [asdict(opened) | {"weights_sha256": "0" * 64}]
+        sweep.folder.sealed_test.write_text(json.dumps(entries))
+        assert Results(sweep).opening is None
+        assert Results(sweep).test is None
 
     def test_changed_test_images_are_refused(self, sweep: Sweep) -> None:
         said = yaml.safe_load(sweep.folder.settings.read_text())
@@ -299,7 +330,7 @@ class TestExport:
         assert best.best is not None
         assert metrics["validation"] == asdict(best.best)
         assert metrics["test"] == asdict(tested)
-        assert metrics["sweep"] == {"name": "my sweep", "seed": 4}
+        assert metrics["sweep"] == {"name": "my 100%23 sweep?", "seed": 4}
         assert {"python", "torch", "ray", "optuna", "toprung"} <= metrics["versions"].keys()
 
     def test_another_trial_does_not_take_the_winner_s_place(

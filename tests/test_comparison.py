@@ -200,6 +200,17 @@ class TestSweeps:
         (group,) = compare_sweeps([results.sweep], ["optimizer/name"]).groups
         assert (group.best.number, group.figures["tested"]) == (1, 2)
 
+    def test_a_forced_opening_takes_the_place_of_no_other(self, tmp_path: Path) -> None:
+        trials = [Simulated([0.5]), Simulated([0.75]), Simulated([0.625], confirms=1)]
+        results = simulated_sweep(tmp_path / "a", trials)
+        winner = replace(OPENING, trial=2, accuracy=0.9)
+        forced = [replace(OPENING, trial=number, accuracy=0.3, forced=True) for number in (0, 1, 0)]
+        forced[2] = replace(forced[2], opened_at="tomorrow")
+        for openings in ([winner, *forced], [*forced, winner]):
+            record = json.dumps([asdict(opening) for opening in openings])
+            results.sweep.folder.sealed_test.write_text(record)
+            assert openings_of(results.sweep) == {0: forced[0], 1: winner}
+
 
 class TestCommand:
     def test_table_and_json(self, tmp_path: Path) -> None:
@@ -214,6 +225,17 @@ class TestCommand:
         )
         assert [row["optimizer/name"] for row in rows] == ["adam", "sgd"]
         assert "sweep" not in rows[0]
+
+    def test_json_has_null_for_what_is_not_finite(self, tmp_path: Path) -> None:
+        trials = [
+            Simulated([value], settings={"labels/policy": name})
+            for name, value in (("a", 0.5), ("\u05e9", float("inf")))
+        ]
+        folder = simulated_sweep(tmp_path / "a", trials, metric="val_loss").sweep.folder.path
+        said = invoke("compare", str(folder), "--by", "labels/policy", "--json")
+        assert "Infinity" not in said
+        rows = {row["labels/policy"]: row for row in json.loads(said)}
+        assert (rows["a"]["median"], rows["\u05e9"]["median"]) == (0.5, None)
 
     def test_one_sweep_needs_something_to_compare_by(self, tmp_path: Path) -> None:
         result = CliRunner().invoke(toprung, ["compare", str(sweep(tmp_path / "a").folder.path)])

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 
 from analysis import attributes
-from analysis.pictures import curves
+from analysis.pictures import curves, steps
 from analysis.results import Results
 from tests.simulated_sweep import Simulated, simulated_sweep
 
@@ -96,13 +96,13 @@ def test_of_many_values_the_best_are_shown(tmp_path: Path) -> None:
 
 
 def test_steps_of_the_best_and_the_worst(results: Results) -> None:
-    figure = curves.loss_per_step(results)
+    figure = steps.loss_per_step(results)
     assert figure is not None
     best, smooth, worst, _ = figure.axes[0].lines
     assert best.get_ydata() == pytest.approx([2 / (1 + step) for step in range(60)])
     assert len(np.asarray(smooth.get_ydata())) == 60
     assert len(np.asarray(worst.get_ydata())) == 60
-    norms = curves.norms_per_step(results)
+    norms = steps.norms_per_step(results)
     assert norms is not None
     assert [axes.get_ylabel() for axes in norms.axes] == ["gradient norm", "update norm"]
     assert {axes.get_yscale() for axes in norms.axes} == {"log"}
@@ -115,4 +115,4 @@ def test_learning_rates(results: Results, tmp_path: Path) -> None:
     assert winner.get_ydata() == pytest.approx([0.008, 0.0064, 0.00512])
     once = simulated_sweep(tmp_path / "sweep", [Simulated([0.5])] * 2)
     assert curves.learning_rates(once) is None
-    assert curves.loss_per_step(once) is None
+    assert steps.loss_per_step(once) is None

@@ -173,14 +173,23 @@ class TestTheSeal:
             "figures flatter"
         )
 
-    def test_an_export_elsewhere_knows_of_no_sweep(self, home: Path, tmp_path: Path) -> None:
-        to = Sweep(home / "sweep").export(tmp_path / "a" / "b" / "c" / "export")
-        assert evaluate(to, str(images_of(home, "test", 2))).predictions.names
+    def test_an_export_elsewhere_refuses_where_its_own_images_came_from(
+        self, home: Path, tmp_path: Path
+    ) -> None:
+        sweep = Sweep(home / "sweep")
+        to = sweep.export(tmp_path / "a" / "b" / "c" / "export")
+        config = sweep.best().config
+        assert config is not None
+        for own in (config.data.source, str(Path(config.data.source) / "a")):
+            with pytest.raises(SweepFolderError, match="its sealed test set too"):
+                evaluate(to, own)
+        done = evaluate(to, str(images_of(home, "test", 2)))
+        assert done.remarks[-1].startswith("nothing here tells which images")
 
     def test_a_sweep_without_hashes(self, home: Path) -> None:
         (home / "sweep" / "splits.csv").write_text("image,label,split\na.png,ape,test\n")
         done = evaluate(home / "sweep", str(write_images(home / "fresh", 2, seed=1)))
-        assert "has no hashes" in done.remarks[0]
+        assert done.remarks[0].startswith("nothing here tells which images")
 
 
 class TestCommand:

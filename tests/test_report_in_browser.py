@@ -14,7 +14,6 @@ from tests.browser import chromium
 from tests.hostile_sweep import CLASSES, NAME, REASON, SCRIPT, hostile_sweep
 
 LAPTOP, PHONE = 1280, 390
-pytestmark = pytest.mark.xdist_group("browser")  # one report and one browser for all
 READABLE = 4.5  # WCAG 2: the least contrast of text, level AA
 
 

@@ -14,14 +14,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from analysis import attributes
 from analysis.folder import SweepFolderError
 from analysis.importance import Parameter
-from analysis.pictures import comparisons, curves, parameters, search, worth
+from analysis.pictures import comparisons, curves, parameters, search, steps, worth
 from analysis.pictures.picture import parts_in
 from analysis.pictures.style import styled
 from analysis.results import Results
 from analysis.sweep import Sweep
 from tests.simulated_sweep import Simulated, random_trials, simulated_sweep
 
-MODULES = (search, parameters, curves, comparisons, worth)
+MODULES = (search, parameters, curves, steps, comparisons, worth)
 HOSTILE = (
     "_private",
     "<script>alert(1)</script>",
@@ -191,8 +191,12 @@ ODD: dict[str, list[Simulated]] = {
     "all failed": [Simulated([float("nan")], attributes.FAILED, reason="NaN")] * 3,
     "all the same": [Simulated([0.5, 0.5])] * 12,
     "all infeasible": [Simulated((), attributes.INFEASIBLE, reason="too small")] * 3,
+    "infinite": [Simulated([float("inf")])] * 3,
     "hostile names": hostile_trials(),
 }
+
+
+COMPARED = ("all the same", "infinite", "hostile names")
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -202,7 +206,7 @@ def test_odd_sweeps(kind: str, tmp_path: Path) -> None:
     assert ("how_trials_ended" in names) == (kind != "no trial")
     assert ("metric_against_time" in names) == bool(results.scored)
     assert ("parallel_coordinates" in names) == (kind == "hostile names")
-    assert ("search_against_simpler" in names) == (kind in ("all the same", "hostile names"))
+    assert ("search_against_simpler" in names) == (kind in COMPARED)
 
 
 def test_a_legend_leaves_out_no_name(tmp_path: Path) -> None:
@@ -239,3 +243,25 @@ def test_the_winner_may_be_a_run_that_confirms_a_trial(tmp_path: Path) -> None:
     assert ring is not None
     ((x, y),) = np.asarray(ring.axes[0].collections[-1].get_offsets())
     assert (x, y) == (0.0, 0.5)
+    learned = curves.curves_of_all_trials(results)
+    assert learned is not None
+    names = [text.get_text() for text in learned.legends[0].get_texts()]
+    assert "trial 0, which the winner confirms" in names
+    assert "winner" not in names
+
+
+def test_runs_that_confirm_are_in_the_timeline(tmp_path: Path) -> None:
+    running = Simulated([0.9, 0.9], attributes.RUNNING, confirms=0, start=30)
+    trials = [Simulated([0.5]), Simulated([0.6]), Simulated([0.7], confirms=0, start=20), running]
+    results = simulated_sweep(tmp_path / "sweep", trials, max_epochs=1)
+    told = {"candidates": [0], "done": False, "told": "trained again"}
+    results.sweep.study.set_user_attr(attributes.CONFIRMATION, told)
+    figure = search.timeline(results)
+    assert figure is not None
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["finished", "confirms a trial"]
+    searched, confirmed = figure.axes[0].collections
+    assert len(searched.get_paths()) == 2
+    ends = [np.asarray(path.vertices)[:, 0].max() for path in confirmed.get_paths()]
+    assert ends == pytest.approx([30.0, 50.0], abs=0.2)  # the second run has validated twice
+    assert searched.get_facecolor().tolist() != confirmed.get_facecolor().tolist()  # type: ignore[union-attr]

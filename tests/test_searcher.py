@@ -289,6 +289,7 @@ class TestConfirming:
         confirmation = self.read(sweep)
         assert confirmation.chosen is None
         assert "does not count" in confirmation.told
+        assert not any(candidate.held for candidate in confirmation.candidates)
 
     @pytest.mark.parametrize(("num_trials", "confirms"), [(30, False), (40, True)])
     def test_by_default_it_is_done_if_it_costs_less_than_a_quarter(
@@ -304,6 +305,17 @@ class TestConfirming:
         share = "22%" if confirms else "30%"
         assert f"about {share} of the search" in sweep.kept["confirmation"]["told"]
         assert bool(sweep.told) == confirms
+
+    def test_what_ends_by_itself_costs_no_more_the_next_time(
+        self, reports: list[dict[str, Any]]
+    ) -> None:
+        """As an SVM does after its one epoch, or a trial out of patience."""
+        sweep = Sweep(trials=40, max_epochs=100)
+        for _ in range(40):
+            sweep.study.enqueue_trial({"model/num_blocks": 1})
+            sweep.searcher.suggest("ray")
+            sweep.searcher.on_trial_complete("ray", {**reports[-1], "seconds": 3.0})
+        assert isinstance(sweep.searcher.suggest("ray"), dict)
 
     def test_it_can_be_turned_off(self, reports: list[dict[str, Any]]) -> None:
         sweep = self.searched(reports, confirm=0)

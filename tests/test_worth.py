@@ -100,15 +100,66 @@ def test_of_a_staged_search_no_trial_is_drawn_from_the_whole_space(tmp_path: Pat
     assert len(rows.rows) == 2
 
 
+def failed(epochs: int) -> Simulated:
+    return Simulated([0.95] * epochs, attributes.FAILED, reason="NaN")
+
+
 def test_failed_trials_cost_but_are_never_picked(tmp_path: Path) -> None:
-    failed = Simulated([0.95, float("nan")], attributes.FAILED, reason="NaN")
-    results = simulated_sweep(tmp_path / "sweep", [*CURVES, failed], max_epochs=4)
+    results = simulated_sweep(tmp_path / "sweep", [*CURVES, failed(4), failed(5)], max_epochs=4)
     found = worth(results)
     assert found is not None
-    assert (found.epochs, found.trial) == (13, 2)
-    assert found.best_R.max() == 0.9
+    assert (found.epochs, found.trial) == (20, 2)
+    assert np.nanmax(found.best_R) == 0.9
     assert found.random is not None
-    assert found.random.num_drawn_from == 4
+    # Four useful trials of 4 epochs, and the 9 that failed: of 20 epochs, 3 useful trials.
+    assert (found.random.num_drawn_from, found.random.trial_epochs) == (4, 25 / 4)
+    assert found.random.num_trials == 3
+    # After an epoch of all six, 14 epochs are left: all four go on, for 3 epochs each.
+    assert found.top_k is not None
+    assert (found.top_k.num_trials, found.top_k.epochs, found.top_k.trial) == (4, 6 + 12, 2)
+
+
+def test_failed_trials_are_no_gift_to_a_simpler_search(tmp_path: Path) -> None:
+    """Where nearly all epochs went into failed trials, as much random search has its share."""
+    useful = [Simulated([0.4 + 0.1 * n]) for n in range(4)]
+    results = simulated_sweep(tmp_path / "s", [*useful, *[failed(9)] * 4], max_epochs=1)
+    found = worth(results)
+    assert found is not None
+    assert found.random is not None
+    assert (found.epochs, found.random.trial_epochs, found.random.num_trials) == (40, 10, 4)
+    assert found.top_k is not None
+    assert found.top_k.epochs == 8
+
+
+def test_of_tpe_the_failed_trials_count_that_were_drawn_at_random(tmp_path: Path) -> None:
+    trials = [failed(2), *[Simulated([0.1, 0.2])] * 11, failed(2)]
+    results = simulated_sweep(tmp_path / "sweep", trials, sampler="tpe", max_epochs=2)
+    found = worth(results)
+    assert found is not None
+    assert found.random is not None
+    assert found.random.num_drawn_from == 9
+    assert found.random.trial_epochs == pytest.approx(20 / 9)
+
+
+@pytest.mark.parametrize("values", [[float("inf")] * 3, [float("inf"), 0.5, float("inf"), 0.4]])
+def test_infinite_losses_break_nothing(values: list[float], tmp_path: Path) -> None:
+    trials = [Simulated([value], start=10.0 * n) for n, value in enumerate(values)]
+    results = simulated_sweep(tmp_path / "sweep", trials, metric="val_loss", max_epochs=1)
+    figure = search_against_simpler(results)
+    assert figure is not None
+    figure.draw_without_rendering()
+    assert np.isfinite(figure.axes[0].get_ylim()).all()
+    rows = worth_table(results)
+    assert rows is not None
+    assert rows.rows[0][4] == min(values)
+
+
+def test_the_runs_that_confirm_are_no_part_of_the_budget(tmp_path: Path) -> None:
+    _, without = known(tmp_path / "without")
+    runs = [Simulated([0.99] * 4, confirms=2)] * 3
+    found = worth(simulated_sweep(tmp_path / "with", [*CURVES, *runs], max_epochs=4))
+    assert found is not None
+    assert (found.epochs, found.trial, found.value) == (without.epochs, 2, 0.9)
 
 
 def test_table_and_picture(tmp_path: Path) -> None:

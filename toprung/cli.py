@@ -166,6 +166,7 @@ def best(sweep: Path) -> None:
 def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> None:
     """Compare the values of settings, or SWEEPS: best, spread, gaps, test figures where opened."""
     from analysis.comparison import compare_sweeps
+    from analysis.files import json_text
     from toprung import cli_text
     from toprung.api import open_sweep
 
@@ -179,7 +180,7 @@ def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> Non
     rows = [
         dict(zip(names, group.values, strict=True)) | group.figures for group in compared.groups
     ]
-    click.echo(json.dumps(rows, indent=2))
+    click.echo(json_text(rows), nl=False)
     for warning in compared.warnings:
         click.echo(f"warning: {warning}", err=True)
 

@@ -1,6 +1,5 @@
 """The command `toprung evaluate`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -22,6 +21,7 @@ def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_im
     """
     from analysis.evaluation import evaluate as evaluate_it
     from analysis.evaluation_folder import prepare_folder, write_evaluation
+    from analysis.files import json_text
     from toprung import text_scores
 
     if to is not None:
@@ -30,7 +30,7 @@ def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_im
     if to is not None:
         write_evaluation(evaluation, to)
     if as_json:
-        click.echo(json.dumps(evaluation.as_plain(), indent=2, allow_nan=False))
+        click.echo(json_text(evaluation.as_plain()), nl=False)
         return
     click.echo(text_scores.evaluation(evaluation))
     if to is not None:

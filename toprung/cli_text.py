@@ -1,13 +1,14 @@
 """What the commands print."""
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 from analysis import attributes
 from analysis.comparison import Comparison
 from analysis.openings import TestResult
 from analysis.sweep import Sweep
-from analysis.trials import TrialResult
+from analysis.trials import TrialResult, has_score
 from trainables.config import dump_config
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
         yield f"  {confirmation.told}"
         return
     low, high = chosen.interval
+    interval = "" if isnan(low) else f" (95 % interval {low:.4f} to {high:.4f})"
     yield (
-        f"  confirmed: trial {chosen.trial.number}, {len(chosen.runs)} more seeds: {sweep.metric} "
-        f"{chosen.mean:.4f} in the mean ({low:.4f} to {high:.4f}), standard deviation "
-        f"{chosen.std:.4f}; the search had told {chosen.first:.4f}"
+        f"  confirmed: trial {chosen.trial.number} with {len(chosen.runs)} fresh seeds: mean "
+        f"{sweep.metric} {chosen.mean:.4f}{interval}, standard deviation {chosen.std:.4f}; the "
+        f"search had told {chosen.first:.4f}"
     )
 
 
@@ -68,7 +70,7 @@ def status(sweep: Sweep) -> str:
     """How far a sweep is."""
     asked = sweep.description["settings"]["trials"]
     lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
-    if any(trial.best for trial in sweep.trials()):
+    if any(has_score(trial) for trial in sweep.trials()):
         lines.append(_figures(sweep.best()))
     confirmation = sweep.confirmation()
     if confirmation:
@@ -89,7 +91,7 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
 
 def test(result: TestResult) -> str:
     """One opening of the test set."""
-    forced = ", forced: not the first model tested" if result.forced else ""
+    forced = ", forced" if result.forced else ""
     return (
         f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
         f"{result.num_images} images, opened {result.opened_at}{forced})"

@@ -110,7 +110,10 @@ class Confirmation:
         for candidate in candidates:
             assert candidate.config is not None
             epochs, seconds = self._cost[candidate.number]
-            cost += self._settings.seeds * seconds / epochs * candidate.config.training.epochs
+            in_full = candidate.config.training.epochs / epochs
+            # One that came to its end, by its patience or as an SVM does, takes as long again.
+            finished = candidate.ended == attributes.FINISHED
+            cost += self._settings.seeds * seconds * (1 if finished else in_full)
         return cost / spent if spent else 1.0
 
     def _started(self, candidate: TrialResult) -> tuple[optuna.Trial, TrialConfig]:
@@ -143,7 +146,7 @@ def _best_configs(study: optuna.Study, settings: SweepSettings) -> list[TrialRes
     distinct: dict[str, TrialResult] = {}
     for trial in scored:
         assert trial.config is not None
-        distinct.setdefault(trial.config.model_dump_json(exclude={"seed"}), trial)
+        distinct.setdefault(trial.config.model_dump_json(exclude={"seed", "labels"}), trial)
     return list(distinct.values())[: settings.num_confirmed]
 
 

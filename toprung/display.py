@@ -181,7 +181,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     def _time(self, num_ended: int) -> str:
         used = time.monotonic() - self._started
         left = []
-        if num_ended:
+        if 0 < num_ended < self._settings.trials:
             left.append(used / num_ended * (self._settings.trials - num_ended))
         if self._settings.time_budget:
             left.append(max(0.0, self._settings.time_budget - used))

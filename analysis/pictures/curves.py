@@ -1,4 +1,4 @@
-"""The learning curves: of every trial, of the values of a parameter, step by step."""
+"""The learning curves: of every trial, of the values of a parameter; the learning rates."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,17 @@ from analysis.importance import importances
 from analysis.pictures.marks import (
     ENDS,
     SCALE,
+    SHOWN_WINNER,
     ends_of,
     legend_name,
     path_name,
     scale_for,
+    winner_name,
     winner_of_search,
     worst_first,
 )
 from analysis.pictures.picture import picture
-from analysis.pictures.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure, short, styled
+from analysis.pictures.style import ACCENT, COLOURS, INK, MUTED, new_figure, short, styled
 from analysis.results import Results
 from analysis.trials import TrialResult
 
@@ -51,8 +53,9 @@ _PREFERRED = (
 @picture(
     "Learning curves of all trials",
     "Each line is a trial: validation solid, training dashed (the dashed ones of all trials only "
-    f"up to {_MAX_WITH_TRAINING} trials). The thick lines are the winner. The training figures are "
-    "means over an epoch in which the weights still change, with the loss that is trained on.",
+    f"up to {_MAX_WITH_TRAINING} trials). The thick lines are the winner. {SHOWN_WINNER} The "
+    "training figures are means over an epoch in which the weights still change, with the loss "
+    "that is trained on.",
     _SOURCES,
 )
 def curves_of_all_trials(results: Results) -> Figure | None:
@@ -74,7 +77,7 @@ def curves_of_all_trials(results: Results) -> Figure | None:
         _epoch_axes(axes, name, drawn)
     handles = [Line2D([], [], color=ENDS[ended][0], label=ended) for ended in ends_of(shown)]
     handles += [
-        Line2D([], [], color=INK, linewidth=2.4, label="winner"),
+        Line2D([], [], color=INK, linewidth=2.4, label=winner_name(results)),
         Line2D([], [], color=MUTED, label="validation"),
         Line2D([], [], color=MUTED, linestyle="--", label="training"),
     ]
@@ -267,93 +270,10 @@ def _epoch_axes(axes: Axes, name: str, drawn: Sequence[float]) -> None:
 
 
 @picture(
-    "Loss step by step",
-    "The training loss of each logged step, of the best and of the worst trial that logged steps: "
-    "thin as it was, thick smoothed.",
-    _SOURCES,
-)
-def loss_per_step(results: Results) -> Figure | None:
-    """None if no scored trial logged its steps."""
-    shown = _best_and_worst(results)
-    if not shown:
-        return None
-    figure = new_figure(height=3.2)
-    axes = figure.add_subplot()
-    _step_lines(axes, results, shown, "loss")
-    figure.legend(handles=_step_handles(shown), loc="outside upper left", ncols=2)
-    return figure
-
-
-@picture(
-    "Norms of gradient and update",
-    "The norm of the gradient, and of the change of the weights, at each logged step, of the best "
-    "and of the worst trial that logged steps: thin as they were, thick smoothed.",
-    _SOURCES,
-)
-def norms_per_step(results: Results) -> Figure | None:
-    """None if no scored trial logged its steps."""
-    shown = _best_and_worst(results)
-    if not shown:
-        return None
-    figure = new_figure(height=3.2)
-    left, right = figure.subplots(1, 2)
-    _step_lines(left, results, shown, "gradient_norm", log=True)
-    _step_lines(right, results, shown, "update_norm", log=True)
-    figure.legend(handles=_step_handles(shown), loc="outside upper left", ncols=2)
-    return figure
-
-
-def _best_and_worst(results: Results) -> dict[str, TrialResult]:
-    """Of the scored trials that logged steps."""
-    logged = [
-        trial
-        for trial in worst_first(results, results.scored)
-        if trial.number in results.curves and results.curves[trial.number].steps
-    ]
-    if not logged:
-        return {}
-    worst = {"worst": logged[0]} if len(logged) > 1 else {}
-    return {"best": logged[-1], **worst}
-
-
-def _step_lines(
-    axes: Axes,
-    results: Results,
-    shown: Mapping[str, TrialResult],
-    what: str,
-    *,
-    log: bool | None = None,
-) -> None:
-    drawn: list[float] = []
-    for (_, trial), colour in zip(shown.items(), (ACCENT, SECOND), strict=False):
-        logged = results.curves[trial.number].steps
-        steps = np.array([step.step for step in logged])
-        values = np.array([getattr(step, what) for step in logged], dtype=float)
-        values[~np.isfinite(values)] = np.nan
-        axes.plot(
-            steps, values, color=colour, linewidth=0.5, alpha=0.5, rasterized=len(steps) > 5000
-        )
-        width = max(1, len(steps) // 50)
-        smooth = np.convolve(values, np.ones(width) / width, "valid")
-        axes.plot(steps[width // 2 :][: len(smooth)], smooth, color=colour, linewidth=1.8)
-        drawn += values[np.isfinite(values)].tolist()
-    axes.set_xlabel("step")
-    axes.set_ylabel(what.replace("_", " "))
-    scale_for(axes.yaxis, drawn, log=log)
-
-
-def _step_handles(shown: Mapping[str, TrialResult]) -> list[Line2D]:
-    return [
-        Line2D([], [], color=colour, linewidth=1.8, label=f"{which}: trial {trial.number}")
-        for (which, trial), colour in zip(shown.items(), (ACCENT, SECOND), strict=False)
-    ]
-
-
-@picture(
     "Learning rate",
     "The learning rate at the end of each epoch: the thick line is the winner, the thin ones the "
-    "other trials. Where stages have rates of their own it is that of the highest that trains. "
-    "What is below a 100,000th of the highest rate is not shown.",
+    f"other trials. {SHOWN_WINNER} Where stages have rates of their own it is that of the "
+    "highest that trains. What is below a 100,000th of the highest rate is not shown.",
     _SOURCES,
 )
 def learning_rates(results: Results) -> Figure | None:
@@ -373,7 +293,7 @@ def learning_rates(results: Results) -> Figure | None:
     axes.add_collection(thin)
     winner = winner_of_search(results)
     if winner is not None and winner.number in rates:
-        axes.plot(*rates[winner.number], color=INK, linewidth=2.2, label="winner")
+        axes.plot(*rates[winner.number], color=INK, linewidth=2.2, label=winner_name(results))
         figure.legend(loc="outside upper left")
     axes.set_xlabel("epoch")
     axes.set_ylabel("learning rate")

@@ -20,6 +20,7 @@ from trainables.data import DataError, TrainingData
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
 
 _SPLITS = ("train", "validation", "test")
+IMAGE_STORE = "the images (outside the folder; their digest is in sweep.yaml)"
 _MAX_COMPARED = 6
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
@@ -32,7 +33,9 @@ _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 def images_of_each_class(results: Results) -> Rows | None:
     """A row for each class, and one for all; None for a sweep that kept no list of its images."""
     try:
-        with results.sweep.folder.splits.open(encoding="utf-8", newline="") as file:
+        with results.sweep.folder.splits.open(
+            encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
             counts = Counter((row["label"], row["split"]) for row in csv.DictReader(file))
     except FileNotFoundError:
         return None
@@ -50,7 +53,7 @@ def images_of_each_class(results: Results) -> Rows | None:
         "training images beside ImageNet's (which are in colour), and which of them the winner's "
         "images were normalised by."
     ),
-    sources=["study.db"],
+    sources=["study.db", IMAGE_STORE],
 )
 def normalisation(results: Results) -> Rows | None:
     """Statistics of the training images and ImageNet's; None if the images are not here."""
@@ -74,7 +77,7 @@ def normalisation(results: Results) -> Rows | None:
         "is applied to every image, and what the whole augmentation does with its probabilities. "
         "Images and random draws are fixed by the trial's seed."
     ),
-    sources=["study.db"],
+    sources=["study.db", IMAGE_STORE],
 )
 def augmentation_samples(results: Results) -> Figure | None:
     """A row for each transform; None without augmentation, or if the images are not here."""
@@ -97,7 +100,7 @@ def augmentation_samples(results: Results) -> Figure | None:
         "The same training images under each kind of augmentation that the search tried, as in "
         "training, with the strengths of its best trial; the best kind first, at most six."
     ),
-    sources=["study.db"],
+    sources=["study.db", IMAGE_STORE],
 )
 def compared_augmentations(results: Results) -> Figure | None:
     """A row for each kind; None if the winner's was the only one, or the images are not here."""
@@ -126,7 +129,9 @@ def _own_statistics(results: Results) -> tuple[float, ...]:
     """Means and standard deviations of the training images, whatever they were normalised by."""
     from trainables.data import open_training_data
 
-    settings = results.model.config.data.model_copy(update={"normalisation": "training_set"})
+    settings = results.model.config.data.model_copy(
+        update={"normalisation": "training_set", "download": False}
+    )
     data = open_training_data(settings)
     return (*data.mean, *data.std)
 

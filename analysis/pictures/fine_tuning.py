@@ -11,6 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from analysis.pictures.data import IMAGE_STORE
 from analysis.pictures.picture import Rows, picture, table
 from analysis.pictures.style import ACCENT, HEAT, MUTED, SECOND, new_figure, short
 from analysis.results import Results
@@ -19,9 +20,9 @@ from analysis.scores import Scores
 _MAX_CLASSES = 40
 """Of the picture; of more, those that changed most."""
 _MAX_NAMED = 25
-_SOURCES = ("trials/*/checkpoint_*/checkpoint.pt",)
+_SOURCES = ("trials/*/checkpoint_*/checkpoint.pt", IMAGE_STORE)
 _BEFORE = (
-    "Before is the network as its training began, with its pretrained weights and a new head by "
+    "Before is the network as its training began, with the weights that it starts from, by "
     "the trial's seed; after is the winner. Both are of the validation images, by which the winner "
     "was selected."
 )

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from analysis import attributes
 from analysis.pictures.style import COLOURS, MUTED, short
 from analysis.results import Results
-from analysis.trials import TrialResult
+from analysis.trials import METRIC_NAMES, TrialResult
 
 ENDS = {
     attributes.FINISHED: (COLOURS[0], "o"),
@@ -24,11 +24,8 @@ ENDS = {
     attributes.FAILED: (COLOURS[7], "x"),
 }
 """The colour and the marker of each way in which a trial ends."""
-METRIC_NAMES = {
-    "val_accuracy": "validation accuracy",
-    "val_mean_class_accuracy": "validation mean class accuracy",
-    "val_loss": "validation loss",
-}
+SHOWN_WINNER = "A winner that confirms a trial is shown by that trial of the search."
+"""For the captions: the pictures of a search show no runs that confirm its trials."""
 SCALE = LinearSegmentedColormap.from_list("scale", ["#d9a441", "#45a183", "#2f5fd0"])
 """Of lines and points, from little to much; readable on white and on near-black."""
 _WIDE = 20.0
@@ -69,6 +66,13 @@ def winner_of_search(results: Results) -> TrialResult | None:
     if winner is None or winner.confirms is None:
         return winner
     return next((trial for trial in results.trials if trial.number == winner.confirms), None)
+
+
+def winner_name(results: Results) -> str:
+    """What a legend calls it."""
+    winner = results.winner
+    confirms = winner.confirms if winner is not None else None
+    return "winner" if confirms is None else f"trial {confirms}, which the winner confirms"
 
 
 def worst_first(results: Results, trials: Sequence[TrialResult]) -> list[TrialResult]:

@@ -105,6 +105,18 @@ def score_axis(
     _axis_labels(axes, place, labels)
 
 
+def name_axes(axes: Axes, names: Sequence[str]) -> None:
+    """The names of the axes over them, aslant; and nothing else around them."""
+    axes.set_xticks(range(len(names)), names)
+    axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    for label in axes.get_xticklabels():
+        label.set(rotation=22, ha="left", va="bottom", rotation_mode="anchor", color=INK)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_xlim(-0.15, len(names) - 0.45)
+
+
 def _axis_labels(axes: Axes, place: int, labels: Sequence[tuple[float, str]]) -> None:
     for height, text in labels:
         axes.text(

@@ -18,8 +18,8 @@ from analysis import attributes
 from analysis.importance import Importance, Parameter, importances
 from analysis.pictures import parallel
 from analysis.pictures.marks import (
-    METRIC_NAMES,
     SCALE,
+    SHOWN_WINNER,
     few_ticks,
     metric_axis,
     path_name,
@@ -30,6 +30,7 @@ from analysis.pictures.marks import (
 from analysis.pictures.picture import Cell, Rows, picture, table
 from analysis.pictures.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
 from analysis.results import Results
+from analysis.trials import METRIC_NAMES
 
 _MAX_PARAMETERS = 12
 _MAX_CHOICES = 12
@@ -113,9 +114,9 @@ def importance_table(results: Results) -> Rows | None:
 @picture(
     "Parallel coordinates",
     "Each line is a trial that was scored, across its parameters (the most important first) to its "
-    "metric; blue is better, yellow worse, the thick line the winner. Choices are spread a little, "
-    "so that lines do not hide one another. A line runs below an axis where a trial does not have "
-    "that parameter.",
+    "metric; blue is better, yellow worse, the thick line the winner. "
+    f"{SHOWN_WINNER} Choices are spread a little, so that lines do not hide one another. A "
+    "line runs below an axis where a trial does not have that parameter.",
     _SOURCES,
 )
 def parallel_coordinates(results: Results) -> Figure | None:
@@ -140,15 +141,7 @@ def parallel_coordinates(results: Results) -> Figure | None:
         lacking = len(parameter.values) < len(scores_T)
         parallel.parameter_axis(axes, place, parameter, 100 // len(ranked), has_absent=lacking)
     parallel.score_axis(axes, len(ranked), scores_T, larger_is_better=results.larger_is_better)
-    names = [*(path_name(p.name) for p in ranked), METRIC_NAMES[results.metric]]
-    axes.set_xticks(range(len(names)), names)
-    axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-    for label in axes.get_xticklabels():
-        label.set(rotation=22, ha="left", va="bottom", rotation_mode="anchor", color=INK)
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.set_xlim(-0.15, len(ranked) + 0.55)
+    parallel.name_axes(axes, [*(path_name(p.name) for p in ranked), METRIC_NAMES[results.metric]])
     return figure
 
 
@@ -237,7 +230,7 @@ def _number_axis(axis: Axis, parameter: Parameter, values: Sequence[float]) -> N
     "Metric over pairs of parameters",
     "The most important parameters that are numbers, two by two. The points are trials in the "
     "colour of their metric, the ring is the winner; behind them is the weighted mean of the "
-    "trials near by (of a loss, the geometric mean), where there are some.",
+    f"trials near by (of a loss, the geometric mean), where there are some. {SHOWN_WINNER}",
     _SOURCES,
 )
 def contours(results: Results) -> Figure | None:
@@ -296,11 +289,8 @@ def _contour(
         axes.contourf(x_G, y_G, mean_GG, levels=space(low, high, 13), alpha=0.6, **style)
     many = len(both) > 200
     axes.scatter(
-        values_2N[0],
-        values_2N[1], c=scores_N, s=7 if many else 20, linewidths=0 if many else 0.5,
-        edgecolors=INK, rasterized=len(both) > 300,
-        clip_on=False,
-        zorder=3, **style,
+        values_2N[0], values_2N[1], c=scores_N, s=7 if many else 20, linewidths=0 if many else 0.5,
+        edgecolors=INK, rasterized=len(both) > 300, clip_on=False, zorder=3, **style,
     )  # fmt: skip
     winner = winner_of_search(results)
     ringed = [place for place, n in enumerate(both) if results.scored[n] == winner]

@@ -11,8 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import attributes
+from analysis.curves import read_curves
 from analysis.pictures.marks import (
     ENDS,
+    SHOWN_WINNER,
     end_handle,
     ends_of,
     metric_axis,
@@ -21,7 +23,7 @@ from analysis.pictures.marks import (
     winner_of_search,
 )
 from analysis.pictures.picture import Cell, Rows, picture, table
-from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure
+from analysis.pictures.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure
 from analysis.results import Results
 from analysis.rungs import Rung, rungs
 from analysis.trials import TrialResult
@@ -29,13 +31,15 @@ from analysis.trials import TrialResult
 _LOGS = "trials/*/result.json"
 _MAX_NUMBERED = 80
 _MAX_REASONS = 20
+_CONFIRMS = "confirms a trial"
+_BARS = {ended: colour for ended, (colour, _) in ENDS.items()} | {_CONFIRMS: COLOURS[3]}
 
 
 @picture(
     "Metric against creation time",
     "Each trial stands at the time at which it was created, at the height of its best validation. "
-    "The line is the best so far, in the order of creation; the ring is the winner. Trials without "
-    "a result are marked at the lower edge.",
+    "The line is the best so far, in the order of creation; the ring is the winner. "
+    f"{SHOWN_WINNER} Trials without a result are marked at the lower edge.",
     ("study.db",),
 )
 def metric_against_time(results: Results) -> Figure | None:
@@ -105,7 +109,8 @@ def _ring(axes: Axes, results: Results, seconds: dict[int, float], unit: float) 
     "Timeline of the trials",
     "Each bar is a trial, from its creation to its end, with its number where there is room. A row "
     "is a place at which one trial after the other ran. The bar of a trial that still runs, or was "
-    "running when the sweep was killed, ends at its last validation.",
+    "running when the sweep was killed, ends at its last validation. The runs that confirm trials "
+    "have one colour, however they ended.",
     ("study.db", _LOGS),
 )
 def timeline(results: Results) -> Figure | None:
@@ -124,23 +129,24 @@ def timeline(results: Results) -> Figure | None:
     for (trial, start, end), row in zip(spans, rows, strict=True):
         left, right = ((time - first).total_seconds() / unit for time in (start, end))
         right = max(right, left + whole / unit / 1000)
-        boxes[trial.ended].append(_box(left, right, row))
+        what = trial.ended if trial.confirms is None else _CONFIRMS
+        boxes[what].append(_box(left, right, row))
         if len(spans) <= _MAX_NUMBERED and (right - left) * unit > whole / 50:
             axes.text(
                 (left + right) / 2, row, str(trial.number), ha="center", va="center", fontsize=7,
                 color="white", clip_on=True,
             )  # fmt: skip
-    for ended, corners in boxes.items():
+    for what, corners in boxes.items():
         edge = "white" if len(spans) <= 400 else "none"
         axes.add_collection(
-            PolyCollection(corners, facecolors=ENDS[ended][0], edgecolors=edge, linewidths=0.4)
+            PolyCollection(corners, facecolors=_BARS[what], edgecolors=edge, linewidths=0.4)
         )
     axes.set_xlim(0, whole / unit * 1.005)
     axes.set_ylim(num_rows - 0.5, -0.5)
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{unit_name} since the first trial was created")
-    handles = [Patch(color=ENDS[ended][0], label=ended) for ended in ENDS if ended in boxes]
+    handles = [Patch(color=colour, label=what) for what, colour in _BARS.items() if what in boxes]
     figure.legend(handles=handles, loc="outside upper left", ncols=6)
     return figure
 
@@ -151,12 +157,14 @@ def _box(left: float, right: float, row: int) -> list[tuple[float, float]]:
 
 
 def _spans(results: Results) -> list[tuple[TrialResult, datetime, datetime]]:
-    """The trials that ran, with start and end, in the order of starting."""
+    """The trials and the runs that ran, with start and end, in the order of starting."""
     spans = []
-    for trial in results.trials:
+    running = [run.number for run in results.runs if run.completed is None]
+    curves = results.curves | read_curves(results.sweep.folder, running)
+    for trial in (*results.trials, *results.runs):
         end = trial.completed
-        if trial.started is not None and end is None and trial.number in results.curves:
-            seconds = results.curves[trial.number].records[-1].seconds
+        if trial.started is not None and end is None and trial.number in curves:
+            seconds = curves[trial.number].records[-1].seconds
             end = trial.started + timedelta(seconds=seconds)
         if trial.started is not None and end is not None and trial.ended != attributes.INFEASIBLE:
             spans.append((trial, trial.started, end))

@@ -14,6 +14,8 @@ from analysis.results import Results
 
 SOURCES = ("sealed_test.json", "test_predictions/*.npz")
 NUM_CONFUSED = 20
+OF_PROBABILITIES = {"loss", "expected calibration error"}
+"""Figures that mean nothing of an SVM, whose outputs are votes."""
 
 
 @table(
@@ -32,9 +34,13 @@ def test_figures(results: Results) -> Rows | None:
     """Accuracy, loss, mean class accuracy, macro AUC, calibration error."""
     if results.test_scores is None:
         return None
+    shown = [
+        figure
+        for figure in results.test_scores.figures
+        if results.gives_probabilities or figure.name not in OF_PROBABILITIES
+    ]
     return Rows(
-        ("", "value", "95 % from", "to"),
-        tuple((f.name, f.value, f.low, f.high) for f in results.test_scores.figures),
+        ("", "value", "95 % from", "to"), tuple((f.name, f.value, f.low, f.high) for f in shown)
     )
 
 
@@ -113,8 +119,10 @@ def test_rocs(results: Results) -> Figure | None:
     sources=SOURCES,
 )
 def test_calibration(results: Results) -> Figure | None:
-    """A reliability diagram."""
-    return draw_calibration(results.test_scores) if results.test_scores else None
+    """A reliability diagram; None of an SVM, whose outputs are no probabilities."""
+    if results.test_scores is None or not results.gives_probabilities:
+        return None
+    return draw_calibration(results.test_scores)
 
 
 @picture(

@@ -69,11 +69,14 @@ def search_against_simpler(results: Results) -> Figure | None:
 def _show_the_good(axes: Axes, found: Worth) -> None:
     """Leave out the first poor values, beside which the later differences cannot be seen."""
     shown = found.best_R[np.isfinite(found.best_R)]
+    if not len(shown):
+        return
     ends = [found.value, float(shown[len(shown) // 20])]
     if found.random is not None:
         ends += [float(found.random.expected_M[min(1, found.random.num_trials - 1)])]
     if found.top_k is not None:
         ends.append(found.top_k.value)
+    ends = [end for end in ends if np.isfinite(end)]
     low, high = min(ends), max(ends)
     margin = 0.08 * (high - low) or 0.01
     if axes.get_yscale() == "linear":
@@ -89,8 +92,11 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
     "there is no such row. One epoch of everything: the trials of this sweep, of which the best "
     "after an epoch train on to their end. “Cut short” counts the trials behind a figure that did "
     "not train to their end: they count with what they had reached, so that the other search might "
-    "have picked something better. Failed trials are left out. A sweep that is itself random "
-    "search without stopping early differs from the random one by luck alone.",
+    "have picked something better. A failed trial gives nothing but costs: of the randomly drawn "
+    "ones all their epochs, which make each of the others dearer; of the one epoch of everything "
+    "at most the first. The epochs of the runs that confirm the winner are left out, and the "
+    "figure of this search is its own, not the confirmed one. A sweep that is itself random search "
+    "without stopping early differs from the random one by luck alone.",
     _SOURCES,
 )
 def worth_table(results: Results) -> Rows | None:

@@ -1,26 +1,22 @@
 """The answer that a report begins with: the winner, its figures, what it cost, how to use it."""
 
+import math
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
-
 from analysis import attributes
 from analysis.curves import read_curves
+from analysis.export import trial_of_export
 from analysis.folder import SweepFolderError
-from analysis.intervals import Interval, share_interval
+from analysis.intervals import UNKNOWN, Interval, share_interval
 from analysis.pictures.picture import Cell, Rows, table
 from analysis.results import Results
+from analysis.trials import METRIC_NAMES
 from trainables.config import dump_config
 
 _UNKNOWN = "\N{EN DASH}"
-_NAMES = {
-    "val_accuracy": "validation accuracy",
-    "val_mean_class_accuracy": "mean class accuracy on validation images",
-    "val_loss": "validation loss",
-}
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,42 @@ class Use:
     text: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a report begins with, besides its tables.
+
+    Attributes:
+        notices: what a reader must know before any figure.
+        winner: which trial won, when, and by what.
+        headline: the figures that stand large.
+        config: the winner's, as YAML.
+        uses: how to use the winner's model.
+        problem: why there is none of this; empty if there is.
+    """
+
+    notices: tuple[str, ...] = ()
+    winner: str = ""
+    headline: tuple[Fact, ...] = ()
+    config: str = ""
+    uses: tuple[Use, ...] = ()
+    problem: str = ""
+
+
+def answer(results: Results) -> Answer:
+    """The answer; what is wrong with it must not cost the rest of the report."""
+    try:
+        return Answer(
+            tuple(notices(results)),
+            winner_in_words(results),
+            tuple(headline(results)),
+            config(results),
+            tuple(uses(results)),
+        )
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        return Answer((f"The answer could not be told: {problem}",), problem=problem)
+
+
 def notices(results: Results) -> list[str]:
     """What a reader must know before any figure: what is missing, or was forced."""
     sweep, told = results.sweep, []
@@ -71,7 +103,8 @@ def notices(results: Results) -> list[str]:
     elif results.opening.forced:
         told.append(
             "The test set was opened by force for this model: it had been opened for another one "
-            "before, or the sweep had another winner. Its figures are no longer unbiased."
+            "before, the sweep had another winner, or had not ended. Its figures are no longer "
+            "unbiased."
         )
     return told
 
@@ -94,7 +127,7 @@ def winner_in_words(results: Results) -> str:
     confirmed = results.confirmation is not None and results.confirmation.chosen is not None
     return (
         f"Trial {winner.number}{again}, after epoch {winner.best.epoch:g} of "
-        f"{winner.config.training.epochs}, selected by {_NAMES[results.metric]}"
+        f"{winner.config.training.epochs}, selected by {METRIC_NAMES[results.metric]}"
         f"{', as its mean over runs with fresh seeds' if confirmed else ''}"
     )
 
@@ -106,10 +139,29 @@ def headline(results: Results) -> list[Fact]:
         facts.append(
             _accuracy("test accuracy", opening.accuracy, opening.num_images, "sealed_test.json")
         )
+    facts += _confirmed(results)
     if results.winner and results.winner.best:
         accuracy, number = results.winner.best.val_accuracy, _num_images(results, "num_validation")
         facts.append(_accuracy("validation accuracy", accuracy, number, "study.db, sweep.yaml"))
     return [*facts, _trials(results), _device_time(results), _wall_time(results)]
+
+
+def _confirmed(results: Results) -> list[Fact]:
+    """What to expect of the winner's config, by its runs with fresh seeds; none if there are none.
+
+    It stands beside the figure of the model itself, which is the best of these runs.
+    """
+    chosen = results.confirmation.chosen if results.confirmation else None
+    if chosen is None:
+        return []
+    low, high = chosen.interval
+    interval = "" if math.isnan(low) else f"95 % interval {low:.4f} to {high:.4f}, "
+    note = (
+        f"{interval}standard deviation {chosen.std:.4f}; the mean of {len(chosen.runs)} runs of "
+        f"its config with fresh seeds. The search had told {chosen.first:.4f}"
+    )
+    label = f"{METRIC_NAMES[results.metric]}, confirmed"
+    return [Fact(label, chosen.mean, f"{chosen.mean:.4f}", note, "study.db")]
 
 
 def _trials(results: Results) -> Fact:
@@ -252,7 +304,8 @@ def uses(results: Results) -> list[Use]:
     sweep, best, trial = (
         shlex.quote(str(path)) for path in (folder.path, folder.best, folder.best / "trial.yaml")
     )
-    first = [] if folder.best.exists() else [Use("Export it first", f"toprung export {sweep}")]
+    exported = trial_of_export(folder.best) == results.winner.number
+    first = [] if exported else [Use("Export it first", f"toprung export {sweep}")]
     python = f"""from pathlib import Path
 import toprung
 
@@ -272,18 +325,15 @@ def _num_images(results: Results, which: str) -> int | None:
 
 
 def _interval(accuracy: float, num_images: int | None) -> Interval:
-    return share_interval(round(accuracy * (num_images or 0)), num_images or 0)
+    if num_images is None or not math.isfinite(accuracy):
+        return UNKNOWN
+    return share_interval(round(accuracy * num_images), num_images)
 
 
 def _mean_class_accuracy(results: Results) -> float | None:
-    """On the test images, over the classes that have some; None if the predictions are not kept."""
+    """On the test images; None if the predictions are not kept."""
     try:
-        test = results.test
+        scores = results.test_scores
     except SweepFolderError:  # the parts that show the predictions say so
         return None
-    if test is None:
-        return None
-    classes_C, sizes_C = np.unique(test.labels_N, return_counts=True)
-    hits_N = test.labels_N == test.predicted_N
-    right_C = [hits_N[test.labels_N == label].sum() for label in classes_C]
-    return float(np.mean(right_C / sizes_C))
+    return scores.mean_class_accuracy.value if scores and scores.mean_class_accuracy else None

@@ -1,7 +1,6 @@
 """Writing a sweep's report: the page, its pictures as files, and its figures as JSON."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -11,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.files import write_atomically
+from analysis.files import json_text, write_atomically
 from analysis.folder import SweepFolderError
-from analysis.report import answer, how_it_ran
+from analysis.report import how_it_ran
+from analysis.report.answer import Answer, answer
 from analysis.report.cells import numeric_columns, texts
 from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
 from analysis.results import Results
@@ -53,7 +53,8 @@ def write_report(results: Results, to: Path) -> Report:
             raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         drawn_of = {section: draw(section, results) for section in SECTIONS}
         report = {s: parts for s, parts in drawn_of.items() if parts or s is SECTIONS[0]}
-        _write(results, report, to)
+        told = answer(results)
+        _write(results, told, report, to)
     except OSError as error:
         raise SweepFolderError(
             f"{to}: cannot be written: {error.strerror}; choose another folder (--to FOLDER)"
@@ -61,16 +62,21 @@ def write_report(results: Results, to: Path) -> Report:
     drawn = [part for parts in report.values() for part in parts]
     return Report(
         to / PAGE_FILE,
-        tuple(f"{part.part.title}: {part.problem}" for part in drawn if part.problem),
+        (
+            *(["the answer: " + told.problem] if told.problem else []),
+            *(f"{part.part.title}: {part.problem}" for part in drawn if part.problem),
+        ),
     )
 
 
-def _write(results: Results, report: Mapping[Section, list[DrawnPart]], to: Path) -> None:
+def _write(
+    results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]], to: Path
+) -> None:
     before = _pictures_before(to)
     pngs = {f"{p.part.name}.png": p.png for parts in report.values() for p in parts if p.png}
     # A file's name that is no Unicode may be in any text.
-    write_atomically(to / PAGE_FILE, _page(results, report).encode(errors="replace"))
-    write_atomically(to / FIGURES_FILE, _figures(results, report).encode(errors="replace"))
+    write_atomically(to / PAGE_FILE, _page(results, answer, report).encode(errors="replace"))
+    write_atomically(to / FIGURES_FILE, _figures(results, answer, report).encode(errors="replace"))
     for name, png in pngs.items():
         write_atomically(to / name, png)
     for name in before - pngs.keys():
@@ -86,7 +92,7 @@ def _pictures_before(to: Path) -> set[str]:
         return set()
 
 
-def _page(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
+def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -101,11 +107,7 @@ def _page(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
         source=results.sweep.description.get("data", {}).get("source", ""),
         written_at=_now(),
         report=report,
-        notices=answer.notices(results),
-        winner=answer.winner_in_words(results),
-        headline=answer.headline(results),
-        config=answer.config(results),
-        uses=answer.uses(results),
+        answer=answer,
         command=how_it_ran.command(results),
         search_space=how_it_ran.search_space(results),
         texts=texts,
@@ -113,14 +115,14 @@ def _page(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
     )
 
 
-def _figures(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str:
+def _figures(results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]]) -> str:
     """Every figure of the page with the files that it comes from, as JSON."""
     content = {
         "sweep": results.sweep.name,
         "written_at": _now(),
         "ended": results.sweep.ended,
-        "notices": answer.notices(results),
-        "headline": [asdict(fact) for fact in answer.headline(results)],
+        "notices": answer.notices,
+        "headline": [asdict(fact) for fact in answer.headline],
         "parts": [
             {"section": section.anchor, "name": part.part.name, "title": part.part.title}
             | {"sources": part.part.sources}
@@ -129,7 +131,7 @@ def _figures(results: Results, report: Mapping[Section, list[DrawnPart]]) -> str
             for part in parts
         ],
     }
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content)
 
 
 def _content(part: DrawnPart) -> dict[str, Any]:
@@ -138,18 +140,6 @@ def _content(part: DrawnPart) -> dict[str, Any]:
     if part.rows is None:
         return {"picture": f"{part.part.name}.png"}
     return {"columns": part.rows.columns, "rows": part.rows.rows}
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for what JSON has no number for."""
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {key: _finite(v) for key, v in value.items()}
-        case list() | tuple():
-            return [_finite(v) for v in value]
-    return value
 
 
 def _now() -> str:

@@ -17,6 +17,7 @@ from analysis.pictures import (
     parameters,
     seal,
     search,
+    steps,
     test_set,
     worth,
 )
@@ -69,7 +70,7 @@ SECTIONS = (
         "curves",
         "The curves",
         "How the trials learned, epoch by epoch.",
-        (curves,),
+        (curves, steps),
     ),
     Section(
         "comparisons",
