@@ -144,7 +144,7 @@ class Results:
             ConfigError: if there is no network from before, or its weights cannot be had.
             DataError: if the images are not on this machine.
         """
-        from analysis.before_training import before_and_after
+        from analysis.inside_model.before_training import before_and_after
         from analysis.scores import Scores
 
         if not self.before or self.winner is None:

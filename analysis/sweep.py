@@ -182,7 +182,7 @@ class Sweep:
                 set was opened for another model before and `force` is not given, if there is none,
                 if the test images have changed, or if the sweep is still choosing its winner.
         """
-        from analysis.export import trial_of_export
+        from analysis.exporting.export import trial_of_export
         from analysis.sealed_test import open_test_set
 
         running = self.ended == attributes.RUNNING
@@ -226,8 +226,8 @@ class Sweep:
                 `force`, another model; for an unknown format, one whose packages are not
                 installed, or one in which the model would not predict the same.
         """
-        from analysis.card_facts import Exported
-        from analysis.export import export_model
+        from analysis.exporting.card_facts import Exported
+        from analysis.exporting.export import export_model
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from torch import Tensor
 
 from analysis import attributes
-from analysis.before_training import before_and_after, network_before_training
+from analysis.inside_model.before_training import before_and_after, network_before_training
 from analysis.model import TrainedModel
 from analysis.pictures import fine_tuning as pictures
 from analysis.pictures.picture import Rows, parts_in

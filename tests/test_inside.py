@@ -16,9 +16,15 @@ from torch.nn import functional
 from torchvision.models import VisionTransformer
 
 from analysis import attributes
-from analysis.augmentation_samples import augmented, compared, some_images, steps
-from analysis.guided_backprop import guided_backprop, strongest_neurons
-from analysis.layers import activation_maps, convolutions, filters, layer_at, network_input
+from analysis.inside_model.augmentation_samples import augmented, compared, some_images, steps
+from analysis.inside_model.guided_backprop import guided_backprop, strongest_neurons
+from analysis.inside_model.layers import (
+    activation_maps,
+    convolutions,
+    filters,
+    layer_at,
+    network_input,
+)
 from analysis.model import TrainedModel
 from analysis.pictures import data as data_pictures
 from analysis.pictures import inside as inside_pictures

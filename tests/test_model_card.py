@@ -17,11 +17,11 @@ from markdown_it.token import Token
 from PIL import Image
 
 from analysis import attributes
-from analysis.card_facts import CardFacts, Exported
+from analysis.exporting.card_facts import CardFacts, Exported
+from analysis.exporting.model_card import as_text
+from analysis.exporting.model_code import image_code
 from analysis.intervals import share_interval
 from analysis.model import load_model
-from analysis.model_card import as_text
-from analysis.model_code import image_code
 from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from tests.hostile_sweep import CLASSES, NAME, hostile_sweep

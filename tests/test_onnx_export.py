@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis import attributes
-from analysis.export import export_model
+from analysis.exporting.export import export_model
+from analysis.exporting.onnx_export import TOLERANCE, _exported, compare, to_onnx
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel, load_model
-from analysis.onnx_export import TOLERANCE, _exported, compare, to_onnx
 from analysis.sweep import Sweep
 from tests.test_analysis import CONFIG, Made
 from trainables.cnn_network import ACTIVATIONS
@@ -168,7 +168,7 @@ class TestADifference:
             compare(torch_NK * np.nan, torch_NK, num_validation=0, may_differ=0)
 
     def test_leaves_no_file_behind(self, sweep: Sweep, tmp_path: Path) -> None:
-        from analysis.card_facts import Exported
+        from analysis.exporting.card_facts import Exported
 
         model = sweep.model()
         with torch.no_grad():  # now torch's network is not that of the weights

@@ -197,7 +197,7 @@ def export(
     sweep: Path, to: Path | None, trial: int | None, formats: tuple[str, ...], force: bool
 ) -> None:
     """Export the winner: weights, config, class names, preprocessing, figures, model card."""
-    from analysis.export import trial_of_export
+    from analysis.exporting.export import trial_of_export
     from toprung.api import open_sweep
 
     opened = open_sweep(sweep)

@@ -56,7 +56,7 @@ def inspect(
 
     MODEL is an exported model's folder, or a sweep's for its winner.
     """
-    from analysis import inspection
+    from analysis.inside_model import inspection
     from toprung.cli_text import table
 
     folder = to or Path(f"inspect-{image.stem}")

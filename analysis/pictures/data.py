@@ -81,7 +81,7 @@ def normalisation(results: Results) -> Rows | None:
 )
 def augmentation_samples(results: Results) -> Figure | None:
     """A row for each transform; None without augmentation, or if the images are not here."""
-    from analysis.augmentation_samples import augmented, kinds, some_images, steps
+    from analysis.inside_model.augmentation_samples import augmented, kinds, some_images, steps
 
     data = training_data_of(results)
     if data is None or not kinds(results.model.config.augmentation):
@@ -104,7 +104,7 @@ def augmentation_samples(results: Results) -> Figure | None:
 )
 def compared_augmentations(results: Results) -> Figure | None:
     """A row for each kind; None if the winner's was the only one, or the images are not here."""
-    from analysis.augmentation_samples import augmented, compared, kinds, some_images
+    from analysis.inside_model.augmentation_samples import augmented, compared, kinds, some_images
 
     data, tried = training_data_of(results), compared(results.scored, results.metric)
     if data is None or {names for names, _ in tried} <= {kinds(results.model.config.augmentation)}:

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.inside import (
+from analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
     activations_figure,
@@ -74,7 +74,7 @@ def last_activations(results: Results) -> Figure | None:
 )
 def guided_neurons(results: Results) -> Figure | None:
     """Guided gradients; None without convolutions, without an image, or without a ReLU."""
-    from analysis.guided_backprop import strongest_neurons
+    from analysis.inside_model.guided_backprop import strongest_neurons
 
     layers, image = _convolutions(results), image_of(results)
     if not layers or image is None:
@@ -87,7 +87,7 @@ def guided_neurons(results: Results) -> Figure | None:
 
 
 def _convolutions(results: Results) -> tuple[str, ...]:
-    from analysis.layers import convolutions
+    from analysis.inside_model.layers import convolutions
 
     return convolutions(results.model) if results.winner else ()
 

@@ -1,6 +1,7 @@
 """What the pictures of a search share: how a trial's end looks, the metric's axis, its winner."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -101,7 +102,7 @@ def few_ticks(axis: Axis, low: float, high: float) -> None:
 
 def metric_axis(results: Results, axes: Axes, values: Iterable[float]) -> None:
     """Name the vertical axis after the metric; a loss that spans much is on a log scale."""
-    axes.set_ylabel(METRIC_NAMES[results.metric])
+    axes.set_ylabel(fill(METRIC_NAMES[results.metric], 24))  # of low axes too
     if not results.larger_is_better:
         scale_for(axes.yaxis, values)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from analysis import attributes
 from analysis.curves import read_curves
-from analysis.export import trial_of_export
+from analysis.exporting.export import trial_of_export
 from analysis.folder import SweepFolderError
 from analysis.intervals import UNKNOWN, Interval, share_interval
 from analysis.pictures.picture import Cell, Rows, table

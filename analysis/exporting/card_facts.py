@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from analysis import attributes
-from analysis.card_words import augmentation_in_words, numbers, short, slug, weights_in_words
+from analysis.exporting.card_words import (
+    augmentation_in_words,
+    numbers,
+    short,
+    slug,
+    weights_in_words,
+)
 from analysis.folder import SweepFolderError
 from analysis.intervals import share_interval
 from analysis.model import TrainedModel

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
-from analysis.card_facts import CardFacts, Exported
-from analysis.model_code import Code, image_code, network_code
+from analysis.exporting.card_facts import CardFacts, Exported
+from analysis.exporting.model_code import Code, image_code, network_code
 
 if TYPE_CHECKING:
-    from analysis.onnx_export import OnnxCheck
+    from analysis.exporting.onnx_export import OnnxCheck
 
 CARD_FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"

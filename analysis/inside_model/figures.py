@@ -41,7 +41,7 @@ def filters_figure(model: "TrainedModel", layer: str) -> Figure:
     Filters of three channels are RGB images; those of one are grey, and of any other number the
     mean over the channels, grey. At most `MAX_FILTERS`, the first, are shown.
     """
-    from analysis.layers import filters
+    from analysis.inside_model.layers import filters
 
     filters_OIHW = filters(model, layer)
     num_filters, num_channels, *size = filters_OIHW.shape
@@ -65,7 +65,7 @@ def activations_figure(model: "TrainedModel", image: Shown, layer: str) -> Figur
     Raises:
         ConfigError: if there is no such layer, or it gives no maps.
     """
-    from analysis.layers import activation_maps
+    from analysis.inside_model.layers import activation_maps
 
     maps = activation_maps(model, image.pixels_HWC, layer)
     figure = new_figure(height=3.2)
@@ -93,7 +93,7 @@ def guided_figure(
     Raises:
         ConfigError: as `guided_backprop`.
     """
-    from analysis.guided_backprop import guided_backprop
+    from analysis.inside_model.guided_backprop import guided_backprop
 
     gradients_NCHW = guided_backprop(model, image.pixels_HWC, layer, neurons)
     columns = min(_COLUMNS, len(neurons) + 1)

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.card_facts import Exported
+from analysis.exporting.card_facts import Exported
+from analysis.exporting.model_card import CARD_FILE, model_card
 from analysis.files import json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
-from analysis.model_card import CARD_FILE, model_card
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
 
 if TYPE_CHECKING:
-    from analysis.onnx_export import OnnxCheck
+    from analysis.exporting.onnx_export import OnnxCheck
 
 METRICS_FILE = "metrics.json"
 ONNX_FILE = "model.onnx"
@@ -41,7 +41,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
     Raises:
         SweepFolderError: for an unknown format; if the folder cannot be written, holds something
             that is no export, or another model and `replace` is not given; if the model cannot be
-            written in a format (what `analysis.onnx_export.to_onnx` raises).
+            written in a format (what `analysis.exporting.onnx_export.to_onnx` raises).
     """
     _check_formats(formats)
     model = exported.model
@@ -76,7 +76,7 @@ def _check_formats(formats: Collection[str]) -> None:
         if name not in FORMATS:
             raise SweepFolderError(f"format {name!r}: choose from {', '.join(FORMATS)}")
     if "onnx" in formats:
-        from analysis.onnx_export import check_extra
+        from analysis.exporting.onnx_export import check_extra
 
         check_extra()
 
@@ -100,7 +100,7 @@ def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
 
 
 def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
-    from analysis.onnx_export import to_onnx
+    from analysis.exporting.onnx_export import to_onnx
 
     about: dict[str, Any] = {"sweep": exported.sweep.name, "trial": exported.trial.number}
     if exported.test:
@@ -115,7 +115,7 @@ def _kept_onnx(to: Path) -> "OnnxCheck | None":
     """How the ONNX file was checked that lies in a folder; None without one, or a record of it."""
     if not (to / ONNX_FILE).exists():
         return None
-    from analysis.onnx_export import OnnxCheck
+    from analysis.exporting.onnx_export import OnnxCheck
 
     try:
         return OnnxCheck(**json.loads((to / METRICS_FILE).read_text(encoding="utf-8"))["onnx"])

@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
-from analysis.guided_backprop import strongest_neurons
-from analysis.inside import (
+from analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
     activations_figure,
     filters_figure,
     guided_figure,
 )
-from analysis.layers import convolutions
+from analysis.inside_model.guided_backprop import strongest_neurons
+from analysis.inside_model.layers import convolutions
 from analysis.model import TrainedModel
 from analysis.pictures.style import as_png, styled
 from analysis.sweep import open_model

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from analysis.layers import activation_maps, layer_at, network_input
+from analysis.inside_model.layers import activation_maps, layer_at, network_input
 from analysis.model import TrainedModel
 from trainables.settings import ConfigError
 

@@ -1,0 +1,1 @@
+"""Taking a model away: its export, as ONNX too, and its card."""
