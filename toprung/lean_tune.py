@@ -23,6 +23,8 @@ def lean_tune() -> Iterator[None]:
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
     - No other name for a trial's folder than ours, if a sweep that began in the same second, in
       the same Ray, has one of that name: each sweep has a folder of its own.
+    - No end of an idle trial process while more trials may come: Tune would keep only one, so that
+      after a pause (between stages, before the confirmation) trials would run one after another.
     - No search through all trials, again and again, for the one that is to start.
     """
     from ray.tune import ExperimentAnalysis
@@ -32,6 +34,7 @@ def lean_tune() -> Iterator[None]:
     from ray.tune.registry import _Registry
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.trainable.metadata import _TrainingRunMetadata
+    from ray.tune.utils.object_cache import _ObjectCache
 
     with ExitStack() as stack:
         for owner, name, method in (
@@ -43,6 +46,8 @@ def lean_tune() -> Iterator[None]:
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
             (FIFOScheduler, "choose_trial_to_run", _oldest_pending),
+            (_ObjectCache, "cache_object", _keep),
+            (_ObjectCache, "flush_cached_objects", _flushed_at_the_end),
         ):
             stack.enter_context(replaced(owner, name, method))
         stack.enter_context(_early_workers_for_trials())
@@ -80,6 +85,19 @@ def _oldest_pending(scheduler: Any, controller: Any) -> Any:
     del scheduler
     pending = [trial for trial in controller.get_live_trials() if trial.status == trial.PENDING]
     return min(pending, key=lambda trial: trial.config["number"], default=None)
+
+
+def _keep(cache: Any, key: Any, actor: Any) -> bool:
+    cache._cached_objects[key].append(actor)
+    cache._num_cached_objects += 1
+    return True
+
+
+def _flushed_at_the_end(cache: Any, force_all: bool = False) -> Iterator[Any]:
+    for actors in cache._cached_objects.values() if force_all else ():
+        while actors:
+            cache._num_cached_objects -= 1
+            yield actors.pop(0)
 
 
 def _kill_actors(controller: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ray.tune.experiment import trial
 from ray.tune.schedulers import FIFOScheduler
+from ray.tune.utils.object_cache import _ObjectCache
 
 from toprung.lean_tune import lean_tune
 
@@ -25,3 +26,15 @@ def test_a_trials_folder_has_our_name_though_another_sweep_has_one_of_it(tmp_pat
     with lean_tune():
         assert trial._create_unique_logdir_name(str(tmp_path), "trial_00000") == "trial_00000"
     assert trial._create_unique_logdir_name(str(tmp_path), "trial_00000") != "trial_00000"
+
+
+def test_idle_trial_processes_are_kept_until_nothing_more_comes() -> None:
+    def kept() -> tuple[list[str], list[str]]:
+        cache: _ObjectCache = _ObjectCache()
+        for actor in ("first", "second"):
+            cache.cache_object("place", actor)
+        return list(cache.flush_cached_objects()), list(cache.flush_cached_objects(force_all=True))
+
+    with lean_tune():
+        assert kept() == ([], ["first", "second"])
+    assert kept() == ([], ["first"])
