@@ -52,7 +52,9 @@ class Sweep:
     def __init__(self, path: str | Path) -> None:
         self.folder = SweepFolder(Path(path).absolute())
         if not (self.folder.settings.is_file() and self.folder.study.is_file()):
-            raise SweepFolderError(f"{path}: holds no sweep (no sweep.yaml or no study.db)")
+            usual = Path("sweeps") / path
+            hint = f"; did you mean {usual}?" if SweepFolder(usual).settings.is_file() else ""
+            raise SweepFolderError(f"{path}: holds no sweep (no sweep.yaml or no study.db){hint}")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {ended}" for ended, count in self.counts().items())

@@ -290,7 +290,9 @@ class TestOther:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("toprung.description.describe", describe)
-        assert cli("describe", "x", "--set", f"labels/a={text}").code == 130
+        ran = cli("describe", "x", "--set", f"labels/a={text}")
+        assert ran.code == 130
+        assert "interrupted at once" in ran.out
         assert seen == [{"labels/a": value}]
         assert type(seen[0]["labels/a"]) is type(value)  # type: ignore[index]
 

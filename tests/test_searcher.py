@@ -282,6 +282,28 @@ class TestConfirming:
         assert self.read(sweep).chosen is None
         assert "each had a run that failed" in self.read(sweep).told
 
+    def test_a_search_that_is_cut_off_is_confirmed(self, reports: list[dict[str, Any]]) -> None:
+        sweep = Sweep(trials=9, confirm=1, seeds=2)
+        sweep.start()
+        sweep.searcher.on_trial_result("ray", reports[0])
+        assert not sweep.searcher.is_cut_off("ray")
+        assert sweep.searcher.cut_off()
+        assert sweep.searcher.is_cut_off("ray")
+        assert sweep.searcher.suggest("other") is None
+        sweep.searcher.on_trial_complete("ray", reports[1])
+        assert sweep.last.user_attrs["ended"] == "time budget"
+        for name in ("a", "b"):
+            assert isinstance(sweep.searcher.suggest(name), dict)
+            assert not sweep.searcher.is_cut_off(name)
+            sweep.searcher.on_trial_complete(name, reports[-1])
+        assert sweep.searcher.suggest("c") == "FINISHED"
+        sweep.searcher.close("time budget")
+        assert self.read(sweep).chosen is not None
+
+    def test_a_search_that_was_over_is_not_cut_off(self, reports: list[dict[str, Any]]) -> None:
+        sweep = self.searched(reports, confirm=1, seeds=2)
+        assert not sweep.searcher.cut_off()
+
     def test_what_was_cut_short_does_not_count(self, reports: list[dict[str, Any]]) -> None:
         sweep = self.searched(reports, confirm=2, seeds=2)
         sweep.searcher.suggest("again")

@@ -58,7 +58,8 @@ def run(
         max_epochs: how long a trial trains at the most.
         grace_epochs: how long a trial trains at the least before it can be stopped early.
         reduction_factor: ASHA lets the best 1/`reduction_factor` of a rung go on.
-        time_budget: seconds, or a duration such as `"2h"`.
+        time_budget: of the search and of a confirmation that was not asked for; seconds, or a
+            duration such as `"2h"`.
         concurrency: how many trials run at a time; as many as fit if not given.
         cpus_per_trial: CPUs of one trial; also its number of threads.
         gpus_per_trial: GPUs of one trial, whole or a fraction; one if there is one.

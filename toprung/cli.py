@@ -270,8 +270,8 @@ def _exit_code(command: Callable[[], Any]) -> int:
         command()
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        return 130
+    except click.Abort:  # what click makes of a KeyboardInterrupt
+        return _interrupted()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -295,5 +295,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
 
 
 def _interrupted() -> int:
-    click.echo("interrupted at once; trials that had results are kept in the sweep's folder")
+    click.echo(
+        "interrupted at once; what had a result is kept in the sweep's folder (toprung status)"
+    )
     return 130

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis import attributes
 from analysis.comparison import Comparison
-from analysis.openings import TestResult
+from analysis.openings import TestResult, read_openings
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
 from trainables.config import dump_config
@@ -77,6 +77,10 @@ def status(sweep: Sweep) -> str:
         num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
         begun = f" ({num_runs} runs begun)" if num_runs else ""
         lines.append(f"  {confirmation.told}{begun}")
+    openings = read_openings(sweep.folder.sealed_test)
+    lines += [f"  {test(opening)}" for opening in openings]
+    if not openings and sweep.ended != attributes.RUNNING:
+        lines.append(f"  the test set has not been opened: toprung test {sweep.folder.path}")
     failures = [trial for trial in sweep.trials() if trial.ended == attributes.FAILED]
     lines += [f"  trial {trial.number} failed: {trial.reason}" for trial in failures]
     return "\n".join(lines)

@@ -47,6 +47,7 @@ class Confirmation:
         self._candidates: list[TrialResult] = []
         self._told = f"not confirmed: {'the sweep ended before' if self.wanted else 'not wanted'}"
         self._waiting: Iterator[TrialResult] | None = None
+        self._num_begun = 0
 
     def note(self, number: int, last: Record) -> None:
         """Take note of what a trial of the search has cost, by its last validation."""
@@ -68,11 +69,13 @@ class Confirmation:
         candidate = next(self._waiting, None)
         if candidate is None:
             return None
+        self._num_begun += 1
         return (*self._started(candidate), candidate.number)
 
-    def close(self, *, ended: bool) -> None:
-        """Write down what was done; `ended` says whether nothing was cut short."""
-        self._write(done=ended and bool(self._candidates))
+    def close(self, *, any_run_cut: bool) -> None:
+        """Write down what was done, when the sweep has ended."""
+        wanted = len(self._candidates) * self._settings.seeds
+        self._write(done=0 < self._num_begun == wanted and not any_run_cut)
 
     def _decide(self) -> None:
         self._waiting = iter(())
@@ -97,9 +100,9 @@ class Confirmation:
             self._candidates, self._waiting = candidates, (candidate for _, candidate in runs)
             numbers = ", ".join(str(candidate.number) for candidate in candidates)
             self._told = (
-                f"trained again in full with {self._settings.seeds} fresh seeds each: the best "
-                f"{len(candidates)} of the search (trials {numbers}), for about {share:.0%} of the "
-                "search's cost"
+                f"the best of the search (trial {numbers}) trained again in full, with "
+                f"{self._settings.seeds} fresh seeds each, for about {share:.0%} of what the "
+                "search cost"
             )
             self._tell(f"confirmation: {self._told}")
 

@@ -36,25 +36,38 @@ from trainables.config import METRICS
 
 
 class _Ending(NotPickled, Stopper):  # type: ignore[misc]
-    """Ends the sweep when its time is used up, or when a signal asks for it."""
+    """Ends the sweep when its time is used up, or when a signal asks for it.
 
-    def __init__(self, time_budget: float | None) -> None:
-        self._deadline = monotonic() + time_budget if time_budget else None
+    If a confirmation was asked for, the time is that of the search alone: its trials end with their
+    next validation, and the best of them are confirmed.
+    """
+
+    def __init__(self, settings: SweepSettings, searcher: StudySearcher) -> None:
+        budget = settings.time_budget
+        self._deadline = monotonic() + budget if budget else None
+        self._confirms = bool(settings.confirm)
+        self._searcher = searcher
         self.interrupted = False
         self.ended = attributes.FINISHED
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped here."""
-        del trial_id, result
-        return False
+        """Whether to stop this trial, as the search is to end and the sweep is not."""
+        del result
+        return self._searcher.is_cut_off(trial_id)
 
     def stop_all(self) -> bool:
         """Whether to end the sweep now; `ended` keeps why."""
         if self.interrupted:
             self.ended = attributes.INTERRUPTED
-        elif self._deadline is not None and monotonic() >= self._deadline:
-            self.ended = attributes.TIME_BUDGET
-        return self.ended != attributes.FINISHED
+            return True
+        if self._deadline is None or monotonic() < self._deadline:
+            return False
+        if self._confirms:
+            if self._searcher.cut_off():
+                self.ended = attributes.TIME_BUDGET
+            return False
+        self.ended = attributes.TIME_BUDGET
+        return True
 
 
 def launch(plan: SweepPlan, session: RaySession) -> None:
@@ -82,7 +95,7 @@ def _search(plan: SweepPlan, study: optuna.Study, file: StudyFile, checks: Netwo
         num_trials=settings.trials,
         only_enqueued=only_enqueued,
     )
-    ending = _Ending(settings.time_budget)
+    ending = _Ending(settings, searcher)
     parameters = list(plan.proposals.rehearsal.parameters)
     tuner = tune.Tuner(
         tune.with_resources(

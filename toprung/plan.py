@@ -16,7 +16,6 @@ from search_spaces.loading import SpaceFunction
 from toprung import resources
 from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
-from toprung.lines import show_line
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
 from trainables.config import TrialConfig, as_plain, load_config
@@ -75,12 +74,6 @@ def plan_sweep(
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
     limit_bytes()  # told here if it is no size
-    if settings.confirm and settings.time_budget:
-        show_line(
-            console,
-            "the time budget is that of the search and the confirmation together: if the search "
-            "uses all of it, nothing is confirmed; --trials bounds the search",
-        )
     pins = DataPins(console)
     _fetch_weights(proposals.rehearsal.configs)
     for example in proposals.rehearsal.configs:

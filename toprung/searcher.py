@@ -79,7 +79,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._show = tell
         self._confirmation = confirmation
         self._num_trials = num_trials
-        self._search_is_over = False
+        self._search_is_over = self._is_cut_off = False
         self._sampler = study.sampler
         self._stage: Stage | None = None
         self._num_started = 0
@@ -97,6 +97,17 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 return suggestion
         self._search_is_over = True
         return self._confirming(trial_id)
+
+    def cut_off(self) -> bool:
+        """Begin no more trials of the search, and stop those that run; False if it was over."""
+        if self._search_is_over or self._num_started >= self._num_trials:
+            return self._is_cut_off
+        self._search_is_over = self._is_cut_off = True
+        return True
+
+    def is_cut_off(self, trial_id: str) -> bool:
+        """Whether this trial is one that runs though the search was cut off."""
+        return self._is_cut_off and self._running[trial_id].confirms is None
 
     def _confirming(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._confirmation.wanted:
@@ -187,15 +198,18 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._end(trial_id, attributes.FAILED, "its process died; see Ray's log of the trial")
         elif result[report.FINISHED]:
             self._end(trial_id, attributes.FINISHED)
+        elif self.is_cut_off(trial_id):
+            self._end(trial_id, attributes.TIME_BUDGET)
         else:
             self._end(trial_id, attributes.STOPPED_EARLY)
 
     def close(self, ended: str) -> None:
         """Tell the study of the trials that were cut short when the sweep ended so."""
+        any_run_cut = any(running.confirms is not None for running in self._running.values())
         for trial_id, running in list(self._running.items()):
             reason = "" if running.best else "no validation before the sweep ended"
             self._end(trial_id, ended, reason)
-        self._confirmation.close(ended=ended == attributes.FINISHED)
+        self._confirmation.close(any_run_cut=any_run_cut)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""

@@ -66,8 +66,8 @@ class SweepSettings(Settings):
     says `stages`, and the values that the parameters of later stages `start` from.
 
     After the search, the best `confirm` trials are trained again in full, with `seeds` fresh seeds
-    each. With `confirm` None it is 3, if that costs less than a quarter of the search; with 0,
-    none. The time budget is that of both.
+    each. With `confirm` None it is 3, if that costs less than a quarter of the search and there is
+    time for it; with 0, none. If `confirm` is given, the time budget is that of the search alone.
     """
 
     trials: PositiveInt = 20
