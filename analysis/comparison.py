@@ -16,11 +16,13 @@ from trainables.config import TrialConfig, as_plain, flatten
 from trainables.settings import nearest
 
 if TYPE_CHECKING:
-    from analysis.sweep import Sweep
+    from analysis.sweep_record import SweepRecord
 
 ABSENT = "-"
 """The value of a setting that a trial does not have."""
 _NUM_RANGES = 5
+_IN_RANGE = 4
+"""So many different numbers a range has at least, where there are two ranges."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def compare(
     return in_order(_groups(scored, by, metric, openings or {}), metric)
 
 
-def compare_sweeps(sweeps: Sequence["Sweep"], by: Sequence[str] = ()) -> Comparison:
+def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> Comparison:
     """Group the trials of each sweep by the values of settings; without any, compare the sweeps.
 
     Raises:
@@ -149,7 +151,7 @@ def compare_sweeps(sweeps: Sequence["Sweep"], by: Sequence[str] = ()) -> Compari
     )
 
 
-def openings_of(sweep: "Sweep") -> dict[int, TestResult]:
+def openings_of(sweep: "SweepRecord") -> dict[int, TestResult]:
     """The openings of the test set by trial of the search: itself, or the run that confirmed it.
 
     Of several the one that was not forced, else the first.
@@ -166,7 +168,8 @@ def openings_of(sweep: "Sweep") -> dict[int, TestResult]:
 def by_value(trials: Iterable[TrialResult], path: str, most: int) -> dict[str, list[TrialResult]]:
     """The trials by their value of a setting: numbers in their order, what lacks it at last.
 
-    Of more than `most` numbers it makes ranges, with about as many different numbers each.
+    Of more than `most` numbers it makes up to five ranges, with about as many different numbers
+    each.
     """
     members: dict[Any, list[TrialResult]] = defaultdict(list)
     for trial in trials:
@@ -189,7 +192,8 @@ def settings_of(config: TrialConfig) -> dict[str, Any]:
 
 
 def _ranges(members: Mapping[float, list[TrialResult]]) -> dict[str, list[TrialResult]]:
-    parts = [part.tolist() for part in np.array_split(list(members), _NUM_RANGES)]
+    num_ranges = min(_NUM_RANGES, max(2, len(members) // _IN_RANGE))
+    parts = [part.tolist() for part in np.array_split(list(members), num_ranges)]
     return {
         f"{_told(part[0])} to {_told(part[-1])}": [t for number in part for t in members[number]]
         for part in parts
@@ -260,7 +264,7 @@ def in_order(groups: Sequence[Group], metric: str) -> list[Group]:
     return sorted(groups, key=lambda group: rank(group.best, metric), reverse=True)
 
 
-def _common_metric(sweeps: Sequence["Sweep"]) -> str:
+def _common_metric(sweeps: Sequence["SweepRecord"]) -> str:
     metrics = {sweep.metric for sweep in sweeps}
     if len(metrics) > 1:
         each = ", ".join(f"{sweep.name} by {sweep.metric}" for sweep in sweeps)
@@ -268,7 +272,7 @@ def _common_metric(sweeps: Sequence["Sweep"]) -> str:
     return metrics.pop()
 
 
-def _names(sweeps: Sequence["Sweep"]) -> list[str]:
+def _names(sweeps: Sequence["SweepRecord"]) -> list[str]:
     """The sweeps' names; their paths, where two have the same name."""
     paths = [str(sweep.folder.path.resolve()) for sweep in sweeps]
     for path in paths:
@@ -278,7 +282,7 @@ def _names(sweeps: Sequence["Sweep"]) -> list[str]:
     return names if len(set(names)) == len(names) else paths
 
 
-def _differences(sweeps: Sequence["Sweep"]) -> list[str]:
+def _differences(sweeps: Sequence["SweepRecord"]) -> list[str]:
     digests = {
         what: {sweep.description.get("data", {}).get(key) for sweep in sweeps}
         for what, key in (("training or validation", "sha256"), ("test", "test_sha256"))

@@ -12,7 +12,7 @@ from analysis.model import TrainedModel
 from analysis.openings import read_openings
 from analysis.predictions import Predictions, collect
 from analysis.scores import Scores
-from analysis.sweep import open_model
+from analysis.sweep_record import open_model
 from trainables.data import DataSettings, LabelledData, open_labelled
 
 NUM_CONFUSED = 20
@@ -164,8 +164,8 @@ def _check_seal(
                 f"test {folder.path}"
             )
         remarks.append(
-            f"{len(sealed)} of the images are of the sweep's test set, which was opened for this "
-            "model"
+            f"{len(sealed)} of the images are, or are copies of, images of the sweep's test set, "
+            "which was opened for this model"
         )
     return remarks + _seen_in_training(of_images)
 
@@ -177,8 +177,8 @@ def _seen_in_training(of_images: list[set[str]]) -> list[str]:
     if not trained and not validated:
         return []
     return [
-        f"{trained} of the images are training images of the sweep and {validated} are validation "
-        "images: the figures flatter"
+        f"{trained} of the images are, or are copies of, training images of the sweep, and "
+        f"{validated} validation images: the figures flatter"
     ]
 
 

@@ -12,7 +12,7 @@ from analysis.curves import Curve, read_curves
 from analysis.folder import SweepFolderError
 from analysis.openings import TestResult, read_openings
 from analysis.predictions import Predictions, load_predictions
-from analysis.sweep import Sweep
+from analysis.sweep_record import SweepRecord
 from analysis.trials import TrialResult, has_score
 from trainables.config import METRICS
 
@@ -32,7 +32,7 @@ class Results:
         before: whether what the winner's network said before it was trained is to be shown too.
     """
 
-    def __init__(self, sweep: Sweep, by: Sequence[str] = (), *, before: bool = False) -> None:
+    def __init__(self, sweep: SweepRecord, by: Sequence[str] = (), *, before: bool = False) -> None:
         self.sweep = sweep
         self.by = tuple(by)
         self.before = before

@@ -147,7 +147,8 @@ class TestByValue:
 def sweep(path: Path, **settings: Any) -> Sweep:
     names = [("sgd", 0.5), ("adam", 0.75)]
     trials = [Simulated([0.25, best], settings={"optimizer/name": n}) for n, best in names]
-    return simulated_sweep(path, trials, max_epochs=2, **settings).sweep
+    made = simulated_sweep(path, trials, max_epochs=2, **settings)
+    return Sweep(made.sweep.folder.path)
 
 
 class TestSweeps:

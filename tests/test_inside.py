@@ -431,7 +431,7 @@ class TestPictures:
 
     def test_after_the_opening_the_image_is_a_test_image(self, results: Results) -> None:
         assert inside_pictures.image_of(results) is not None
-        results.sweep.test()
+        Sweep(results.sweep.folder.path).test()
         opened = Results(results.sweep)
         shown = inside_pictures.image_of(opened)
         assert opened.test is not None

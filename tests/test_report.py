@@ -296,14 +296,14 @@ class TestTheFolder:
 class TestOddSweeps:
     def test_before_the_first_trial(self, tmp_path: Path) -> None:
         results = simulated_sweep(tmp_path / "sweep", [])
-        written = results.sweep.report()
-        assert written.problems == ()
-        assert "no trial has a validation result" in _page(results.sweep)
+        sweep = Sweep(results.sweep.folder.path)
+        assert sweep.report().problems == ()
+        assert "no trial has a validation result" in _page(sweep)
 
     def test_nothing_but_failures(self, tmp_path: Path) -> None:
         trials = [Simulated((), attributes.FAILED, reason=REASON)] * 3
-        written = simulated_sweep(tmp_path / "sweep", trials).sweep.report()
-        assert written.problems == ()
+        simulated_sweep(tmp_path / "sweep", trials)
+        assert Sweep(tmp_path / "sweep").report().problems == ()
 
     def test_where_failed_trials_raised(self, results: Results) -> None:
         rows = how_it_ran.failures(results)

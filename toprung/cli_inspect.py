@@ -40,7 +40,8 @@ def _numbers(
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
-    help="New or empty folder for the pictures (default: inspect-IMAGE, here).",
+    help="New or empty folder for the pictures (default: inspect-IMAGE, here; with --json, no "
+    "pictures).",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def inspect(
@@ -57,8 +58,19 @@ def inspect(
     MODEL is an exported model's folder, or a sweep's for its winner.
     """
     from analysis.inside_model import inspection
+    from analysis.pictures.style import short
     from toprung.cli_text import table
+    from toprung.text_scores import MAX_NAME
 
+    if as_json and to is None:
+        if layers or neurons is not None:
+            raise click.UsageError(
+                "--layer and --neurons are for the pictures, which --json does not draw without a "
+                "folder for them: give --to FOLDER"
+            )
+        alone = inspection.classes_alone(model, image, top)
+        click.echo(json.dumps(alone.as_plain() | {"pictures": {}}, indent=2))
+        return
     folder = to or Path(f"inspect-{image.stem}")
     inspection.check_place(folder)
     found = inspection.inspect(model, image, layers, neurons, top)
@@ -67,7 +79,7 @@ def inspect(
         paths = {name: str(path) for name, path in pictures.items()}
         click.echo(json.dumps(found.as_plain() | {"pictures": paths}, indent=2))
         return
-    rows = [(name, f"{share:.1%}") for name, share in found.classes]
+    rows = [(short(name, MAX_NAME), f"{share:.1%}") for name, share in found.classes]
     click.echo("\n".join(table([("class", "probability"), *rows], num_left=1)))
     for remark in found.remarks:
         click.echo(f"note: {remark}")

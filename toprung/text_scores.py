@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 from analysis.evaluation import NUM_CONFUSED, Evaluation
+from analysis.pictures.style import short
 from analysis.scores import Scores
 from toprung.cli_text import table
+
+MAX_NAME = 40
+"""Characters of a class's name that a table in the terminal shows."""
 
 
 def evaluation(done: Evaluation) -> str:
@@ -31,7 +35,7 @@ def _classes(scores: Scores) -> Iterator[str]:
     columns = ("class", "images", "recall", "95 % from", "to", "precision", "accuracy", "AUC")
     rows = [
         (
-            c.name,
+            short(c.name, MAX_NAME),
             str(c.support),
             *map(_number, (c.recall, c.recall_low, c.recall_high, c.precision, c.accuracy, c.auc)),
         )
@@ -42,7 +46,10 @@ def _classes(scores: Scores) -> Iterator[str]:
 
 def _confused(scores: Scores) -> Iterator[str]:
     pairs = scores.most_confused(NUM_CONFUSED)
-    rows = [(p.true, p.predicted, str(p.count), f"{p.share:.1%}") for p in pairs]
+    rows = [
+        (short(p.true, MAX_NAME), short(p.predicted, MAX_NAME), str(p.count), f"{p.share:.1%}")
+        for p in pairs
+    ]
     if rows:
         yield ""
         yield from table([("true class", "taken for", "images", "share"), *rows], num_left=2)

@@ -32,7 +32,7 @@ from trainables.summary import Summary, summarise
 from trainables.svm_settings import SvmSettings
 
 if TYPE_CHECKING:
-    from analysis.sweep import Sweep
+    from analysis.sweep_record import SweepRecord
 
 _WIDE = 0.05
 """A test accuracy's interval wider than that is told as a limit."""
@@ -52,7 +52,7 @@ class Exported:
         test: its test result, if the test set was opened for it.
     """
 
-    sweep: "Sweep"
+    sweep: "SweepRecord"
     trial: TrialResult
     model: TrainedModel
     test: TestResult | None
@@ -324,6 +324,8 @@ class CardFacts:
         for split, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
             if count := duplicates.get(f"{split}_in_{other}"):
                 yield f"Some {split} images are also {other} images, which flatters: {count:,}."
+        if count := duplicates.get("with_other_labels"):
+            yield f"Some images are also there with another label, which is wrong: {count:,}."
         if bad := self._data.get("bad_images"):
             yield f"Files that are no images were left out of the data: {len(bad):,}."
 

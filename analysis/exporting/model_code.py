@@ -21,7 +21,12 @@ def image_code(data: DataSettings) -> Code:
     mode, method = ("RGB" if data.channels == 3 else "L"), data.interpolation.upper()
     height, width = data.height_width
     size, method = f"({width}, {height})", f"Image.Resampling.{method}"
-    lines = [f'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("{mode}")']
+    side = round(2 * max(height, width) / data.crop_fraction)  # as `decode` has it
+    lines = [
+        'image = Image.open("image.jpg")',
+        f"image.draft(None, ({side}, {side}))  # a large JPEG is decoded smaller, as in training",
+        f'image = ImageOps.exif_transpose(image).convert("{mode}")',
+    ]
     match data.resize:
         case "squash":
             lines.append(f"image = image.resize({size}, {method})")

@@ -20,7 +20,7 @@ from analysis.inside_model.guided_backprop import strongest_neurons
 from analysis.inside_model.layers import convolutions
 from analysis.model import TrainedModel
 from analysis.pictures.style import as_png, styled
-from analysis.sweep import open_model
+from analysis.sweep_record import open_model
 from trainables.data import decode_image
 from trainables.settings import ConfigError
 
@@ -86,6 +86,11 @@ def inspect(
                 raise
             remarks.append(f"no guided backpropagation: {error}")
     return Inspection(tuple(model.predict(image, top_k)), figures, tuple(remarks))
+
+
+def classes_alone(path: Path, image: Path, top_k: int = 5) -> Inspection:
+    """What a model makes of an image, without any figure; raises as `inspect` does."""
+    return Inspection(tuple(open_model(path).predict(image, top_k)), {}, ())
 
 
 def check_place(to: Path) -> None:

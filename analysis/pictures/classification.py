@@ -11,6 +11,7 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from analysis.intervals import share_interval
+from analysis.pictures.marks import legend_name
 from analysis.pictures.style import (
     ACCENT,
     COLOURS,
@@ -135,8 +136,7 @@ def draw_rocs(scores: Scores) -> Figure | None:
 
 
 def _label(roc: Roc) -> str:
-    # A label that begins with an underscore would be left out of the legend.
-    return f"AUC {roc.auc:.4f}  {short(roc.name, 24)}"
+    return f"{legend_name(short(roc.name, 24))} (AUC {roc.auc:.4f})"
 
 
 def _draw_macro(axes: Axes, rocs: list[Roc], area: float | None) -> None:
@@ -144,7 +144,7 @@ def _draw_macro(axes: Axes, rocs: list[Roc], area: float | None) -> None:
     true_rates = np.mean(
         [np.interp(false_rates, r.false_rates, r.true_rates) for r in rocs], axis=0
     )
-    label = f"AUC {area:.4f}  {_MACRO} of {len(rocs)}"
+    label = f"{_MACRO} of {len(rocs)} (AUC {area:.4f})"
     false_rates, true_rates = np.insert(false_rates, 0, 0), np.insert(true_rates, 0, 0)
     axes.plot(false_rates, true_rates, color=INK, linewidth=1.8, linestyle="--", label=label)
 

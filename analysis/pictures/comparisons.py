@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.comparison import Group, by_value, check_paths, group_of, in_order, openings_of
-from analysis.importance import importances
+from analysis.importance import Parameter, importances
 from analysis.openings import TestResult
 from analysis.pictures.marks import path_name, scale_for
 from analysis.pictures.picture import Cell, Rows, picture, table
@@ -16,6 +16,8 @@ from analysis.trials import METRIC_NAMES, TrialResult
 
 _MAX_VALUES = 8
 _MAX_DRAWN = 40
+_MIN_FOR_RANGES = 8
+"""So many different values a number must have to be shown in ranges."""
 _TEST_COLUMNS = ("tested", "test acc", "test loss", "forced")
 _SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "worst")
 
@@ -24,8 +26,10 @@ _SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "wors
     "Values compared",
     "For each value of a setting: the best trial (dot), the median (line), the quartiles (thick "
     "bar) and the worst (end of the thin line); on the right the number of trials. Other settings "
-    "vary too within a row, and poor trials were stopped early. The first "
-    f"{_MAX_DRAWN} rows are drawn; the table has all.",
+    "vary too within a row, and poor trials were stopped early. Choices "
+    "come first; numbers whose values do not repeat stand in ranges, and are left out where there "
+    f"are fewer than {_MIN_FOR_RANGES} of them. The first {_MAX_DRAWN} rows are drawn; the table "
+    "has all.",
     ("study.db",),
 )
 def values_compared(results: Results) -> Figure | None:
@@ -113,24 +117,37 @@ def _compared(results: Results) -> dict[str, list[tuple[str, Group]]]:
     check_paths(results.by, results.scored)
     openings = openings_of(results.sweep)
     found = {}
-    for path in dict.fromkeys([*results.by, *_settings(results)]):
-        members = by_value(results.scored, path, _MAX_VALUES)
+    most_values = dict.fromkeys(results.by, _MAX_VALUES) | _settings(results)
+    for path, most in most_values.items():
+        members = by_value(results.scored, path, most)
         if len(members) > 1 or path in results.by:
             found[path] = _ranked(results, members, openings)
     return found
 
 
-def _settings(results: Results) -> list[str]:
-    """The parameters of few values, the most important first, and the labels."""
+def _settings(results: Results) -> dict[str, int]:
+    """The choices, the most important first, the labels, and the numbers that can be grouped.
+
+    Each with how many of its values may stand alone; of more, ranges are made.
+    """
     ranked = [one.parameter for one in importances(results.best_values)]
-    few = [p.name for p in ranked if p.choices or len(set(p.values.values())) <= _MAX_VALUES]
+    choices = {p.name: _MAX_VALUES for p in ranked if p.choices}
     labels = {
-        f"labels/{name}": None
+        f"labels/{name}": _MAX_VALUES
         for trial in results.scored
         if trial.config is not None
         for name in trial.config.labels
     }
-    return [*few, *labels]
+    numbers = {p.name: _num_alone(p) for p in ranked if not p.choices}
+    return choices | labels | {name: most for name, most in numbers.items() if most}
+
+
+def _num_alone(number: Parameter) -> int:
+    """How many values of a number may stand alone; 0 where there are too few for anything."""
+    num_values = len(set(number.values.values()))
+    if num_values <= min(_MAX_VALUES, len(number.values) / 2):
+        return _MAX_VALUES
+    return 1 if num_values >= _MIN_FOR_RANGES else 0
 
 
 def _ranked(

@@ -1,4 +1,4 @@
-"""What fine-tuning changed: the winner's network before its training, and after it.
+"""What training changed: the winner's network before its training, and after it.
 
 Only where it is asked for (`toprung report --before`), as the network from before has to be run.
 
@@ -28,7 +28,7 @@ _BEFORE = (
 )
 
 
-@table(title="Before and after fine-tuning", caption=_BEFORE, sources=_SOURCES)
+@table(title="Before and after training", caption=_BEFORE, sources=_SOURCES)
 def fine_tuning(results: Results) -> Rows | None:
     """Accuracy, loss and mean class accuracy before and after; None where not asked for."""
     if results.before_and_after is None:
@@ -44,7 +44,7 @@ def fine_tuning(results: Results) -> Rows | None:
 
 
 @table(
-    title="Each class before and after fine-tuning",
+    title="Each class before and after training",
     caption="The share of a class's validation images that were recognised.",
     sources=_SOURCES,
 )
@@ -61,7 +61,7 @@ def fine_tuning_of_classes(results: Results) -> Rows | None:
 
 
 @picture(
-    title="Accuracy of each class before and after fine-tuning",
+    title="Accuracy of each class before and after training",
     caption=(
         "The share of a class's validation images that were recognised. Of more than 40 classes, "
         "the 40 that changed most."
@@ -94,7 +94,7 @@ def class_accuracies(results: Results) -> Figure | None:
 
 
 @picture(
-    title="Confusion matrices before and after fine-tuning",
+    title="Confusion matrices before and after training",
     caption=(
         "Rows are true classes, columns predicted ones; the colour is the share of the true "
         "class's validation images, its scale stretched where shares are small."

@@ -19,7 +19,8 @@ _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
     "as its validations came in. Line and band: what random search with as many epochs would have "
     "picked, in the mean and from the 5 % to the 95 % quantile (Dodge et al., 2019, “Show Your "
     "Work”), if each of its trials trained in full. Diamond: the same trials, each for one epoch, "
-    "then the best in full.",
+    "then the best in full. The axis begins where the differences do: poorer values, which only the "
+    "beginnings have, are left out.",
     _SOURCES,
 )
 def search_against_simpler(results: Results) -> Figure | None:
@@ -73,7 +74,8 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
         return
     ends = [found.value, float(shown[len(shown) // 20])]
     if found.random is not None:
-        ends += [float(found.random.expected_M[min(1, found.random.num_trials - 1)])]
+        last_half = (found.random.num_trials - 1) // 2
+        ends.append(float(found.random.expected_M[min(1, last_half)]))
     if found.top_k is not None:
         ends.append(found.top_k.value)
     ends = [end for end in ends if np.isfinite(end)]
@@ -90,7 +92,8 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
     "the samplers tpe and gp the first 10), in the mean, and the 5 % and 95 % quantiles, in closed "
     "form (Dodge et al., 2019). Of staged searches no trial is drawn from the whole space, so "
     "there is no such row. One epoch of everything: the trials of this sweep, of which the best "
-    "after an epoch train on to their end. “Cut short” counts the trials behind a figure that did "
+    "after an epoch train on to their end. “Behind by” tells how "
+    "much worse than this search; a negative number, how much better. “Cut short” counts the trials behind a figure that did "
     "not train to their end: they count with what they had reached, so that the other search might "
     "have picked something better. A failed trial gives nothing but costs: of the randomly drawn "
     "ones all their epochs, which make each of the others dearer; of the one epoch of everything "
@@ -129,7 +132,7 @@ def worth_table(results: Results) -> Rows | None:
         top = found.top_k
         rows.append(
             (
-                f"one epoch of everything, then the best {top.num_trials} in full",
+                f"one epoch of all, then {top.num_trials} in full",
                 len(results.scored),
                 top.epochs,
                 f"trial {top.trial}",
@@ -142,6 +145,6 @@ def worth_table(results: Results) -> Rows | None:
         )
     columns = (
         "search", "trials", "epochs", "picks", results.metric, "5 %", "95 %", "cut short",
-        "this search is better by",
+        "behind by",
     )  # fmt: skip
     return Rows(columns, tuple(rows))

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.comparison import check_paths
 from analysis.files import json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.report import how_it_ran
@@ -44,8 +45,7 @@ def write_report(results: Results, to: Path) -> Report:
         SweepFolderError: if the folder cannot be written, or holds something that is no report; if
             a setting to compare by is none; if the sweep cannot be read.
     """
-    if results.by:
-        results.sweep.compare(*results.by)  # raises where there is no such setting
+    check_paths(results.by, results.scored)
     try:
         to.mkdir(parents=True, exist_ok=True)
         mine = (to / PAGE_FILE).exists()
