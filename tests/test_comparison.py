@@ -135,6 +135,14 @@ class TestByValue:
         groups = by_value(trials, "optimizer/lr", 3)
         assert [(v, len(t)) for v, t in groups.items()] == [("0.001", 1), ("0.01", 1), ("0.1", 2)]
 
+    def test_of_few_numbers_there_are_fewer_ranges(self) -> None:
+        trials = [trial(n, 0.5, optimizer__lr=(n + 1) / 100) for n in range(9)]
+        groups = by_value(trials, "optimizer/lr", 1)
+        assert {value: len(members) for value, members in groups.items()} == {
+            "0.01 to 0.05": 5,
+            "0.06 to 0.09": 4,
+        }
+
     def test_many_numbers_become_ranges(self) -> None:
         trials = [trial(n, 0.5, optimizer__lr=(n + 1) / 100) for n in range(20)]
         groups = by_value(trials, "optimizer/lr", 8)

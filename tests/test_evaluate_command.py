@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from tests.test_analysis import Made
 from tests.test_cli import Cli, cli
+from toprung import text_scores
 from trainables.config import TrialConfig
 from trainables.data import DataError, open_test_data, prepare
 
@@ -169,8 +171,8 @@ class TestTheSeal:
             shutil.copy(image, home / "of train" / image.parent.name / f"other {image.name}")
         done = evaluate(home / "sweep" / "best", str(home / "of train"))
         assert done.remarks[-1] == (
-            "4 of the images are training images of the sweep and 2 are validation images: the "
-            "figures flatter"
+            "4 of the images are, or are copies of, training images of the sweep, and 2 validation "
+            "images: the figures flatter"
         )
 
     def test_an_export_elsewhere_refuses_where_its_own_images_came_from(
@@ -205,6 +207,14 @@ class TestCommand:
         assert [line.split()[:2] for line in lines if line[:3] in LABELS][:3] == [
             [label, "6"] for label in LABELS
         ]
+
+    def test_long_names_are_cut_in_the_tables(self, home: Path) -> None:
+        done = evaluate(home / "sweep", str(write_images(home / "fresh", 6, seed=5)))
+        names = tuple(f"{name} {'x' * 200}" for name in LABELS)
+        predictions = replace(done.predictions, class_names=names)
+        tables = text_scores.evaluation(replace(done, data="d", model="m", predictions=predictions))
+        assert max(map(len, tables.splitlines())) <= 120
+        assert f"ape {'x' * 35}…" in tables
 
     def test_json_and_a_folder(self, home: Path, cli: Cli) -> None:
         fresh = write_images(home / "fresh", 6, seed=5, labels=("ape", "cow"))

@@ -100,6 +100,20 @@ def test_an_export_as_json(inspect: Inspect, sweep: Sweep, tmp_path: Path) -> No
     assert all((tmp_path / path).is_file() for path in told["pictures"].values())
 
 
+def test_json_without_a_folder_writes_nothing(
+    inspect: Inspect, sweep: Sweep, tmp_path: Path
+) -> None:
+    (tmp_path / "inspect-digit").mkdir()
+    (tmp_path / "inspect-digit" / "filters.png").write_text("mine")
+    ran = inspect(sweep.folder.best, "digit.png", "--json", "--top", 2)
+    told = json.loads(ran.out)
+    expected = sweep.model().predict(Path("digit.png"), 2)
+    assert [(c["class"], c["probability"]) for c in told["classes"]] == expected
+    assert (told["pictures"], told["remarks"]) == ({}, [])
+    assert pictures_in(tmp_path) == ["digit.png", "inspect-digit"]
+    assert pictures_in(tmp_path / "inspect-digit") == ["filters.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +122,7 @@ def test_an_export_as_json(inspect: Inspect, sweep: Sweep, tmp_path: Path) -> No
         ("--neurons 4", "neuron 4: layer 'blocks.0.0' has 4, from 0 to 3"),
         ("--neurons -1", "'-1' must be numbers from 0, such as 0,3,7"),
         ("--neurons 1,", "'1,' must be numbers from 0, such as 0,3,7"),
+        ("--json --neurons 0", "--layer and --neurons are for the pictures"),
         ("--top 0", "0 is not in the range"),
     ],
 )

@@ -91,6 +91,7 @@ class TestFacts:
         assert best is not None
         low, high = share_interval(round(opening.accuracy * 16), 16)
         rows = {row[0]: row[1:] for row in cells(text) if len(row) == 6}
+        assert rows["training"][2] == ""
         assert rows["test"][:3] == ["16", f"{opening.accuracy:.4f}", f"{low:.4f} to {high:.4f}"]
         assert rows["validation"][1] == f"{best.val_accuracy:.4f}"
         (_, result) = front_matter["model-index"][0]["results"]
@@ -106,6 +107,11 @@ class TestFacts:
         assert "The test set is small (16 images)" in told
         assert "no images were left out of the data: 1" in told
         assert "unequal" not in told
+        assert "also there with another label" not in told
+        hostile.description["data"]["duplicates"] = {"with_other_labels": 2}
+        told = "\n".join(CardFacts(exported).limits())
+        del hostile.description["data"]["duplicates"]
+        assert "also there with another label, of which only one can be right: 2." in told
         sizes = [row[1:] for row in cells(card(hostile.folder.best)[1]) if len(row) == 4]
         assert sizes[1:] == [["13", "3", "4"]] * 4
         unopened = Exported(hostile, hostile.best(), model, None)
@@ -166,10 +172,13 @@ def _run(code: str, folder: Path, image: Path) -> list[tuple[float, str]]:
 
 
 class TestCode:
-    def test_each_block_predicts_the_same(self, squeezenet: Path, tmp_path: Path) -> None:
-        pixels_HWC = np.random.default_rng(2).integers(0, 256, (61, 90, 3)).astype(np.uint8)
-        Image.fromarray(pixels_HWC).save(tmp_path / "image.png")
-        expected = load_model(squeezenet).predict(tmp_path / "image.png", top_k=3)
+    @pytest.mark.parametrize("name", ["image.png", "image.jpeg"])
+    def test_each_block_predicts_the_same(
+        self, name: str, squeezenet: Path, tmp_path: Path
+    ) -> None:
+        pixels_HWC = np.random.default_rng(2).integers(0, 256, (227, 190, 3)).astype(np.uint8)
+        Image.fromarray(pixels_HWC).save(tmp_path / name)
+        expected = load_model(squeezenet).predict(tmp_path / name, top_k=3)
         blocks = _blocks(squeezenet)
         assert [("toprung" in b, "torchvision" in b, "onnxruntime" in b) for b in blocks] == [
             (True, False, False),
@@ -177,17 +186,23 @@ class TestCode:
             (False, False, True),
         ]
         for block in blocks:
-            told = _run(block, squeezenet, tmp_path / "image.png")
+            told = _run(block, squeezenet, tmp_path / name)
             assert [name for _, name in told] == [name for name, _ in expected]
             assert [p for p, _ in told] == pytest.approx([p for _, p in expected], abs=1e-4)
 
     @pytest.mark.parametrize("resize", ["squash", "centre_crop", "letterbox"])
-    @pytest.mark.parametrize("size", [(37, 24), (24, 37), (11, 90)])
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+    @pytest.mark.parametrize("size", [(37, 24), (24, 37), (11, 90), (227, 301)])
     def test_an_image_is_read_as_in_training(
-        self, resize: str, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        resize: str,
+        size: tuple[int, int],
+        kind: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         pixels_HWC = np.random.default_rng(2).integers(0, 256, (*size, 3)).astype(np.uint8)
-        Image.fromarray(pixels_HWC).save(tmp_path / "image.jpg", format="PNG")
+        Image.fromarray(pixels_HWC).save(tmp_path / "image.jpg", format=kind)
         values = {"source": "x", "image_size": (17, 20), "resize": resize, "channels": 1}
         if resize == "centre_crop":
             values["crop_fraction"] = 0.8

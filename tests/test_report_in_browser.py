@@ -14,6 +14,8 @@ from tests.browser import chromium
 from tests.hostile_sweep import CLASSES, NAME, REASON, SCRIPT, hostile_sweep
 
 LAPTOP, PHONE = 1280, 390
+A4 = 688  # within the page's margins
+CUT = "boxes => boxes.filter(box => box.scroll{0} > box.client{0} + 1).length"
 READABLE = 4.5  # WCAG 2: the least contrast of text, level AA
 
 
@@ -146,6 +148,14 @@ def test_the_page_is_no_wider_than_its_window(width: int, page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [LAPTOP, 1024])
+def test_tables_of_ten_columns_are_whole(width: int, page: Page) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    tables = page.locator("#part-openings .scroll, #part-worth_table .scroll")
+    assert tables.count() == 2
+    assert tables.evaluate_all(CUT.format("Width")) == 0
+
+
 def _luminance(red: float, green: float, blue: float) -> float:
     """Relative luminance of an sRGB colour (0..255), as WCAG 2 defines it."""
     shares = [value / 255 for value in (red, green, blue)]
@@ -210,8 +220,9 @@ class TestInPrint:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert colour == "rgb(255, 255, 255)"
         assert not page.locator("nav").is_visible()
-        cut = "boxes => boxes.filter(box => box.scrollHeight > box.clientHeight + 1).length"
-        assert page.locator(".scroll, pre").evaluate_all(cut) == 0
+        assert page.locator(".scroll, pre").evaluate_all(CUT.format("Height")) == 0
+        page.set_viewport_size({"width": A4, "height": 900})
+        assert page.locator(".scroll").evaluate_all(CUT.format("Width")) == 0
         assert page.locator("details pre").first.is_visible()
 
     def test_as_pdf(self, page: Page, tmp_path: Path) -> None:

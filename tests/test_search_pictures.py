@@ -140,7 +140,12 @@ class TestComparisons:
         rows = comparisons.comparison_table(usual)
         assert rows is not None
         table = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
-        assert {row["setting"] for row in table} == {"optimizer/name", "labels/policy"}
+        settings = list(dict.fromkeys(row["setting"] for row in table))
+        assert set(settings[:2]) == {"optimizer/name", "labels/policy"}
+        assert set(settings[2:]) == {"optimizer/lr", "optimizer/momentum", "model/dense_dropout"}
+        ranges = [row for row in table if row["setting"] == "optimizer/lr"]
+        assert len(ranges) == 5
+        assert all(" to " in str(row["value"]) for row in ranges)
         (adamw,) = [row for row in table if row["value"] == "adamw"]
         values = [
             getattr(trial.best, usual.metric)
@@ -150,6 +155,12 @@ class TestComparisons:
         assert adamw["trials"] == len(values)
         assert (adamw["best"], adamw["worst"]) == (max(values), min(values))
         assert adamw["upper quartile"] == pytest.approx(np.quantile(values, 0.75))
+
+    def test_numbers_of_few_trials_are_left_out(self, tmp_path: Path) -> None:
+        few = simulated_sweep(tmp_path / "few", random_trials(7))
+        rows = comparisons.comparison_table(few)
+        assert rows is not None
+        assert {row[0] for row in rows.rows} <= {"optimizer/name", "labels/policy"}
 
     def test_what_was_asked_for_comes_first(self, usual: Results) -> None:
         rows = comparisons.comparison_table(Results(usual.sweep, by=("optimizer/lr",)))

@@ -100,16 +100,16 @@ class TestRocs:
     def test_of_few_classes_all_are_named(self) -> None:
         scores = Scores(drawn(7))
         legend = texts(finished(draw_rocs(scores)))
-        named = [text for text in legend if text.startswith("AUC")]
+        named = [text for text in legend if "(AUC" in text]
         assert len(named) == 8
-        assert any(text.endswith("  _hidden") for text in named)
-        assert named[-1] == f"AUC {scores.macro_auc.value:.4f}  macro average of 7"
+        assert any(text.startswith(" _hidden (AUC ") for text in named)
+        assert named[-1] == f"macro average of 7 (AUC {scores.macro_auc.value:.4f})"
 
     def test_of_many_the_worst_five_are_named(self) -> None:
         scores = Scores(drawn(40))
-        named = [text for text in texts(finished(draw_rocs(scores))) if text.startswith("AUC")]
+        named = [text for text in texts(finished(draw_rocs(scores))) if "(AUC" in text]
         areas = sorted((roc.auc, roc.name) for roc in scores.rocs if roc)
-        assert named[:-1] == [f"AUC {area:.4f}  {name}" for area, name in areas[:5]]
+        assert named[:-1] == [f"{name} (AUC {area:.4f})" for area, name in areas[:5]]
 
     def test_none_without_a_curve(self) -> None:
         of = drawn(2)

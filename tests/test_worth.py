@@ -169,10 +169,8 @@ def test_table_and_picture(tmp_path: Path) -> None:
     table = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
     assert [row["epochs"] for row in table] == [11, 8, 10]
     assert found.random is not None
-    assert table[1]["this search is better by"] == pytest.approx(
-        found.random.expected_M[-1] - found.value
-    )
-    assert table[2]["this search is better by"] == pytest.approx(0.2)
+    assert table[1]["behind by"] == pytest.approx(found.random.expected_M[-1] - found.value)
+    assert table[2]["behind by"] == pytest.approx(0.2)
     assert table[1]["cut short"] == "2 of 4"
     figure = search_against_simpler(results)
     assert figure is not None
@@ -187,3 +185,14 @@ def test_there_must_be_something_to_compare(num_trials: int, tmp_path: Path) -> 
     assert worth(results) is None
     assert worth_table(results) is None
     assert search_against_simpler(results) is None
+
+
+def test_the_axis_holds_the_last_half_of_random_search(tmp_path: Path) -> None:
+    trials = [Simulated([value]) for value in (0.9, 0.1)]
+    results = simulated_sweep(tmp_path / "sweep", trials, max_epochs=1)
+    found, figure = worth(results), search_against_simpler(results)
+    assert found is not None
+    assert found.random is not None
+    assert figure is not None
+    assert found.random.num_trials == 2
+    assert figure.axes[0].get_ylim()[0] < found.random.expected_M[0]

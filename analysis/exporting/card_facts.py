@@ -325,7 +325,10 @@ class CardFacts:
             if count := duplicates.get(f"{split}_in_{other}"):
                 yield f"Some {split} images are also {other} images, which flatters: {count:,}."
         if count := duplicates.get("with_other_labels"):
-            yield f"Some images are also there with another label, which is wrong: {count:,}."
+            yield (
+                f"Some images are also there with another label, of which only one can be right: "
+                f"{count:,}."
+            )
         if bad := self._data.get("bad_images"):
             yield f"Files that are no images were left out of the data: {len(bad):,}."
 

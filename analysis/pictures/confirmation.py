@@ -20,7 +20,8 @@ def what_was_done(results: Results) -> Rows | None:
     """In words, also where nothing was done."""
     if results.confirmation is None:
         return None
-    return Rows(("what was done",), ((results.confirmation.told,),))
+    told = results.confirmation.told
+    return Rows(("what was done",), ((f"{told[:1].upper()}{told[1:]}.",),))
 
 
 @table(

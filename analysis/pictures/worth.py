@@ -19,8 +19,8 @@ _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
     "as its validations came in. Line and band: what random search with as many epochs would have "
     "picked, in the mean and from the 5 % to the 95 % quantile (Dodge et al., 2019, “Show Your "
     "Work”), if each of its trials trained in full. Diamond: the same trials, each for one epoch, "
-    "then the best in full. The axis begins where the differences do: poorer values, which only the "
-    "beginnings have, are left out.",
+    "then the best in full. The first, poor values lie outside the axis, so that later differences "
+    "can be seen.",
     _SOURCES,
 )
 def search_against_simpler(results: Results) -> Figure | None:
@@ -89,17 +89,17 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
     "What simpler searches would have picked",
     "All from the logged curves, with as many epochs as the search trained. Random search: the "
     "best of so many trials, drawn with replacement from this sweep's randomly drawn trials (with "
-    "the samplers tpe and gp the first 10), in the mean, and the 5 % and 95 % quantiles, in closed "
-    "form (Dodge et al., 2019). Of staged searches no trial is drawn from the whole space, so "
-    "there is no such row. One epoch of everything: the trials of this sweep, of which the best "
-    "after an epoch train on to their end. “Behind by” tells how "
-    "much worse than this search; a negative number, how much better. “Cut short” counts the trials behind a figure that did "
-    "not train to their end: they count with what they had reached, so that the other search might "
-    "have picked something better. A failed trial gives nothing but costs: of the randomly drawn "
-    "ones all their epochs, which make each of the others dearer; of the one epoch of everything "
-    "at most the first. The epochs of the runs that confirm the winner are left out, and the "
-    "figure of this search is its own, not the confirmed one. A sweep that is itself random search "
-    "without stopping early differs from the random one by luck alone.",
+    "the samplers tpe and gp the first 10), in the mean, and the 5 % and 95 % quantiles, in "
+    "closed form (Dodge et al., 2019). Of staged searches no trial is drawn from the whole space, "
+    "so there is no such row. One epoch of everything: the trials of this sweep, of which the "
+    "best after an epoch train on to their end. “Behind by” tells how much worse than this "
+    "search; a negative number, how much better. “Cut short” counts the trials behind a figure "
+    "that did not train to their end: they count with what they had reached, so that the other "
+    "search might have picked something better. A failed trial gives nothing but costs: of the "
+    "randomly drawn ones all their epochs, which make each of the others dearer; of the one epoch "
+    "of everything at most the first. The epochs of the runs that confirm the winner are left "
+    "out, and the figure of this search is its own, not the confirmed one. A sweep that is itself "
+    "random search without stopping early differs from the random one by luck alone.",
     _SOURCES,
 )
 def worth_table(results: Results) -> Rows | None:

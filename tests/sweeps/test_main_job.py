@@ -39,6 +39,10 @@ def test_the_demonstration_reaches_97_per_cent(tmp_path: Path) -> None:
         "model.safetensors",
         "trial.yaml",
     }
+    report = sweep.folder.report / "report.html"
+    assert str(report) in done.stdout
+    assert f"{openings[0]['accuracy']:.4f}" in report.read_text("utf-8")
+    assert "could not be drawn" not in done.stderr
     status = command("status", "sweeps/demo", cwd=tmp_path)
     assert "24 trials" in status.stdout
     best = command("best", "sweeps/demo", cwd=tmp_path)
