@@ -165,6 +165,10 @@ class TestCells:
         assert texts(rows) == [["x", "nan"], ["yes", "0.5000"], ["0.1235", "inf"]]
         assert numeric_columns(rows) == [False, True]
 
+    def test_a_gap_of_nearly_nothing_does_not_change_its_column(self) -> None:
+        rows = Rows(("accuracy",), ((0.84,), (0.0407,), (-8.5e-05,), (0.8401,)))
+        assert texts(rows) == [["0.8400"], ["0.0407"], ["-0.0001"], ["0.8401"]]
+
     def test_no_rows(self) -> None:
         assert texts(Rows(("a",), ())) == []
 

@@ -99,8 +99,9 @@ class Confirmation:
             runs = product(range(self._settings.seeds), candidates)  # every candidate gets its turn
             self._candidates, self._waiting = candidates, (candidate for _, candidate in runs)
             numbers = ", ".join(str(candidate.number) for candidate in candidates)
+            trials = f"trial{'s' if len(candidates) > 1 else ''} {numbers}"
             self._told = (
-                f"the best of the search (trial {numbers}) trained again in full, with "
+                f"the best of the search ({trials}) trained again in full, with "
                 f"{self._settings.seeds} fresh seeds each, for about {share:.0%} of what the "
                 "search cost"
             )

@@ -6,6 +6,7 @@ from analysis.confirmation import Candidate
 from analysis.pictures.picture import Rows, picture, table
 from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure
 from analysis.results import Results
+from analysis.trials import METRIC_NAMES
 
 _SOURCES = ("study.db",)
 
@@ -37,7 +38,7 @@ def candidates(results: Results) -> Rows | None:
     if results.confirmation is None or not results.confirmation.candidates:
         return None
     columns = (
-        *("trial", results.metric, "runs", "failed", "mean", "standard deviation"),
+        *("trial", METRIC_NAMES[results.metric], "runs", "failed", "mean", "standard deviation"),
         *("low", "high", "flattered", "chosen"),
     )
     chosen = results.confirmation.chosen
@@ -78,5 +79,5 @@ def fresh_seeds(results: Results) -> Figure | None:
         axes.plot([candidate.first], [row], "o", color=SECOND, fillstyle="none", markersize=9)
     axes.set_yticks(range(len(shown)), [f"trial {c.trial.number}" for c in shown], color=MUTED)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(results.metric)
+    axes.set_xlabel(METRIC_NAMES[results.metric])
     return figure

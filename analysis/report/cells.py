@@ -34,7 +34,9 @@ def _decimals(values: Sequence[float]) -> int | None:
     smallest, largest = min(sizes), max(sizes)
     if all(size.is_integer() for size in sizes) and 1 < largest < 1e6:  # such as epochs
         return 0
-    if largest < 100 and (smallest >= 1e-3 or (smallest >= 1e-4 and largest >= 0.1)):
+    # A gap that is nearly nothing, among other figures, may look like nothing.
+    few_are_tiny = sum(size < 1e-4 for size in sizes) <= len(sizes) / 4
+    if largest < 100 and (smallest >= 1e-3 or (few_are_tiny and largest >= 0.1)):
         return 4
     return 1 if smallest >= 0.1 and largest < 1e6 else None
 
