@@ -8,7 +8,7 @@ demo: $(UV)
 
 # Two processes: one for the tests that share a Ray, one for the others.
 test: $(UV) chromium lint
-	$(UV) run pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(UV) run pytest -n 2 --dist loadgroup
 
 lint: $(UV)
 	$(UV) run ruff check
