@@ -235,7 +235,7 @@ def test_a_study_that_cannot_be_read(made: Made, tmp_path: Path) -> None:
 def test_a_server_that_ends_says_what_it_said(tmp_path: Path) -> None:
     """As one does that finds its port taken, in the moment after it was found free."""
     with (tmp_path / "output").open("w+b") as output:
-        code = "print('a'); raise SystemExit('the port is taken')"
+        code = "print('a', flush=True); raise SystemExit('the port is taken')"
         with subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output) as ended:
             ended.wait(30)
             with pytest.raises(ToprungError, match=r"it said:\n  a\n  the port is taken"):
