@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from analysis import attributes
-from analysis.intervals import mean_interval
+from analysis.intervals import UNKNOWN, Interval, mean_interval
 from analysis.trials import TrialResult, has_score, rank
 from trainables.config import METRICS
 
@@ -56,11 +56,13 @@ class Candidate:
         return stdev(self.values)
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """95 % interval of the mean, by Student's t; of a share within 0 and 1.
 
         Both are nan where all values are equal, as nothing is known of chance then.
         """
+        if len(set(self.values)) < 2:
+            return UNKNOWN
         low, high = mean_interval(self.values)
         return (low, high) if self.metric == "val_loss" else (max(low, 0.0), min(high, 1.0))
 

@@ -116,10 +116,14 @@ class Results:
 
     @cached_property
     def test(self) -> Predictions | None:
-        """What the winner said of the test images; None if the test set was not opened for it."""
+        """What the winner said of the test images.
+
+        None if the test set was not opened for it, or what it said is not there any more.
+        """
         if self.opening is None:
             return None
-        return load_predictions(self.sweep.folder.test_predictions(self.opening.trial))
+        path = self.sweep.folder.test_predictions(self.opening.trial)
+        return load_predictions(path) if path.exists() else None
 
     @cached_property
     def test_scores(self) -> "Scores | None":

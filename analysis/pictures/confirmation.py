@@ -1,5 +1,7 @@
 """Whether the winner is as good as it looked: what its config reached with other seeds."""
 
+from math import isnan
+
 from matplotlib.figure import Figure
 
 from analysis.confirmation import Candidate
@@ -30,7 +32,8 @@ def what_was_done(results: Results) -> Rows | None:
     "Each run is in full, with a seed of its own, and counts with its best epoch. Mean, standard "
     "deviation and 95 % interval of the mean (Student's t) are over the runs; the trial's own "
     "first figure is not among them. Flattered: by how much the first figure was better than the "
-    "mean. The winner is the candidate with the best mean; its best run is the model.",
+    "mean. The winner is the candidate with the best mean; the best of it and its runs is the "
+    "model. Without any difference between the runs, as of an SVM, there is no interval.",
     _SOURCES,
 )
 def candidates(results: Results) -> Rows | None:
@@ -56,7 +59,8 @@ def _cells(candidate: Candidate) -> tuple[int | float | None, ...]:
     counts = (candidate.trial.number, candidate.first, num_runs, num_runs - num_scored)
     if not candidate.held:
         return (*counts, None, None, None, None, None)
-    return (*counts, candidate.mean, candidate.std, *candidate.interval, candidate.flattered)
+    low, high = (None if isnan(end) else end for end in candidate.interval)
+    return (*counts, candidate.mean, candidate.std, low, high, candidate.flattered)
 
 
 @picture(
