@@ -6,6 +6,7 @@ selected by do not share that luck, so their mean is an estimate without it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from statistics import mean, stdev
 from typing import Any
 
@@ -65,6 +66,13 @@ class Candidate:
             return UNKNOWN
         low, high = mean_interval(self.values)
         return (low, high) if self.metric == "val_loss" else (max(low, 0.0), min(high, 1.0))
+
+    @property
+    def spread_in_words(self) -> str:
+        """The standard deviation of the runs' values, and the interval of their mean."""
+        low, high = self.interval
+        interval = "" if isnan(low) else f"95 % interval {low:.4f} to {high:.4f}, "
+        return f"{interval}standard deviation {self.std:.4f}"
 
     @property
     def flattered(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import read_openings
-from analysis.predictions import Predictions, collect
+from analysis.predictions import Predictions
 from analysis.scores import Scores
 from analysis.sweep_record import open_model
 from trainables.data import DataSettings, LabelledData, open_labelled
@@ -75,15 +75,7 @@ def evaluate(
         remarks = _remarks(labelled, loaded.class_names) + unknown
         if folder and splits_of:
             remarks += _check_seal(folder, splits_of, loaded, labelled)
-        predictions = collect(
-            loaded.logits(labelled.images_NHWC).numpy(),
-            labelled.labels_N,
-            labelled.images_NHWC,
-            labelled.names,
-            loaded.class_names,
-            (loaded.mean, loaded.std),
-            loaded.config.seed,
-        )
+        predictions = loaded.predict_all(labelled.images_NHWC, labelled.labels_N, labelled.names)
     return Evaluation(str(model), data, predictions, tuple(remarks))
 
 
@@ -131,7 +123,8 @@ def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
 def _check_source(model: TrainedModel, data: str) -> list[str]:
     """Without the hashes of its sweep's images, refuse where a model's own images came from."""
     own = model.config.data.source
-    if data == own or Path(data).resolve().is_relative_to(Path(own).resolve()):
+    is_folder = Path(own).is_absolute()  # and no data set known by name
+    if data == own or (is_folder and Path(data).resolve().is_relative_to(Path(own).resolve())):
         raise SweepFolderError(
             f"{data}: is where the images of the model's sweep came from, its sealed test set "
             "too, and nothing here tells which of them are which. For the test set: toprung test "

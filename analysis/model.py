@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from analysis.folder import SweepFolderError
+from analysis.predictions import Predictions, collect
 from trainables.config import TrialConfig, load_config
 from trainables.data import decode_image
 from trainables.evaluate import Normaliser, predict_logits
@@ -64,6 +65,20 @@ class TrainedModel:
         """logits_NK of stored images (0..255), on the CPU."""
         normalise = Normaliser(self.mean, self.std, torch.device("cpu"))
         return predict_logits(self.network, normalise, images_NHWC)
+
+    def predict_all(
+        self, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], names: tuple[str, ...]
+    ) -> Predictions:
+        """What the model says of labelled images; those to be shown are drawn by its seed."""
+        return collect(
+            self.logits(images_NHWC).numpy(),
+            labels_N,
+            images_NHWC,
+            names,
+            self.class_names,
+            (self.mean, self.std),
+            self.config.seed,
+        )
 
     def predict(self, image: Path, top_k: int = 5) -> list[tuple[str, float]]:
         """The most probable classes of an image file, with their probabilities, best first.

@@ -84,7 +84,6 @@ class Results:
 
         In the sweep's own study a trial that was stopped early has no value.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # of the study that is made here
         with _quiet_optuna():
             study = optuna.create_study(direction=self.sweep.study.direction)
         scored = {trial.number: trial for trial in self.scored}
@@ -185,5 +184,7 @@ def _quiet_optuna() -> Iterator[None]:
     """Without the line that Optuna logs for each study that is made."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -11,7 +11,7 @@ from analysis.files import write_atomically
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import TestResult, read_openings
-from analysis.predictions import Predictions, collect, save_predictions
+from analysis.predictions import Predictions, save_predictions
 from trainables.data import TestData, open_test_data
 from trainables.evaluate import score
 
@@ -52,7 +52,7 @@ def open_test_set(
         if not force:
             _check_allowed(trial, openings, is_winner=is_winner)
         data = _test_data(model, test_data_sha256)
-        predictions = _predict(model, data)
+        predictions = model.predict_all(data.images_NHWC, data.labels_N, data.names)
         forced = bool(openings) or not is_winner
         result = _result(trial, model, data, predictions, forced=forced)
         entries = [asdict(opening) for opening in [*openings, result]]
@@ -91,18 +91,6 @@ def _test_data(model: TrainedModel, test_data_sha256: str | None) -> TestData:
             f"(SHA-256 {data.digest}, was {test_data_sha256})"
         )
     return data
-
-
-def _predict(model: TrainedModel, data: TestData) -> Predictions:
-    return collect(
-        model.logits(data.images_NHWC).numpy(),
-        data.labels_N,
-        data.images_NHWC,
-        data.names,
-        data.class_names,
-        (model.mean, model.std),
-        model.config.seed,
-    )
 
 
 def _result(

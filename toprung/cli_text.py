@@ -1,7 +1,6 @@
 """What the commands print."""
 
 from collections.abc import Iterator, Sequence
-from math import isnan
 from typing import TYPE_CHECKING
 
 from analysis import attributes
@@ -45,12 +44,10 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
     if chosen is None:
         yield f"  {confirmation.told}"
         return
-    low, high = chosen.interval
-    interval = "" if isnan(low) else f" (95 % interval {low:.4f} to {high:.4f})"
     yield (
         f"  confirmed: trial {chosen.trial.number} with {len(chosen.runs)} fresh seeds: mean "
-        f"{sweep.metric} {chosen.mean:.4f}{interval}, standard deviation {chosen.std:.4f}; the "
-        f"search had told {chosen.first:.4f}"
+        f"{sweep.metric} {chosen.mean:.4f} ({chosen.spread_in_words}); the search had told "
+        f"{chosen.first:.4f}"
     )
 
 

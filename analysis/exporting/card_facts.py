@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,13 +203,10 @@ class CardFacts:
         yield f"Confirmation: {confirmation.told}."
         chosen = confirmation.chosen
         if chosen and self._trial.number in {r.number for r in (chosen.trial, *chosen.runs)}:
-            low, high = chosen.interval
-            interval = "" if isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}"
             yield (
                 f"Trained again with {len(chosen.values)} fresh seeds, the same config reached "
-                f"{chosen.mean:.4f} on average (standard deviation {chosen.std:.4f}{interval}) of "
-                f"the figure that trials are chosen by; the first trial had told "
-                f"{chosen.first:.4f}."
+                f"{chosen.mean:.4f} on average ({chosen.spread_in_words}) of the figure that "
+                f"trials are chosen by; the first trial had told {chosen.first:.4f}."
             )
 
     def model(self) -> Pairs:

@@ -154,10 +154,8 @@ def _confirmed(results: Results) -> list[Fact]:
     chosen = results.confirmation.chosen if results.confirmation else None
     if chosen is None:
         return []
-    low, high = chosen.interval
-    interval = "" if math.isnan(low) else f"95 % interval {low:.4f} to {high:.4f}, "
     note = (
-        f"{interval}standard deviation {chosen.std:.4f}; the mean of {len(chosen.runs)} runs of "
+        f"{chosen.spread_in_words}; the mean of {len(chosen.runs)} runs of "
         f"its config with fresh seeds. The search had told {chosen.first:.4f}"
     )
     label = f"{METRIC_NAMES[results.metric]}, confirmed"
