@@ -183,8 +183,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         left = []
         if 0 < num_ended < self._settings.trials:
             left.append(used / num_ended * (self._settings.trials - num_ended))
-        if self._settings.time_budget:
-            left.append(max(0.0, self._settings.time_budget - used))
+        budget = self._settings.time_budget
+        if budget and used < budget:  # what confirms the winner may come after it
+            left.append(budget - used)
         return f"{_clock(used)} used" + (f", about {_clock(min(left))} left" if left else "")
 
     def _table(self) -> Table:
