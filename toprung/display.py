@@ -180,13 +180,14 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
 
     def _time(self, num_ended: int) -> str:
         used = time.monotonic() - self._started
-        left = []
+        ends, budget = [], self._settings.time_budget
         if 0 < num_ended < self._settings.trials:
-            left.append(used / num_ended * (self._settings.trials - num_ended))
-        budget = self._settings.time_budget
-        if budget and used < budget:  # what confirms the winner may come after it
-            left.append(budget - used)
-        return f"{_clock(used)} used" + (f", about {_clock(min(left))} left" if left else "")
+            ends.append(used / num_ended * self._settings.trials)
+        if budget:
+            ends.append(budget)
+        # Past the search's end comes what confirms the winner, of which no time is known.
+        left = min(ends, default=0) - used
+        return f"{_clock(used)} used" + (f", about {_clock(left)} left" if left > 0 else "")
 
     def _table(self) -> Table:
         table = Table(title=f"sweep {self._name}", show_header=False, title_justify="left")
