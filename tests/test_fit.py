@@ -14,6 +14,7 @@ from trainables.config import TrialConfig
 from trainables.evaluate import Normaliser
 from trainables.fit import fit
 from trainables.record import Record
+from trainables.settings import ConfigError
 from trainables.training import epoch_order
 from trainables.training_state import read_checkpoint
 
@@ -231,11 +232,12 @@ class TestResuming:
         )
         whole = checkpointed(config, tmp_path / "whole")
         assert len(whole) > 1
-        for done, (_, checkpoint) in enumerate(whole, start=1):
+        # Every second one comes by all the places that an epoch is broken off at.
+        for done in range(1, len(whole) + 1, 2 if validations_per_epoch == 3 else 1):
+            checkpoint = whole[done - 1][1]
             rest = checkpointed(config, tmp_path / f"from_{done}", resume_from=checkpoint)
-            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done:]]
-            if rest:
-                assert_same_state(rest[-1][1], whole[-1][1])
+            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done - 1 :]]
+            assert_same_state(rest[-1][1], whole[-1][1])
 
     def test_out_of_patience_at_the_same_epoch(self, tmp_path: Path) -> None:
         patience = {"training__patience_epochs": 2, "training__metric": "val_loss"}
@@ -244,17 +246,29 @@ class TestResuming:
         assert 2 < len(whole) < 30
         for done, (_, checkpoint) in enumerate(whole, start=1):
             rest = checkpointed(config, tmp_path / f"from_{done}", resume_from=checkpoint)
-            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done:]]
+            assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done - 1 :]]
 
     def test_time_goes_on(self, tmp_path: Path) -> None:
         first = next(fit(tiny_config(), DATA))
         first.save_checkpoint(tmp_path)
-        second = next(fit(tiny_config(), DATA, resume_from=tmp_path))
+        again, second, *_ = fit(tiny_config(), DATA, resume_from=tmp_path)
+        assert again.record == first.record
         assert second.record.seconds > first.record.seconds
+
+    def test_the_checkpoint_s_validation_comes_first_with_all_that_belongs_to_it(
+        self, tmp_path: Path
+    ) -> None:
+        config = tiny_config(training__log_steps=True)
+        for validation in fit(config, DATA):
+            validation.save_checkpoint(tmp_path)
+            again, *_ = fit(config, DATA, resume_from=tmp_path)
+            assert validation.steps
+            keeps_its_state = replace(validation, save_checkpoint=again.save_checkpoint)
+            assert again == keeps_its_state
 
     def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
         next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
-        with pytest.raises(AssertionError, match="another trial"):
+        with pytest.raises(ConfigError, match=r"another trial's: seed = 5, was 0$"):
             next(fit(tiny_config(seed=5), DATA, resume_from=tmp_path))
 
 

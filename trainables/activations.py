@@ -33,6 +33,7 @@ from trainables.activation_folder import (
     LAYOUT,
     activation_folder,
 )
+from trainables.atomic_files import flush_folder
 from trainables.data import DataError
 from trainables.data.cache import CACHE_VARIABLE, LIMIT_VARIABLE, limit_bytes
 from trainables.data.files import sync
@@ -192,6 +193,7 @@ def _publish(building: Path, finished: Path) -> None:
     for file in building.glob("*.bin"):
         with file.open("r+b") as stream:
             sync(stream)
+    flush_folder(building)
     building.rename(finished)
     for done in finished.glob(f"{DONE}*"):
         done.unlink()

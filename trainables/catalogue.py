@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trainables.atomic_files import atomic_file
 from trainables.data.cache import cache_dir
-from trainables.data.files import written_whole
 from trainables.settings import nearest
 
 FORMAT = 1  # to be raised when the file holds something else than before
@@ -148,7 +148,7 @@ def _write(file: Path, catalogue: Mapping[str, Mapping[str, OfferedWeights]]) ->
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as stream:
+        with atomic_file(file) as stream:
             stream.write(json.dumps(plain).encode())
     except OSError:
         return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"]
+UpTo100 = Annotated[PositiveInt, Field(le=100)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -38,10 +39,10 @@ class CnnSettings(NetworkSettings):
     """
 
     architecture: Literal["cnn"] = "cnn"
-    num_blocks: PositiveInt = 3
+    num_blocks: UpTo100 = 3
     filters: PositiveInt | tuple[PositiveInt, ...] = 32
     organisation: Literal["equal", "doubling", "halving", "listed"] = "doubling"
-    convs_per_block: PositiveInt = 1
+    convs_per_block: UpTo100 = 1
     kernel_size: PositiveInt = 3
     padding: NonNegativeInt | Literal["same"] = "same"
     stride: PositiveInt = 1

@@ -23,7 +23,8 @@ from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
 from trainables.network import NetworkSettings
 from trainables.optimizers import AdamW, Optimizer
-from trainables.settings import ConfigError, Settings, parse
+from trainables.plain_yaml import YamlError, read_yaml
+from trainables.settings import ConfigError, Settings, parse, shown
 from trainables.svm_settings import SvmSettings, refuse_unused
 from trainables.torchvision_settings import TorchvisionSettings
 
@@ -189,13 +190,13 @@ def load_config(path: Path) -> TrialConfig:
         ConfigError: for a file that cannot be read as YAML, or with all its mistakes at once.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise ConfigError(f"config {path}: is not YAML: {error}") from None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"config {path}: must be a mapping of settings, is {values!r}")
+        raise ConfigError(f"config {path}: must be a mapping of settings, is {shown(values)}")
     return parse(TrialConfig, values, f"config {path}")
 
 

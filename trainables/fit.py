@@ -12,8 +12,8 @@ from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import score
 from trainables.inputs import Inputs
-from trainables.record import Record, is_finite
-from trainables.training import LoggedStep, batch_bounds, train, validation_steps
+from trainables.record import LoggedStep, Record, is_finite
+from trainables.training import batch_bounds, train, validation_steps
 from trainables.training_state import TrainingState
 
 
@@ -52,6 +52,11 @@ def fit(
     `config.seed`, and each epoch's order of images from (`config.seed`, epoch). What is frozen may
     be computed each time or stored, as there is room; then they are the same to rounding.
 
+    A resumed trial yields the checkpoint's validation again before it goes on; if that was the
+    last, nothing follows. It may have got more `training/epochs` than the checkpoint's: then an LR
+    schedule over the whole trial goes on as the longer one stands there, and a trial that had run
+    all its epochs goes on; one that was out of patience stays finished.
+
     Args:
         config: the trial.
         data: its training and validation images.
@@ -61,31 +66,41 @@ def fit(
     Raises:
         DivergedError: when a loss becomes NaN or infinite.
         ImpossibleNetworkError: for a model that cannot exist for these images.
-        ConfigError: for weights or a precision that cannot be had, or a loss that does not fit the
-            data.
+        ConfigError: for weights or a precision that cannot be had, a loss that does not fit the
+            data, or a checkpoint of another trial.
+        UnreadableCheckpointError: for a checkpoint that is truncated, or none.
         FreezeError: for a freeze policy that does not fit the model.
         DataError: for a cache folder that cannot be used.
     """
     device = device or torch.device("cpu")
     batches_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
     state = TrainingState(config, data, batches_per_epoch, device, resume_from)
+    if state.record:
+        yield _validation(state)
+    if state.finished:
+        return
     inputs, told = open_inputs(state, data)
     while not state.finished:
         for until_step in validation_steps(config.training, batches_per_epoch, state.step_in_epoch):
-            record, steps = _train_and_validate(state, data, inputs, until_step, batches_per_epoch)
-            state.keep(record)
-            assert state.best_record is not None
-            yield Validation(
-                record,
-                state.best_record,
-                state.finished,
-                state.save,
-                steps,
-                state.precision.name,
-                told,
-            )
+            state.keep(*_train_and_validate(state, data, inputs, until_step, batches_per_epoch))
+            yield _validation(state, told)
             if state.finished:
                 return
+
+
+def _validation(state: TrainingState, told: str = "") -> Validation:
+    """The validation that a trial has come to."""
+    assert state.record is not None
+    assert state.best_record is not None
+    return Validation(
+        state.record,
+        state.best_record,
+        state.finished,
+        state.save,
+        state.logged_steps,
+        state.precision.name,
+        told,
+    )
 
 
 def _train_and_validate(

@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from trainables.activations import TooLargeError
+from trainables.checkpoint import check_same_trial, write_checkpoint
 from trainables.config import TrialConfig, as_plain
 from trainables.data import DataError, TrainingData
 from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, Score, score
@@ -25,14 +26,14 @@ from trainables.frozen_values import frozen_values, identity, rows_of, run_froze
 from trainables.record import Record
 from trainables.svm_network import SvmHead, SvmNetwork
 from trainables.svm_settings import SvmSettings
-from trainables.training_state import CHECKPOINT_FILE
+from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
 
 
 def fit_svm(
     config: TrialConfig,
     data: TrainingData,
     device: torch.device | None = None,
-    resume_from: Path | None = None,  # noqa: ARG001  (part of the contract; nothing is left to do)
+    resume_from: Path | None = None,
 ) -> Iterator[Validation]:
     """Fit an SVM and validate it: yields once, finished after one epoch.
 
@@ -44,13 +45,17 @@ def fit_svm(
         config: the trial; its model is an SVM.
         data: its training and validation images.
         device: where to compute the features; the CPU if not given. The SVM is fitted on the CPU.
-        resume_from: not needed, as a trial without its one validation has nothing to resume.
+        resume_from: a folder that `save_checkpoint` wrote to: yields what was fitted then.
 
     Raises:
         ImpossibleNetworkError: for a backbone that cannot exist for these images.
-        ConfigError: for weights that cannot be had.
+        ConfigError: for weights that cannot be had, or a checkpoint of another trial.
+        UnreadableCheckpointError: for a checkpoint that is truncated, or none.
         DataError: if the features cannot be stored.
     """
+    if resume_from is not None:
+        yield _fitted_before(config, resume_from)
+        return
     started = time.monotonic()
     network = _build(config, data)
     train_NF, validation_NF = _features(config, data, network, device or torch.device("cpu"))
@@ -157,7 +162,8 @@ def _save(
     config: TrialConfig, data: TrainingData, network: SvmNetwork, record: Record, folder: Path
 ) -> None:
     """Write a checkpoint with all that `read_checkpoint`'s readers take a model from."""
-    torch.save(
+    write_checkpoint(
+        folder / CHECKPOINT_FILE,
         {
             "config": as_plain(config),
             "class_names": list(data.class_names),
@@ -168,5 +174,14 @@ def _save(
             "best_record": asdict(record),
             "best_weights": None,
         },
-        folder / CHECKPOINT_FILE,
+    )
+
+
+def _fitted_before(config: TrialConfig, folder: Path) -> Validation:
+    saved = read_checkpoint(folder)
+    check_same_trial(saved, config)
+    record = Record(**saved["record"])
+    now = saved | {"config": as_plain(config)}
+    return Validation(
+        record, record, True, lambda other: write_checkpoint(other / CHECKPOINT_FILE, now)
     )

@@ -3,6 +3,8 @@
 `advances` says when the loop moves the schedule on: after every optimizer step or every epoch.
 Where groups of parameters have a learning rate each, the rates stay in proportion; `min_lr` goes
 with the optimizer's `lr`, and with theirs in proportion.
+One that depends on the length of the trial is a `LambdaLR` or a `MultiplicativeLR`, which depend on
+the position alone: the trial may get more epochs later (`set_to_position`).
 A new one: a class beside its siblings, and its name in `LrSchedule` below.
 """
 
@@ -174,6 +176,24 @@ LrSchedule = Annotated[
     Field(discriminator="name"),
     default_name("constant"),
 ]
+
+
+def set_to_position(schedule: "LRScheduler") -> None:
+    """Give the optimizer the learning rates that a restored schedule has where it stands.
+
+    They are those restored with the optimizer, unless the trial is longer now, and with it a
+    schedule over the whole trial. `Step`, `Cyclic` and `ReduceOnPlateau` know no length.
+    """
+    from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
+
+    if not isinstance(schedule, LambdaLR | MultiplicativeLR):
+        return
+    position, groups = schedule.last_epoch, schedule.optimizer.param_groups
+    for group, base_lr, factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+        if isinstance(schedule, LambdaLR):
+            group["lr"] = base_lr * factor(position)
+        else:
+            group["lr"] = math.prod(map(factor, range(1, position + 1)), start=base_lr)
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

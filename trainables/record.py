@@ -27,6 +27,23 @@ class Record:
     seconds: float
 
 
+@dataclass(frozen=True)
+class LoggedStep:
+    """One step of training.
+
+    Attributes:
+        step: its number in the trial, from 1.
+        loss: of its batch.
+        gradient_norm: of the gradient of all parameters that train, as the optimizer gets it.
+        update_norm: of what the optimizer added to them.
+    """
+
+    step: int
+    loss: float
+    gradient_norm: float
+    update_norm: float
+
+
 def is_better(
     record: Record, other: Record | None, metric: str, *, break_ties: bool = True
 ) -> bool:

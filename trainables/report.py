@@ -18,7 +18,12 @@ STEPS = "steps"
 FROZEN_PART = "frozen_part"
 """What is done about what is frozen; empty if nothing is."""
 PRECISION = "precision"
+RESTARTED = "restarted"
+"""Why the trial had to begin again; not there if it had not to."""
 FAILURE = "failure"
+"""Why the trial failed, in one line."""
+FAILURE_KIND = "failure_kind"
+"""One of `trainables.failures.KINDS`."""
 TRACEBACK = "traceback"
 _BEST = "best_"
 
@@ -38,9 +43,9 @@ def to_report(validation: "Validation", metric: str) -> dict[str, Any]:
     }
 
 
-def failure_report(reason: str, traceback: str | None = None) -> dict[str, Any]:
+def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict[str, Any]:
     """The columns for a trial that failed; without a score, so that ASHA never sees it."""
-    return {FAILURE: reason, TRACEBACK: traceback}
+    return {FAILURE: reason, FAILURE_KIND: kind, TRACEBACK: traceback}
 
 
 def record_of(report: dict[str, Any]) -> Record:

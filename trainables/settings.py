@@ -1,11 +1,12 @@
 """The base of every settings class, and how a mistake in one is told to its user."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 S = TypeVar("S", bound="Settings")
 
@@ -15,9 +16,50 @@ class ConfigError(ValueError):
 
 
 class Settings(BaseModel):
-    """A frozen value without unknown fields; infinite and NaN numbers are refused."""
+    """A frozen value without unknown fields.
+
+    Numbers that are infinite, NaN or beyond 64 bits are refused, and text that is no Unicode.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        """Refuse what YAML, SQLite, NumPy or torch could not take."""
+        for name, value in self:
+            for part in _parts(value):
+                if isinstance(part, int) and not -(2**63) <= part < 2**63:
+                    raise ValueError(f"{name} = {shown(part)}: must have at most 64 bits")
+                if isinstance(part, str) and has_surrogates(part):
+                    raise ValueError(f"{name} = {shown(part)}: must be Unicode text")
+        return self
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value.keys(), *value.values())
+    return value if isinstance(value, tuple) else (value,)
+
+
+def has_surrogates(text: str) -> bool:
+    """Whether it is no Unicode text, as file names of other bytes are not."""
+    return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 12
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
+_MAX_SHOWN = 1000
+
+
+def shown(value: Any) -> str:
+    """A value as a message tells it: shortened where it is long, however it was made."""
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # of an integer of more than 4300 digits, for one
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def default_name(name: str) -> BeforeValidator:
@@ -111,11 +153,11 @@ def _mistake(
             choices = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
             path, tag = f"{path}/{context['discriminator'].strip(chr(39))}", context["tag"]
             rule = f"choose from {', '.join(choices)}{nearest(tag, choices)}"
-            return path, f"{path} = {tag!r}", rule
+            return path, f"{path} = {shown(tag)}", rule
         case "tuple_type":
-            return path, f"{path} = {error['input']!r}", "must be a list"
+            return path, f"{path} = {shown(error['input'])}", "must be a list"
         case "model_attributes_type" | "model_type":
-            return path, f"{path} = {error['input']!r}", "must be a group of settings"
+            return path, f"{path} = {shown(error['input'])}", "must be a group of settings"
     rule = error["msg"].removeprefix("Value error, ")
     if error["type"] != "value_error":
         rule = f"must be {rule.removeprefix('Input should be ')}"
@@ -123,7 +165,7 @@ def _mistake(
         return "", "", rule
     elif isinstance(error["input"], dict):
         return path, path, rule
-    return path, f"{path} = {error['input']!r}", rule
+    return path, f"{path} = {shown(error['input'])}", rule
 
 
 def _path(location: tuple[str | int, ...], values: Any, *, missing: bool) -> str:

@@ -16,29 +16,13 @@ from torch import Tensor
 from trainables.config import TrainingSettings, TrialConfig
 from trainables.data import TrainingData
 from trainables.inputs import Inputs
+from trainables.record import LoggedStep
 from trainables.training_state import TrainingState
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
 """How often the running loss is looked at for NaN; on a GPU each look waits for the device."""
 MAX_LOGGED_STEPS = 200
 """How many steps are logged between two validations, evenly spread."""
-
-
-@dataclass(frozen=True)
-class LoggedStep:
-    """One step of training.
-
-    Attributes:
-        step: its number in the trial, from 1.
-        loss: of its batch.
-        gradient_norm: of the gradient of all parameters that train, as the optimizer gets it.
-        update_norm: of what the optimizer added to them.
-    """
-
-    step: int
-    loss: float
-    gradient_norm: float
-    update_norm: float
 
 
 @dataclass

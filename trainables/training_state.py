@@ -2,8 +2,9 @@
 
 A checkpoint holds weights, optimizer, LR schedule, position, random state, config, and the
 weights of the best validation so far with what belongs to them (class names, normalisation), so
-that any one of them is enough to resume a trial exactly and to take its best model. Of pretrained
-weights that never train it holds a digest; they are where they came from.
+that it is enough to resume a trial exactly and to take its best model. A trial has one, which is
+replaced after each validation. Of pretrained weights that never train it holds a digest; they are
+where they came from.
 """
 
 from collections.abc import Iterator
@@ -21,12 +22,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from trainables import freezing, precision
 from trainables.augment import Augmenter
+from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 from trainables.config import TrialConfig, as_plain
 from trainables.data import TrainingData
 from trainables.dropout import use_fast_dropout
+from trainables.lr_schedules import set_to_position
 from trainables.network import NO_WEIGHTS
 from trainables.parameter_groups import parameter_groups
-from trainables.record import Record, is_better
+from trainables.record import LoggedStep, Record, is_better
 from trainables.settings import ConfigError
 from trainables.weights import weights_digest
 
@@ -53,6 +56,7 @@ class TrainingState:
         self.lr = 0.0
         self.improved_epoch = 0.0
         self.record: Record | None = None
+        self.logged_steps: tuple[LoggedStep, ...] = ()
         self.best_record: Record | None = None
         self.best_weights: dict[str, Tensor] | None = None
         with self._forked_randomness():
@@ -125,11 +129,11 @@ class TrainingState:
         else:
             self.lr_schedule.step()
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Record, logged_steps: tuple[LoggedStep, ...] = ()) -> None:
         """Take note of a validation, and of the weights if it is the best so far."""
         if is_better(record, self.best_record, self.config.training.metric, break_ties=False):
             self.improved_epoch = record.epoch
-        self.record = record
+        self.record, self.logged_steps = record, logged_steps
         if is_better(record, self.best_record, self.config.training.metric):
             self.best_record = record
             self.best_weights = self._changing(self.classifier.network.state_dict())
@@ -172,12 +176,13 @@ class TrainingState:
         return self.epoch >= training.epochs or out_of_patience
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint into this folder."""
+        """Write the checkpoint into this folder; see `write_checkpoint`."""
         assert self.record is not None
         assert self.best_record is not None
         best_is_current = self.best_record == self.record
         weights = self.classifier.network.state_dict()
-        torch.save(
+        write_checkpoint(
+            folder / CHECKPOINT_FILE,
             {
                 "config": as_plain(self.config),
                 "class_names": list(self._data.class_names),
@@ -194,17 +199,20 @@ class TrainingState:
                 "improved_epoch": self.improved_epoch,
                 "random_state": self._random_state,
                 "record": asdict(self.record),
+                "logged_steps": [asdict(step) for step in self.logged_steps],
                 "best_record": asdict(self.best_record),
                 "best_weights": None if best_is_current else self.best_weights,
                 "precision": self.precision.name,
             },
-            folder / CHECKPOINT_FILE,
         )
 
     def _load(self, folder: Path) -> None:
-        """Go on exactly where the checkpoint in this folder was written."""
-        saved = read_checkpoint(folder, self.device)
-        assert saved["config"] == as_plain(self.config), "the checkpoint is another trial's"
+        """Go on exactly where the checkpoint in this folder was written.
+
+        If the trial has more epochs now, the learning rate is where the longer schedule has it.
+        """
+        saved = read_checkpoint(folder)
+        check_same_trial(saved, self.config)
         if saved["precision"] != self.precision.name:
             raise ConfigError(
                 f"training/precision = {self.config.training.precision!r}: the trial was trained "
@@ -214,10 +222,12 @@ class TrainingState:
         self.loss.load_state_dict(saved["loss"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.lr_schedule.load_state_dict(saved["lr_schedule"])
+        set_to_position(self.lr_schedule)
         self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
         self.seconds, self.improved_epoch = saved["seconds"], saved["improved_epoch"]
-        self._random_state = [state.cpu() for state in saved["random_state"]]
+        self._random_state = saved["random_state"]
         self.record = Record(**saved["record"])
+        self.logged_steps = tuple(LoggedStep(**step) for step in saved["logged_steps"])
         self.best_record = Record(**saved["best_record"])
         self.best_weights = self._changing(saved["best_weights"] or saved["model"])
 
@@ -227,18 +237,18 @@ def _class_counts(data: TrainingData) -> NDArray[np.int64]:
     return np.bincount(data.labels_N[data.train_indices], minlength=len(data.class_names))
 
 
-def read_checkpoint(folder: Path, device: torch.device | None = None) -> dict[str, Any]:
-    """The content of a checkpoint; runs no code from the file.
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU; runs no code from the file.
 
     Its `model` and `best_weights` are whole; `best_weights` are None if they are `model`'s.
 
     Raises:
+        UnreadableCheckpointError: if the file is truncated, or no checkpoint.
+        OSError: if it is not there, or the disk cannot be read.
         ConfigError: if the pretrained weights that it does not hold are no longer to be had, or are
             no longer the same.
     """
-    saved: dict[str, Any] = torch.load(
-        folder / CHECKPOINT_FILE, map_location=device or "cpu", weights_only=True
-    )
+    saved = load_checkpoint(folder / CHECKPOINT_FILE)
     if saved.get("frozen_digest") is not None:
         saved["model"] = _pretrained_and_frozen(saved) | saved["model"]
     if saved["best_weights"] is not None:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.atomic_files import flush_folder
 from trainables.data.cache import CACHE_VARIABLE, digest_of
 from trainables.data.decode import BadImageError, decode, read_bytes
 from trainables.data.errors import BadImage, BadImagesError, DataError, bullets
@@ -76,12 +77,14 @@ def build_store(
 
 def publish(folder: Path, target: Path) -> None:
     """Gives a finished folder its name, in one step that a crash cannot halve."""
+    flush_folder(folder)
     try:
         folder.rename(target)
     except OSError:
         if not target.is_dir():
             raise
         shutil.rmtree(folder)  # the same images were stored under another source
+    flush_folder(target.parent)
 
 
 def _check_disk(folder: Path, num_images: int, settings: DataSettings) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
+from trainables.atomic_files import atomic_file
 from trainables.data.errors import DataError
-from trainables.data.files import TEMP_PREFIX, written_whole
+from trainables.data.files import TEMP_PREFIX
 
 CACHE_VARIABLE = "TOPRUNG_CACHE_DIR"
 LIMIT_VARIABLE = "TOPRUNG_CACHE_LIMIT_GB"
@@ -77,7 +78,7 @@ class Cache:
 
     def write_scan(self, key: str, scan: dict[str, Any]) -> None:
         """Replaces what was written under `key`, in one step."""
-        with written_whole(self.scans / f"{key}.json") as stream:
+        with atomic_file(self.scans / f"{key}.json") as stream:
             stream.write(json.dumps(scan).encode())
 
     @contextmanager

@@ -1,11 +1,11 @@
 """Identical images: files of the same content that a source has more than once."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.data.files import write_csv
 from trainables.data.image_list import SPLITS, Split
 
 SplitRow = tuple[str, str, Split]
@@ -82,10 +82,8 @@ class Duplicates:
 
     def write(self, path: Path) -> None:
         """Write all of them as CSV with the columns hash, image, label and split."""
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("hash", "image", "label", "split"))
-            writer.writerows((key, *row) for key, group in self.groups.items() for row in group)
+        rows = ((key, *row) for key, group in self.groups.items() for row in group)
+        write_csv(path, ("hash", "image", "label", "split"), rows)
 
     def _within(self, split: Split) -> int:
         return sum(count for count in self._in_each_group(split) if count > 1)

@@ -10,9 +10,14 @@ class DataError(ValueError):
     """A mistake about the data; its message names the thing, its value and the rule it broke."""
 
 
+def printable(text: str) -> str:
+    """The text on one line of any terminal: line ends, control signs and no Unicode as escapes."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def bullets(lines: Iterable[str]) -> str:
     """One line each, at most 20 of them, then how many more there are."""
-    all_lines = list(lines)
+    all_lines = list(map(printable, lines))
     shown = [f"\n  - {line}" for line in all_lines[:MAX_SHOWN]]
     if len(all_lines) > MAX_SHOWN:
         shown.append(f"\n  and {len(all_lines) - MAX_SHOWN} more")
@@ -27,7 +32,7 @@ class BadImage:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return printable(f"{self.name}: {self.reason}")
 
 
 class BadImagesError(DataError):

@@ -1,12 +1,13 @@
 """Paths that a user gave, and files that are whole or not there."""
 
+import codecs
+import csv
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
+from trainables.atomic_files import atomic_file
 from trainables.data.errors import DataError
 
 TEMP_PREFIX = "tmp-"
@@ -28,22 +29,18 @@ def absolute(path: str, setting: str) -> Path:
         raise DataError(f"{setting} = {path!r} is no path: {error}") from error
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """What is written into the stream becomes the file `path`, in one step at the end.
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a CSV file in one step; the file is whole or not there.
 
-    It is written beside it, into `tmp-<random>-<its name>`. Where writing fails, that goes away and
-    `path` stays as it was; only a killed process leaves it behind.
+    File names need not be UTF-8; their bytes are written as they are.
+
+    Raises:
+        OSError: It cannot be written.
     """
-    temp = path.with_name(f"{TEMP_PREFIX}{uuid4().hex}-{path.name}")
-    try:
-        with temp.open("xb") as stream:
-            yield stream
-            sync(stream)
-        temp.replace(path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as stream:
+        writer = csv.writer(codecs.getwriter("utf-8")(stream, "surrogateescape"))
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def sync(stream: BinaryIO) -> None:

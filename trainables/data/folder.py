@@ -8,6 +8,7 @@ from trainables.data.errors import DataError, bullets
 from trainables.data.image_list import SPLIT_WORDS, ListedImage, Split
 from trainables.settings import nearest
 
+Identity = tuple[int, int]
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -52,7 +53,7 @@ def list_classes(root: Path, folder: Path, split: Split | None) -> list[ListedIm
         DataError: There are no class folders, some are empty, or images lie outside them.
     """
     _refuse_loose_images(folder)
-    above = {root.resolve(), folder.resolve()}
+    above = {_identity(root), _identity(folder)}
     files = {path: list(_files_below(path, set(above))) for path in sub_folders(folder)}
     if not files:
         raise DataError(
@@ -83,17 +84,22 @@ def _looks_like_image(path: Path) -> bool:
     return kind is not None and kind.startswith("image/")
 
 
-def _files_below(folder: Path, entered: set[Path]) -> Iterator[Path]:
+def _files_below(folder: Path, entered: set[Identity]) -> Iterator[Path]:
     # Each real folder is entered once, and none above: links that form a loop come to an end.
-    real = folder.resolve()
-    if real in entered:
-        return
-    entered.add(real)
-    for path in visible(folder):
-        if path.is_dir():
-            yield from _files_below(path, entered)
-        else:
+    ahead = [folder]
+    while ahead:
+        path = ahead.pop()
+        if not path.is_dir():
             yield path
+        elif (identity := _identity(path)) not in entered:
+            entered.add(identity)
+            ahead += reversed(visible(path))
+
+
+def _identity(folder: Path) -> Identity:
+    """The same for all links to a folder; unlike its real path, quick to find in deep folders."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def sub_folders(folder: Path) -> list[Path]:

@@ -66,7 +66,7 @@ def file_facts(file: Path) -> list[str | int | None]:
     """The file's path, size and time of change: another content nearly always differs in one."""
     try:
         status = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return [str(file), None]  # reported as a bad image when it is read
     return [str(file), status.st_size, status.st_mtime_ns]
 

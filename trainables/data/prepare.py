@@ -1,6 +1,5 @@
 """What the driver of a sweep does with the data, once, before any trial."""
 
-import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from trainables.data.cache import Cache
 from trainables.data.duplicates import Duplicates, SplitRow
 from trainables.data.errors import BadImage
+from trainables.data.files import write_csv
 from trainables.data.image_list import SPLITS
 from trainables.data.parts import DataParts
 from trainables.data.settings import DataSettings
@@ -46,12 +46,9 @@ class PreparedData:
 
     def write_splits(self, path: Path) -> None:
         """Writes the splits as CSV with the columns image, label, split and sha256."""
-        # File names need not be UTF-8; surrogateescape writes their bytes as they are.
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("image", "label", "split", "sha256"))
-            pairs = zip(self.splits, self.hashes, strict=True)
-            writer.writerows((*row, content_hash) for row, content_hash in pairs)
+        pairs = zip(self.splits, self.hashes, strict=True)
+        rows = ((*row, content_hash) for row, content_hash in pairs)
+        write_csv(path, ("image", "label", "split", "sha256"), rows)
 
 
 def prepare(

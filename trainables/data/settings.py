@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 from trainables.data.named import NAMED_SETS
 from trainables.settings import Settings
 
+Pixels = Annotated[PositiveInt, Field(le=65_535)]  # more than JPEG has
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -49,7 +50,7 @@ class DataSettings(Settings):
     root: Annotated[str, Field(min_length=1)] | None = None
     download: bool = False
     num_classes: Annotated[int, Field(ge=2)] | None = None
-    image_size: PositiveInt | tuple[PositiveInt, PositiveInt] = 64
+    image_size: Pixels | tuple[Pixels, Pixels] = 64
     channels: Literal[1, 3] = 3
     resize: Literal["squash", "centre_crop", "letterbox"] = "squash"
     crop_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0

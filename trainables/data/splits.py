@@ -10,6 +10,7 @@ import numpy as np
 from trainables.data.errors import DataError, bullets
 from trainables.data.image_list import SPLITS, ListedImage, Split
 from trainables.data.settings import DataSettings
+from trainables.settings import has_surrogates
 
 Members = dict[str, list[int]]
 
@@ -87,6 +88,8 @@ def _check_classes(images: Sequence[ListedImage], splits: Sequence[Split]) -> No
     training = set(_members(images, splits, "train"))
     if not training:
         raise DataError("None of the images is a training image; at least 2 classes need some.")
+    if odd := sorted(name for name in training if has_surrogates(name)):
+        raise DataError(f"These names of classes are no Unicode text:{bullets(odd)}")
     if len(training) < 2:
         raise DataError(
             f"The training images have only the class {training.pop()!r}; at least 2 are needed."

@@ -1,5 +1,6 @@
 """Finding a named data set below its root, and downloading it where that is wanted."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,6 +75,7 @@ def _download(name: str, root: Path) -> None:
         # Only a folder that is whole gets its name: one half-written would be taken for the set.
         with TemporaryDirectory(prefix=".downloading-", dir=root) as temp:
             named.download(Path(temp))
+            os.sync()  # thousands of files, which others have written
             (Path(temp) / named.folder).rename(target)
     except (OSError, RuntimeError) as error:  # RuntimeError: torchvision found another checksum
         raise DataError(

@@ -1,0 +1,141 @@
+"""A trial goes on wherever it was killed; its process lives on if it fails."""
+
+import errno
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers import tiny_config, tiny_data
+from trainables import failures, report
+from trainables.config import TrialConfig
+from trainables.kept_trial import tell_failure, train_kept
+from trainables.settings import ConfigError
+from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
+
+DATA = tiny_data()
+CPU = torch.device("cpu")
+CONFIG = tiny_config(training__log_steps=True, model__dense_dropout=0.3)
+
+
+def kept(folder: Path, config: TrialConfig = CONFIG) -> Iterator[dict[str, Any]]:
+    """What a trial reports, but for its times."""
+    for reported in train_kept(config, DATA, CPU, folder):
+        yield reported | {"seconds": 0.0, "best_seconds": 0.0}
+
+
+class TestKeptTrial:
+    @pytest.fixture
+    def whole(self, tmp_path: Path) -> list[dict[str, Any]]:
+        return list(kept(tmp_path / "whole"))
+
+    @pytest.mark.parametrize("done", [1, 2, 3])
+    def test_goes_on_where_it_was_and_tells_again_what_may_not_have_been_heard(
+        self, done: int, whole: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        assert list(islice(kept(folder), done)) == whole[:done]
+        (folder / f".{CHECKPOINT_FILE}.0a1b.tmp").write_bytes(b"half")
+        assert list(kept(folder)) == whole[done - 1 :]
+        assert [path.name for path in folder.iterdir()] == [CHECKPOINT_FILE]
+
+    def test_has_its_checkpoint_before_it_tells(self, tmp_path: Path) -> None:
+        for number, _ in enumerate(kept(tmp_path), start=1):
+            assert read_checkpoint(tmp_path)["record"]["validation"] == number
+
+    def test_tells_again_what_it_has_though_nothing_can_be_written(
+        self, whole: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: Path) -> None:
+            raise OSError(errno.EROFS, f"cannot write {path}")
+
+        monkeypatch.setattr("trainables.checkpoint.atomic_file", full)
+        assert list(kept(tmp_path / "whole")) == whole[-1:]
+        with pytest.raises(OSError, match="cannot write"):
+            next(kept(tmp_path / "other"))
+
+    def test_begins_again_if_its_checkpoint_is_damaged_and_says_so(
+        self, whole: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        next(kept(folder))
+        checkpoint = folder / CHECKPOINT_FILE
+        checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
+        again = list(kept(folder))
+        reasons = [reported.pop(report.RESTARTED) for reported in again]
+        assert again == whole
+        assert all("the trial began again" in reason for reason in reasons)
+        assert list(kept(folder)) == whole[-1:]
+
+    def test_fails_if_the_checkpoint_is_another_trial_s(self, tmp_path: Path) -> None:
+        next(kept(tmp_path))
+        with pytest.raises(ConfigError, match=r"another trial's: seed = 1, was 0$"):
+            next(kept(tmp_path, CONFIG.model_copy(update={"seed": 1})))
+        assert (tmp_path / CHECKPOINT_FILE).exists()
+
+
+class _State:
+    """Refers to itself, as the parts of a trial do to one another."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def failing(error: Exception, states: list[weakref.ref[_State]]) -> Callable[[], None]:
+    def train() -> None:
+        state = _State()
+        states.append(weakref.ref(state))
+        raise error
+
+    return train
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("make", "kind"),
+        [
+            (lambda: MemoryError(), failures.OUT_OF_MEMORY),
+            (lambda: torch.OutOfMemoryError("CUDA out of memory"), failures.GPU_OUT_OF_MEMORY),
+            (lambda: ZeroDivisionError("by zero"), failures.CODE_ERROR),
+        ],
+        ids=["memory", "gpu", "code"],
+    )
+    def test_when_one_is_told_the_trial_s_memory_is_free(
+        self, make: Callable[[], Exception], kind: str
+    ) -> None:
+        states: list[weakref.ref[_State]] = []
+        told = []
+
+        def tell(failure: dict[str, Any]) -> None:
+            (state,) = states
+            told.append((failure, state()))
+
+        # Nobody else may hold the error, and with it the frames of its traceback.
+        tell_failure(lambda: failing(make(), states)(), tell)
+        ((failure, left),) = told
+        assert left is None
+        assert failure[report.FAILURE_KIND] == kind
+        assert "in train" in failure[report.TRACEBACK]
+
+    def test_one_that_diverged_has_no_traceback(self, tmp_path: Path) -> None:
+        told: list[dict[str, Any]] = []
+        config = tiny_config(optimizer__lr=1e30)
+        tell_failure(lambda: list(kept(tmp_path, config)).clear(), told.append)
+        ((reason, kind, where),) = (failure.values() for failure in told)
+        assert "NaN or infinite by epoch 1" in reason
+        assert (kind, where) == (failures.DIVERGED, None)
+
+    def test_a_gpu_error_is_told_and_ends_the_process(self) -> None:
+        told: list[dict[str, Any]] = []
+        with pytest.raises(torch.AcceleratorError):
+            tell_failure(failing(torch.AcceleratorError("illegal access"), []), told.append)
+        assert "illegal access" in told[0][report.FAILURE]
+
+    def test_nothing_is_told_of_a_trial_that_ends_well(self, tmp_path: Path) -> None:
+        told: list[dict[str, Any]] = []
+        tell_failure(lambda: list(kept(tmp_path)).clear(), told.append)
+        assert not told

@@ -1,0 +1,93 @@
+"""Training a trial so that nothing of it is lost, and its process lives on if it fails."""
+
+import gc
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.any_fit import fit_any
+from trainables.atomic_files import remove_leftovers
+from trainables.checkpoint import UnreadableCheckpointError
+from trainables.config import TrialConfig
+from trainables.data import TrainingData
+from trainables.failures import DIVERGED, failure_of
+from trainables.report import RESTARTED, failure_report, to_report
+from trainables.training_state import CHECKPOINT_FILE
+
+
+def train_kept(
+    config: TrialConfig, data: TrainingData, device: torch.device, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Train a trial, or go on with it, and yield what it reports after each validation.
+
+    Its one checkpoint is in `folder`, and is never older than what was reported. If it is there
+    already, the validation that it holds is reported again first: nobody may have heard of it.
+    One that cannot be read is thrown away: the trial begins again, and its reports tell so.
+
+    Raises:
+        What `fit` and `fit_svm` raise.
+        OSError: if the checkpoint cannot be written, as when the disk stays full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT_FILE
+    remove_leftovers(checkpoint)
+    restarted = {}
+    if checkpoint.exists():
+        try:
+            yield from _reports(config, data, device, folder, resume_from=folder)
+        except UnreadableCheckpointError as error:
+            checkpoint.unlink()
+            restarted = {RESTARTED: f"{error}; the trial began again"}
+        else:
+            return
+    for report in _reports(config, data, device, folder):
+        yield report | restarted
+
+
+def _reports(
+    config: TrialConfig,
+    data: TrainingData,
+    device: torch.device,
+    folder: Path,
+    resume_from: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    validations = fit_any(config, data, device, resume_from)
+    if resume_from is not None:  # that the disk may be full now costs nothing that was finished
+        yield to_report(next(validations), config.training.metric)
+    for validation in validations:
+        validation.save_checkpoint(folder)
+        yield to_report(validation, config.training.metric)
+
+
+def tell_failure(train: Callable[[], None], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Train; where that fails, give back the memory that it held, and report the failure.
+
+    Raises:
+        torch.AcceleratorError: because the process cannot use its GPU after it.
+    """
+    failure = _failure(train, tell)
+    if failure is None:
+        return
+    gc.collect()  # a trial's parts refer to one another
+    torch.cuda.empty_cache()
+    tell(failure)
+
+
+def _failure(
+    train: Callable[[], None], tell: Callable[[dict[str, Any]], None]
+) -> dict[str, Any] | None:
+    """What to report of a failure. The error is gone then, and with it what it referred to."""
+    try:
+        train()
+    except Exception as error:
+        kind, reason = failure_of(error)
+        raised_at = None if kind == DIVERGED else traceback.format_exc()
+        failure = failure_report(kind, reason, raised_at)
+        if isinstance(error, torch.AcceleratorError):
+            tell(failure)
+            raise
+        return failure
+    return None
