@@ -2,12 +2,12 @@
 # uv is used where it is installed; otherwise a private copy goes to .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: demo test lint chromium
+.PHONY: demo test lint test-programs
 demo: $(UV)
 	$(UV) run toprung run digits_cnn
 
 # Two processes: one for the tests that share a Ray, one for the others.
-test: $(UV) chromium lint
+test: $(UV) test-programs lint
 	$(UV) run pytest -n 2 --dist loadgroup
 
 lint: $(UV)
@@ -15,15 +15,21 @@ lint: $(UV)
 	$(UV) run ruff format --check
 	$(UV) run mypy
 
-# The tests open the report in a real browser. $CHROMIUM may name another executable.
+# Besides Python the tests need a real browser, in which they open the report ($CHROMIUM may name
+# another executable), and PostgreSQL's server, which they start. Debian's packages, if missing.
 BROWSERS := chromium chromium-browser google-chrome
+SERVERS := postgres $(wildcard /usr/lib/postgresql/*/bin/postgres)
+first-of = $(firstword $(foreach name,$(1),$(shell command -v $(name))))
+MISSING = $(strip $(if $(call first-of,$(CHROMIUM) $(BROWSERS)),,chromium) \
+  $(if $(call first-of,$(SERVERS)),,postgresql))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo,no-root))
-chromium:
-	@$(foreach name,$(CHROMIUM) $(BROWSERS),command -v $(name) > /dev/null ||) \
-	if command -v apt-get > /dev/null && [ "$(AS_ROOT)" != no-root ]; then \
-	  $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium; \
+test-programs:
+	@if [ -z "$(MISSING)" ]; then :; \
+	elif command -v apt-get > /dev/null && [ "$(AS_ROOT)" != no-root ]; then \
+	  $(AS_ROOT) apt-get update && \
+	  $(AS_ROOT) apt-get install -y --no-install-recommends $(MISSING); \
 	else \
-	  echo "The tests need a browser: install chromium (or google-chrome), or set CHROMIUM" >&2; \
+	  echo "The tests need these to be installed: $(MISSING)" >&2; \
 	  exit 1; \
 	fi
 

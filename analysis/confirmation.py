@@ -11,8 +11,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from analysis import attributes
+from analysis.folder import SweepFolderError
 from analysis.intervals import UNKNOWN, Interval, mean_interval
-from analysis.trials import TrialResult, has_score, rank
+from analysis.trials import TrialResult, has_score, rank, recipe
+from analysis.typed import typed
 from trainables.config import METRICS
 
 
@@ -116,6 +118,17 @@ class Confirmation:
         return max(held, key=lambda candidate: candidate.merit, default=None)
 
 
+def runs_of(candidate: TrialResult, trials: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
+    """Those of these trials that trained the candidate's config again.
+
+    If the candidate was trained for longer when its sweep was extended, runs from before are none.
+    """
+    assert candidate.config is not None
+    of_candidate = [run for run in trials if run.confirms == candidate.number]
+    own = recipe(candidate.config)
+    return tuple(run for run in of_candidate if run.config and recipe(run.config) == own)
+
+
 def read_confirmation(
     attribute: Mapping[str, Any], trials: Sequence[TrialResult], metric: str
 ) -> Confirmation:
@@ -126,12 +139,16 @@ def read_confirmation(
         trials: all of the study, with the runs that confirm others.
         metric: what trials are selected by.
     """
-    by_number = {trial.number: trial for trial in trials}
-    candidates = [
-        Candidate(by_number[number], tuple(run for run in trials if run.confirms == number), metric)
-        for number in attribute["candidates"]
-    ]
-    done, told = attribute["done"], attribute["told"]
+    by_number = {trial.number: trial for trial in trials if trial.config and trial.best}
+    try:
+        numbers = typed(list[int], attribute["candidates"])
+        candidates = [
+            Candidate(by_number[number], runs_of(by_number[number], trials), metric)
+            for number in numbers
+        ]
+        done, told = typed(bool, attribute["done"]), typed(str, attribute["told"])
+    except (KeyError, ValueError) as error:
+        raise SweepFolderError(f"what the study tells of the confirmation: {error!r}") from None
     if candidates and not done:
         told += "; not all of it is done, so it does not count"
     elif candidates and not any(candidate.held for candidate in candidates):

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.folder import SweepFolder
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.typed import typed
 from trainables import report
 from trainables.record import Record
 
 
 @dataclass(frozen=True)
 class Step:
-    """A logged step of training; see `trainables.training.LoggedStep`."""
+    """A logged step of training; see `trainables.record.LoggedStep`."""
 
     step: int
     loss: float
@@ -37,10 +38,14 @@ def _curve(folder: SweepFolder, number: int) -> Curve:
     records: dict[int, Record] = {}
     steps: dict[int, Step] = {}
     for told in folder.reports(number):
-        if report.VALIDATION in told:  # a failure has none
-            record = report.record_of(told)
-            records[record.validation] = record  # the later one, where a resumed trial repeats it
-            steps |= {step["step"]: Step(**step) for step in told[report.STEPS]}
+        if report.VALIDATION not in told:  # a failure has none
+            continue
+        try:
+            record, new_steps = typed(Record, told), typed(list[Step], told[report.STEPS])
+        except (ValueError, KeyError) as error:
+            raise SweepFolderError(f"{folder.result_log(number)}: is damaged: {error}") from None
+        records[record.validation] = record  # the later one, where a resumed trial repeats it
+        steps |= {step.step: step for step in new_steps}
     in_order = sorted(records.items())
     return Curve(
         number, tuple(r for _, r in in_order), tuple(steps[step] for step in sorted(steps))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.files import real_path
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import read_openings
@@ -81,7 +82,7 @@ def evaluate(
 
 def _sweep_around(model: Path) -> SweepFolder | None:
     """The sweep's folder that a model lies in: it, or SWEEP/best, or SWEEP/exports/TRIAL."""
-    path = model.resolve()
+    path = real_path(model)
     for above in (path, *path.parents[:2]):
         folder = SweepFolder(above)
         if folder.settings.is_file() and folder.study.is_file():
@@ -124,7 +125,7 @@ def _check_source(model: TrainedModel, data: str) -> list[str]:
     """Without the hashes of its sweep's images, refuse where a model's own images came from."""
     own = model.config.data.source
     is_folder = Path(own).is_absolute()  # and no data set known by name
-    if data == own or (is_folder and Path(data).resolve().is_relative_to(Path(own).resolve())):
+    if data == own or (is_folder and real_path(data).is_relative_to(real_path(own))):
         raise SweepFolderError(
             f"{data}: is where the images of the model's sweep came from, its sealed test set "
             "too, and nothing here tells which of them are which. For the test set: toprung test "

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.evaluation import Evaluation
-from analysis.files import json_text, write_atomically
+from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
 from analysis.pictures.shown_images import draw_mistakes, draw_random
@@ -27,7 +27,7 @@ def prepare_folder(to: Path) -> None:
     """
     try:
         to.mkdir(parents=True, exist_ok=True)
-        holds_something = any(to.iterdir())
+        holds_something = not is_empty(to)
     except OSError as error:
         raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
     if holds_something and not (to / PREDICTIONS_FILE).exists():
@@ -42,16 +42,16 @@ def write_evaluation(evaluation: Evaluation, to: Path) -> None:
     """
     drawings = _drawings(evaluation)
     try:
+        # A process that is killed leaves no figure or picture of another evaluation.
+        for name in (FIGURES_FILE, *(f"{name}.png" for name in drawings)):
+            (to / name).unlink(missing_ok=True)
         save_predictions(to / PREDICTIONS_FILE, evaluation.predictions)
-        write_atomically(to / FIGURES_FILE, json_text(evaluation.as_plain()))
         for name, draw in drawings.items():
             with styled():
                 figure = draw()
-            path = to / f"{name}.png"
-            if figure is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_atomically(path, as_png(figure))
+            if figure is not None:
+                write_atomically(to / f"{name}.png", as_png(figure))
+        write_atomically(to / FIGURES_FILE, json_text(evaluation.as_plain()))
     except OSError as error:
         raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
 

@@ -3,25 +3,33 @@
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from trainables.atomic_files import atomic_file
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name, flush it to disk, and move it into place."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as file:
+        # No Unicode may come from a file's name; in JSON and YAML this is how it is written.
+        file.write(
+            content.encode(errors="backslashreplace") if isinstance(content, str) else content
+        )
+
+
+def real_path(path: str | Path) -> Path:
+    """Absolute, without links; unlike `Path.resolve`, also where a link leads to itself."""
+    return Path(os.path.realpath(path))
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in it but hidden files, such as a killed process leaves half-written.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    return all(path.name.startswith(".") for path in folder.iterdir())
 
 
 def json_text(value: Any) -> str:
@@ -38,9 +46,3 @@ def _finite(value: Any) -> Any:
         case list() | tuple():
             return [_finite(v) for v in value]
     return value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,9 +3,11 @@
 sweep.yaml        what was asked for: settings, space, data, versions
 search_space.py   the space's own source
 study.db          the Optuna study: what was tried, what each trial scored, how it ended
+decisions.jsonl   what was decided, in order, a line each
+driver.lock       held by the process that runs the sweep
 splits.csv        which image is in which split, and the hash of its content
 duplicates.csv    the images that are there more than once, if there are any
-trials/           Ray Tune's logs and checkpoints, a folder per trial
+trials/           a folder per trial: its reports, its checkpoint; and what Ray Tune writes
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
 exports/          exports of other trials, where asked for
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 RAY_EXPERIMENT = "trials"
-STUDY_NAME = "sweep"
+_CHECKPOINT_FILE = "checkpoint.pt"
 
 
 class SweepFolderError(ValueError):
@@ -49,11 +51,14 @@ class SweepFolder:
         return self.path / "study.db"
 
     @property
-    def study_url(self) -> str:
-        """The Optuna storage URL, whatever signs the path has."""
-        from sqlalchemy import URL
+    def decisions(self) -> Path:
+        """What was decided, in order, a JSON object per line."""
+        return self.path / "decisions.jsonl"
 
-        return URL.create("sqlite", database=str(self.study)).render_as_string()
+    @property
+    def lock(self) -> Path:
+        """The file that the process which runs the sweep holds locked."""
+        return self.path / "driver.lock"
 
     @property
     def splits(self) -> Path:
@@ -100,31 +105,43 @@ class SweepFolder:
 
     def result_log(self, number: int) -> Path:
         """A trial's reports, one JSON object per line."""
-        return self.path / RAY_EXPERIMENT / self.trial_name(number) / "result.json"
+        return self.trial(number) / "result.json"
 
     def reports(self, number: int) -> list[dict[str, Any]]:
         """What a trial has reported so far, in order; half-written lines are left out."""
         return _reports(self.result_log(number))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the trials that have a folder."""
+        folders = (self.path / RAY_EXPERIMENT).glob("trial_*")
+        return sorted(int(folder.name.removeprefix("trial_")) for folder in folders)
 
     @staticmethod
     def trial_name(number: int) -> str:
         """The name of a trial's folders."""
         return f"trial_{number:05d}"
 
+    def trial(self, number: int) -> Path:
+        """A trial's folder."""
+        return self.path / RAY_EXPERIMENT / self.trial_name(number)
+
+    def checkpoint_file(self, number: int) -> Path:
+        """Where the one checkpoint of a trial is, if it has one."""
+        return self.trial(number) / _CHECKPOINT_FILE
+
     def checkpoint(self, number: int) -> Path:
-        """The last checkpoint of a trial (it holds the trial's best weights too).
+        """The folder of a trial's checkpoint, which holds the trial's best weights too.
 
         Raises:
-            SweepFolderError: if the trial has none.
+            SweepFolderError: if the trial has none, or it has not been kept.
         """
-        folder = self.path / RAY_EXPERIMENT / self.trial_name(number)
-        checkpoints = sorted(folder.glob("checkpoint_*"))
-        if not checkpoints:
-            raise SweepFolderError(f"trial {number} of {self.path}: has no checkpoint")
-        # Reported ones are whole; a trial that is cut short may leave half of another one.
-        reported = {report.get("checkpoint_dir_name") for report in self.reports(number)}
-        whole = [path for path in checkpoints if path.name in reported]
-        return (whole or checkpoints)[-1]
+        if not self.checkpoint_file(number).exists():
+            raise SweepFolderError(
+                f"trial {number} of {self.path}: has no checkpoint (those of the best trials are "
+                "kept; --keep-checkpoints says how many)"
+            )
+        return self.trial(number)
 
 
 def _reports(results: Path) -> list[dict[str, Any]]:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import FiniteFloat, PositiveFloat
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from analysis.folder import SweepFolderError
 from analysis.predictions import Predictions, collect
+from analysis.typed import typed
 from trainables.config import TrialConfig, load_config
 from trainables.data import decode_image
 from trainables.evaluate import Normaliser, predict_logits
-from trainables.settings import ConfigError, parse
+from trainables.settings import ConfigError, has_surrogates, parse
 from trainables.training_state import read_checkpoint
 from trainables.weights import load_state
 
@@ -103,15 +105,11 @@ def model_from_checkpoint(folder: Path) -> TrainedModel:
     """
     try:
         saved = read_checkpoint(folder)
-    except Exception as error:
+        config = parse(TrialConfig, saved["config"], "its config")
+        weights = saved["best_weights"] or saved["model"]
+        return _checked(config, weights, saved["class_names"], saved["mean"], saved["std"])
+    except Exception as error:  # a damaged file makes torch raise whatever it likes
         raise SweepFolderError(f"checkpoint {folder}: cannot be read: {error}") from None
-    return TrainedModel(
-        config=parse(TrialConfig, saved["config"], f"checkpoint {folder}"),
-        weights=saved["best_weights"] or saved["model"],
-        class_names=tuple(saved["class_names"]),
-        mean=tuple(saved["mean"]),
-        std=tuple(saved["std"]),
-    )
 
 
 def load_model(folder: Path) -> TrainedModel:
@@ -127,16 +125,36 @@ def load_model(folder: Path) -> TrainedModel:
     config = load_config(folder / TRIAL_FILE)
     try:
         card: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        model = TrainedModel(
-            config=config,
-            weights=load_file(folder / WEIGHTS_FILE),
-            class_names=tuple(card["label_names"]),
-            mean=tuple(card["pretrained_cfg"]["mean"]),
-            std=tuple(card["pretrained_cfg"]["std"]),
-        )
+        weights, timm = load_file(folder / WEIGHTS_FILE), card["pretrained_cfg"]
+        model = _checked(config, weights, card["label_names"], timm["mean"], timm["std"])
         model.network  # noqa: B018  (built here, so that its errors are told here)
     except ConfigError as error:
         raise SweepFolderError(f"{folder}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as error:
         raise SweepFolderError(f"{folder}: is no exported model: {error!r}") from None
+    return model
+
+
+def _checked(
+    config: TrialConfig, weights: Any, class_names: Any, mean: Any, std: Any
+) -> TrainedModel:
+    """A model of these parts, which come out of a file.
+
+    Raises:
+        ValueError: if one of them is something else, or they do not go together.
+    """
+    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise ValueError("its weights are no state dict")
+    model = TrainedModel(
+        config=config,
+        weights=weights,
+        class_names=typed(tuple[str, ...], class_names),
+        mean=typed(tuple[FiniteFloat, ...], mean),
+        std=typed(tuple[PositiveFloat, ...], std),
+    )
+    if any(map(has_surrogates, model.class_names)):
+        raise ValueError("its names of classes are no Unicode text")
+    channels = config.image_shape[0]
+    if not len(model.mean) == len(model.std) == channels:
+        raise ValueError(f"its mean and standard deviation are not of {channels} channels")
     return model

@@ -3,8 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from analysis.folder import SweepFolderError
+from analysis.typed import typed
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,11 @@ class TestResult:
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
-    trial: int
+    trial: Annotated[int, Field(ge=0)]
     weights_sha256: str
-    accuracy: float
+    accuracy: Annotated[float, Field(ge=0, le=1)]
     loss: float
-    num_images: int
+    num_images: Annotated[int, Field(ge=1)]
     test_data_sha256: str
     opened_at: str
     forced: bool
@@ -36,6 +40,6 @@ def read_openings(path: Path) -> list[TestResult]:
     if not path.exists():
         return []
     try:
-        return [TestResult(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        return typed(list[TestResult], json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         raise SweepFolderError(f"{path}: is no record of test openings: {error}") from None

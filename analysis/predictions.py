@@ -5,7 +5,6 @@ Shape letters: N images, K classes, S images that are shown, H height, W width, 
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from scipy.special import softmax
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
+from analysis.typed import typed
 
 NUM_RANDOM = 30
 """Images drawn at random that are kept with the predictions."""
@@ -146,18 +146,41 @@ def load_predictions(path: Path) -> Predictions:
         SweepFolderError: if they cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             texts = json.loads(str(file["texts"]))
-            return Predictions(
-                logits_NK=file["logits"],
-                labels_N=file["labels"],
-                names=tuple(texts["names"]),
-                class_names=tuple(texts["class_names"]),
-                random=file["random"],
-                wrong=file["wrong"],
-                pixels_SHWC=file["pixels"],
-                mean=tuple(texts["mean"]),
-                std=tuple(texts["std"]),
+            values = {name: file[name] for name in ("logits", "labels", "random", "wrong")}
+            predictions = Predictions(
+                logits_NK=values["logits"].astype(np.float32, casting="same_kind"),
+                labels_N=values["labels"].astype(np.int64, casting="same_kind"),
+                names=typed(tuple[str, ...], texts["names"]),
+                class_names=typed(tuple[str, ...], texts["class_names"]),
+                random=values["random"].astype(np.int64, casting="same_kind"),
+                wrong=values["wrong"].astype(np.int64, casting="same_kind"),
+                pixels_SHWC=file["pixels"].astype(np.uint8, casting="same_kind"),
+                mean=typed(tuple[float, ...], texts["mean"]),
+                std=typed(tuple[float, ...], texts["std"]),
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        _check_shapes(predictions)
+    except Exception as error:  # a damaged file makes NumPy and zip raise whatever they like
         raise SweepFolderError(f"{path}: are no predictions: {error}") from None
+    return predictions
+
+
+def _check_shapes(predictions: Predictions) -> None:
+    num_images, num_classes = len(predictions.names), len(predictions.class_names)
+    shown = np.concatenate([predictions.random, predictions.wrong])
+    fits = (
+        predictions.logits_NK.shape == (num_images, num_classes)
+        and predictions.labels_N.shape == (num_images,)
+        and predictions.pixels_SHWC.ndim == 4
+        and predictions.pixels_SHWC.shape[0] == len(shown)
+        and predictions.pixels_SHWC.shape[3] == len(predictions.mean) == len(predictions.std)
+        and _all_below(predictions.labels_N, num_classes)
+        and _all_below(shown, num_images)
+    )
+    if not fits:
+        raise ValueError("its arrays do not go together")
+
+
+def _all_below(indices: NDArray[np.int64], limit: int) -> bool:
+    return bool(((indices >= 0) & (indices < limit)).all())

@@ -50,9 +50,6 @@ def rungs(
     if settings.get("trial_scheduler") != "asha":
         return []
     limit: int = settings["max_epochs"]
-    heights: list[int] = [settings["grace_epochs"]]
-    while heights[-1] * settings["reduction_factor"] < limit:
-        heights.append(heights[-1] * settings["reduction_factor"])
     ends = [
         (trial.ended, curves[trial.number].records[-1].epoch)
         for trial in trials
@@ -60,10 +57,24 @@ def rungs(
     ]
     found = [
         _rung(height, above, ends)
-        for height, above in pairwise([*heights, limit])
+        for height, above in pairwise([*rung_heights(settings), limit])
         if height < limit
     ]
     return [*found, Rung(limit, sum(epoch >= limit for _, epoch in ends), 0, 0)]
+
+
+def rung_heights(settings: Mapping[str, Any]) -> list[int]:
+    """After how many epochs trials are compared, the lowest rung first; none without ASHA.
+
+    Args:
+        settings: the sweep's.
+    """
+    if settings.get("trial_scheduler") != "asha":
+        return []
+    heights: list[int] = [settings["grace_epochs"]]
+    while heights[-1] * settings["reduction_factor"] < settings["max_epochs"]:
+        heights.append(heights[-1] * settings["reduction_factor"])
+    return heights
 
 
 def _rung(height: int, above: int, ends: Sequence[tuple[str, float]]) -> Rung:

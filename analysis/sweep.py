@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import attributes
 from analysis.comparison import Group, compare, openings_of
+from analysis.files import real_path
 from analysis.folder import SweepFolderError
 from analysis.openings import TestResult, read_openings
 from analysis.sweep_record import SweepRecord
@@ -46,16 +46,15 @@ class Sweep(SweepRecord):
         Raises:
             SweepFolderError: if the model is not the winner's and `force` is not given, if the
                 set was opened for another model before and `force` is not given, if there is none,
-                if the test images have changed, or if the sweep is still choosing its winner.
+                if the test images have changed, or if the sweep has not come to its end.
         """
         from analysis.exporting.export import trial_of_export
         from analysis.sealed_test import open_test_set
 
-        running = self.ended == attributes.RUNNING
-        if running and not force:
+        if self.is_partial and not force:
             raise SweepFolderError(
-                f"{self.name}: has not ended, so its winner may change; the test set stays shut. "
-                "Force it (--force) if the sweep was killed"
+                f"{self.name}: has not come to its end ({self.ended}), so its winner may change; "
+                "the test set stays shut. Resume the sweep (toprung resume), or force it (--force)"
             )
         winner = self.best().number
         number = winner if trial is None else trial
@@ -64,7 +63,7 @@ class Sweep(SweepRecord):
             number,
             self.model(number),
             test_data_sha256=self.description["data"]["test_sha256"],
-            is_winner=number == winner and not running,
+            is_winner=number == winner and not self.is_partial,
             force=force,
         )
         if number == winner and trial_of_export(self.folder.best) == winner:
@@ -102,7 +101,7 @@ class Sweep(SweepRecord):
         model = self.model(result.number)
         openings = read_openings(self.folder.sealed_test)
         test = next((o for o in openings if o.weights_sha256 == model.digest), None)
-        replace = force or place.resolve() == home.resolve()
+        replace = force or real_path(place) == real_path(home)
         exported = Exported(self, result, model, test)
         return export_model(place, exported, formats, replace=replace)
 

@@ -3,9 +3,8 @@
 Torch is imported only where a model is loaded, so that looking at a sweep is quick.
 """
 
-import os
-import socket
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,24 +14,13 @@ import yaml
 
 from analysis import attributes
 from analysis.confirmation import Confirmation, read_confirmation
-from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
+from analysis.driver import still_runs
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.study_place import StudyPlace, study_in_file
 from analysis.trials import TrialResult, read_trials, select_best
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
-
-
-def _is_gone(owner: dict[str, Any]) -> bool:
-    """Whether the process that runs a sweep ran on this machine and does not any more."""
-    if owner.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 class SweepRecord:
@@ -47,10 +35,12 @@ class SweepRecord:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = SweepFolder(Path(path).absolute())
-        if not (self.folder.settings.is_file() and self.folder.study.is_file()):
+        if not self.folder.settings.is_file():
             usual = Path("sweeps") / path
             hint = f"; did you mean {usual}?" if SweepFolder(usual).settings.is_file() else ""
-            raise SweepFolderError(f"{path}: holds no sweep (no sweep.yaml or no study.db){hint}")
+            raise SweepFolderError(f"{path}: holds no sweep (no sweep.yaml){hint}")
+        if self.study_place.file and not self.study_place.file.is_file():
+            raise SweepFolderError(f"{path}: holds no sweep (no study.db)")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {ended}" for ended, count in self.counts().items())
@@ -75,6 +65,12 @@ class SweepRecord:
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
         return content
 
+    @property
+    def study_place(self) -> StudyPlace:
+        """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage."""
+        storage = self.description.get("storage")
+        return StudyPlace(**storage) if storage else study_in_file(self.folder.study)
+
     @cached_property
     def study(self) -> optuna.Study:
         """The Optuna study, for whatever one wants to ask of it.
@@ -82,11 +78,20 @@ class SweepRecord:
         Raises:
             SweepFolderError: if it cannot be read.
         """
+        place = self.study_place
         try:
-            return optuna.load_study(study_name=STUDY_NAME, storage=self.folder.study_url)
+            return optuna.load_study(study_name=place.name, storage=place.url)
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            raise SweepFolderError(f"{self.folder.study}: cannot be read: {reason}") from None
+            where = place.file or f"study {place.name} in {place.url}"
+            raise SweepFolderError(f"{where}: cannot be read: {reason}") from None
+
+    def close(self) -> None:
+        """Let go of the study's database; what is asked for next opens it again."""
+        study = self.__dict__.pop("study", None)
+        if study is not None:
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()
 
     @property
     def metric(self) -> str:
@@ -96,13 +101,18 @@ class SweepRecord:
 
     @property
     def ended(self) -> str:
-        """How the sweep ended: `finished`, `time budget`, `interrupted`, `killed`; or `running`."""
+        """How the sweep ended, or that it is running: a word of `analysis.attributes`."""
         attrs = self.study.user_attrs
-        gone = _is_gone(attrs.get(attributes.OWNER, {}))
-        ended: str = attrs.get(
-            attributes.SWEEP_ENDED, attributes.KILLED if gone else attributes.RUNNING
-        )
-        return ended
+        ended: str = attrs.get(attributes.SWEEP_ENDED, attributes.RUNNING)
+        if ended != attributes.RUNNING:
+            return ended
+        runs = still_runs(self.folder.lock, attrs.get(attributes.OWNER, {}))
+        return attributes.RUNNING if runs else attributes.KILLED
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the sweep has not come to its end, so that its winner may still change."""
+        return self.ended in (attributes.RUNNING, attributes.INTERRUPTED, attributes.KILLED)
 
     def trials(self) -> list[TrialResult]:
         """Every trial of the search so far, in the order of starting."""
@@ -110,7 +120,11 @@ class SweepRecord:
 
     def _all_trials(self) -> list[TrialResult]:
         """Those of the search, and the runs that confirm the best of them."""
-        return read_trials(self.study)
+        trials = read_trials(self.study)
+        if self.ended == attributes.RUNNING:
+            return trials
+        cut = {attributes.RUNNING: attributes.INTERRUPTED}
+        return [replace(trial, ended=cut.get(trial.ended, trial.ended)) for trial in trials]
 
     def confirmation(self) -> Confirmation | None:
         """What was done to confirm the winner; None where the search has not ended."""

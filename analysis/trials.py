@@ -29,10 +29,11 @@ METRIC_NAMES = {
 class TrialResult:
     """One trial: what was tried, what it reached, how it ended.
 
-    `ended` is one of the words in `analysis.attributes`, or `running`; `best` is the record of
-    the trial's best validation; `values` maps validations to the metric; `started` and `completed`
-    are in local time. A run that confirms a trial of the search with another seed says which one
-    it `confirms`.
+    `ended` is one of the words in `analysis.attributes`, or `running`; `best` is the record of the
+    trial's best validation, `last` of its last one; `values` maps validations to the metric;
+    `started` and `completed` are in local time. A run that confirms a trial of the search with
+    another seed says which one it `confirms`. `failure` is one of `trainables.failures.KINDS`; it
+    is empty for a trial that did not fail, and in sweeps from before failures were sorted.
     """
 
     number: int
@@ -45,12 +46,22 @@ class TrialResult:
     started: datetime | None
     completed: datetime | None = None
     confirms: int | None = None
+    failure: str = ""
+    last: Record | None = None
+
+    @property
+    def last_epoch(self) -> float:
+        """How long the trial has trained, by its last validation."""
+        return self.last.epoch if self.last else 0.0
 
 
 def read_trials(study: optuna.Study) -> list[TrialResult]:
-    """Every trial that was started or refused, in order."""
+    """Every trial that was started or refused, in order; none that another sweep has made."""
     states = [state for state in optuna.trial.TrialState if state.name != "WAITING"]
-    return [_result(trial) for trial in study.get_trials(deepcopy=False, states=states)]
+    trials = study.get_trials(deepcopy=False, states=states)
+    return [
+        trial_result(trial) for trial in trials if attributes.TAKEN_FROM not in trial.user_attrs
+    ]
 
 
 def select_best(trials: Sequence[TrialResult], metric: str) -> TrialResult | None:
@@ -61,6 +72,22 @@ def select_best(trials: Sequence[TrialResult], metric: str) -> TrialResult | Non
     """
     scored = [trial for trial in trials if has_score(trial)]
     return max(scored, key=lambda trial: rank(trial, metric), default=None)
+
+
+def best_configs(trials: Sequence[TrialResult], metric: str) -> list[TrialResult]:
+    """The trials of a search that have a score, the best first, of each config only one."""
+    scored = [trial for trial in trials if has_score(trial) and trial.confirms is None]
+    scored.sort(key=lambda trial: rank(trial, metric), reverse=True)
+    distinct: dict[str, TrialResult] = {}
+    for trial in scored:
+        assert trial.config is not None
+        distinct.setdefault(recipe(trial.config), trial)
+    return list(distinct.values())
+
+
+def recipe(config: TrialConfig) -> str:
+    """A config but for its seed and labels: what two runs of the same have in common."""
+    return config.model_dump_json(exclude={"seed", "labels"})
 
 
 def has_score(trial: TrialResult) -> bool:
@@ -75,7 +102,8 @@ def rank(trial: TrialResult, metric: str) -> tuple[float, float, int]:
     return sign * getattr(trial.best, metric), -trial.best.val_loss, -trial.number
 
 
-def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
+def trial_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    """What the study tells of a trial."""
     attrs = trial.user_attrs
     config, best = attrs.get(attributes.CONFIG), attrs.get(attributes.BEST)
     where = f"trial {trial.number}"
@@ -90,6 +118,8 @@ def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
         started=trial.datetime_start,
         completed=trial.datetime_complete,
         confirms=attrs.get(attributes.CONFIRMS),
+        failure=attrs.get(attributes.FAILURE_KIND, ""),
+        last=Record(**attrs[attributes.LAST]) if attributes.LAST in attrs else None,
     )
 
 

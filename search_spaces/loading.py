@@ -28,7 +28,8 @@ class SearchSpace:
     """A named search space: its function, its sweep defaults, its text.
 
     `source_code` is the text of the file it came from, kept with the sweep; None for a function
-    typed in by hand.
+    typed in by hand. `origin` is what `load` finds it by: a shipped name, the absolute path of its
+    file, a module's name; empty for a function.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SearchSpace:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     source_code: str | None = None
+    origin: str = ""
 
     def __call__(self, trial: optuna.Trial) -> dict[str, Any]:
         """The config that the space draws for this trial.
@@ -76,15 +78,16 @@ def load(space: str | SpaceFunction) -> SearchSpace:
     if not isinstance(space, str):
         return _from_function(space)
     if space in shipped():
-        return _from_module(space, importlib.import_module(f"search_spaces.{space}"))
+        return _from_module(space, importlib.import_module(f"search_spaces.{space}"), space)
     if space.endswith(".py"):
-        return _from_module(Path(space).stem, _run_file(Path(space)))
+        path = Path(space).absolute()
+        return _from_module(path.stem, _run_file(Path(space), path.parent), str(path))
     if Path(space).is_file():
         raise SearchSpaceError(
             f"search space {space}: is no Python file (.py); a trial's config goes with --config"
         )
     if "." in space:
-        return _from_module(space, _import(space))
+        return _from_module(space, _import(space), space)
     close = difflib.get_close_matches(space, shipped(), n=3, cutoff=0.4)
     nearest = f"; nearest: {', '.join(close)}" if close else ""
     raise SearchSpaceError(
@@ -106,7 +109,22 @@ def _from_function(function: SpaceFunction) -> SearchSpace:
     )
 
 
-def _from_module(name: str, module: ModuleType) -> SearchSpace:
+def load_copy(copy: Path, origin: str) -> SearchSpace:
+    """The space as a sweep has kept it, though what it came from has changed, or is gone.
+
+    Args:
+        copy: the file.
+        origin: of the space; what lies beside it can be imported.
+
+    Raises:
+        SearchSpaceError: if the file cannot be run.
+    """
+    is_file = origin.endswith(".py")
+    module = _run_file(copy, Path(origin).parent if is_file else Path.cwd())
+    return _from_module(Path(origin).stem if is_file else origin, module, origin)
+
+
+def _from_module(name: str, module: ModuleType, origin: str) -> SearchSpace:
     function = getattr(module, "search_space", None)
     if not callable(function):
         raise SearchSpaceError(f"search space {name}: has no function `search_space(trial)`")
@@ -116,6 +134,7 @@ def _from_module(name: str, module: ModuleType) -> SearchSpace:
         defaults=_defaults(name, module),
         description=inspect.getdoc(module) or "",
         source_code=_source_code(module),
+        origin=origin,
     )
 
 
@@ -126,7 +145,7 @@ def _defaults(name: str, module: ModuleType | None) -> Mapping[str, Any]:
     return defaults
 
 
-def _run_file(path: Path) -> ModuleType:
+def _run_file(path: Path, home: Path) -> ModuleType:
     if not path.is_file():
         raise SearchSpaceError(f"search space {path}: there is no such file")
     spec = importlib.util.spec_from_file_location(f"toprung_space_{path.stem}", path)
@@ -135,7 +154,7 @@ def _run_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses and pickle look a module up there
     try:
-        with _importable(path.absolute().parent):
+        with _importable(home):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise SearchSpaceError(

@@ -4,6 +4,7 @@
 
     sweep = toprung.run("digits_cnn", trials=24)
     sweep.best(), sweep.test()
+    sweep = toprung.resume(sweep.folder.path, trials="+24")
 
 Heavy packages (torch, Ray) are imported when a name is first used.
 """
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.sweep import Sweep
     from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
-    from toprung.api import run
+    from toprung.api import resume, run
     from toprung.errors import ToprungError
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "TrialResult": ("analysis.trials", "TrialResult"),
     "load_model": ("analysis.model", "load_model"),
     "open": ("toprung.api", "open_sweep"),
+    "resume": ("toprung.api", "resume"),
     "run": ("toprung.api", "run"),
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "TrialResult",
     "load_model",
     "open",
+    "resume",
     "run",
 ]
 

@@ -1,4 +1,4 @@
-"""The Python interface: run a sweep, open a sweep.
+"""The Python interface: run a sweep, resume one, open one.
 
 Everything is checked first, without torch; torch and Tune are imported while Ray is starting.
 """
@@ -10,9 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from analysis.sweep import Sweep
+from analysis.sweep_record import SweepRecord
 from search_spaces.loading import SpaceFunction
-from toprung.plan import plan_sweep
+from toprung.driver_lock import driver_lock
+from toprung.plan import SweepPlan, plan_sweep
 from toprung.ray_session import ray_session
+from toprung.resuming import plan_resume
+from toprung.sweep_state import leave_in_order
 
 
 def run(
@@ -37,6 +41,10 @@ def run(
     metric: str | None = None,
     confirm: int | None = None,
     seeds: int | None = None,
+    trial_timeout: str | float | None = None,
+    keep_checkpoints: int | None = None,
+    warm_start: str | Path | None = None,
+    storage: str | None = None,
     console: Console | None = None,
 ) -> Sweep:
     """Search a space of image classifiers; the test set stays sealed.
@@ -71,6 +79,12 @@ def run(
         confirm: how many of the best trials to train again after the search, in full and with
             fresh seeds; the winner is the one with the best mean. 3 if not given and cheap, 0 none.
         seeds: with how many seeds each, at least 2.
+        trial_timeout: end a trial that reports nothing for so long; seconds, or a duration.
+        keep_checkpoints: of how many of the best trials the checkpoint is kept.
+        warm_start: the folder of another sweep: its best configs are tried first, and where it
+            trained the same, the sampler is given its trials.
+        storage: where the study is to be, if not in the sweep's folder: a PostgreSQL URL without
+            a password, such as `postgresql://USER@HOST/DATABASE`.
         console: where progress is shown; stderr if not given.
 
     Settings that are None are the space's own (its `SWEEP`), or the default of `SweepSettings`.
@@ -94,6 +108,8 @@ def run(
         "metric": metric,
         "confirm": confirm,
         "seeds": seeds,
+        "trial_timeout": trial_timeout,
+        "keep_checkpoints": keep_checkpoints,
     }
     plan = plan_sweep(
         space,
@@ -103,13 +119,79 @@ def run(
         data=data,
         out=Path(out),
         name=name,
+        storage=storage,
+        warm_start=warm_start,
         console=console or Console(stderr=True),
     )
+    _launch(plan)
+    return Sweep(plan.folder.path)
+
+
+def resume(
+    path: str | Path,
+    *,
+    space: SpaceFunction | None = None,
+    trials: int | str | None = None,
+    max_epochs: int | str | None = None,
+    time_budget: str | float | None = None,
+    concurrency: int | None = None,
+    cpus_per_trial: int | None = None,
+    gpus_per_trial: float | None = None,
+    trial_timeout: str | float | None = None,
+    console: Console | None = None,
+) -> Sweep:
+    """Go on with a sweep that was interrupted or killed, or give one more to do.
+
+    Nothing that had ended is run again. Trials that ran go on from their last checkpoint, and what
+    is decided from now on is what would have been decided anyway. (Exactly so with one trial at a
+    time; with more of them, who reports first is up to the machine.)
+
+    This runs the sweep's search space, whose source is kept in its folder. Nothing else of what
+    one can do with a sweep runs code from its folder.
+
+    >>> sweep = toprung.resume("sweeps/digits", trials="+50")  # doctest: +SKIP
+
+    Args:
+        path: the sweep's folder.
+        space: the search space, if it was given as a function.
+        trials: how many configurations to try in all, or `"+50"`: so many more.
+        max_epochs: how long a trial trains at the most, or `"+10"`; trials that had come to their
+            end, and whose checkpoint is kept, go on.
+        time_budget: of all that the sweep has run, or `"+1h"`.
+        concurrency: how many trials run at a time; as before, if so many fit.
+        cpus_per_trial: CPUs of one trial.
+        gpus_per_trial: GPUs of one trial.
+        trial_timeout: end a trial that reports nothing for so long.
+        console: where progress is shown; stderr if not given.
+
+    Raises:
+        ValueError: for anything the user can mend. See `toprung.errors.USER_ERRORS`.
+    """
+    given = {
+        "trials": trials,
+        "max_epochs": max_epochs,
+        "time_budget": time_budget,
+        "concurrency": concurrency,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "trial_timeout": trial_timeout,
+    }
+    record = SweepRecord(path)
+    with driver_lock(record.folder):
+        plan = plan_resume(record, given, space=space, console=console or Console(stderr=True))
+        record.close()  # one who reads would keep the driver from leaving one plain file behind
+        if plan is None:
+            leave_in_order(record)
+        else:
+            _launch(plan)
+    return Sweep(record.folder.path)
+
+
+def _launch(plan: SweepPlan) -> None:
     with ray_session() as session:
         from toprung.launch import launch
 
         launch(plan, session)
-    return Sweep(plan.folder.path)
 
 
 def open_sweep(path: str | Path) -> Sweep:

@@ -3,6 +3,7 @@
 Heavy packages are imported inside the commands, so that `toprung --help` answers at once.
 """
 
+import io
 import json
 import signal
 import sys
@@ -15,7 +16,8 @@ import click
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
-from toprung.cli_report import report, tell_problems
+from toprung.cli_report import report
+from toprung.cli_resume import finish, resume
 
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
@@ -40,12 +42,20 @@ def _overrides(
         if path in overrides:
             raise click.BadParameter(f"{path} is set twice")
         try:
-            overrides[path] = json.loads(value)
-        except json.JSONDecodeError as error:
-            if value.startswith(("[", "{")):
+            overrides[path] = json.loads(value, object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as error:  # of a number or a list without end
+            is_word = isinstance(error, json.JSONDecodeError) and not value.startswith(("[", "{"))
+            if not is_word:
                 raise click.BadParameter(f"{path}: is no valid JSON: {error}") from None
             overrides[path] = value
     return overrides
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name is there twice")
+    return values
 
 
 SET = click.option(
@@ -78,6 +88,15 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--metric", help="Select by val_accuracy, val_mean_class_accuracy or val_loss.")
 @click.option("--confirm", type=int, help="Train the best K again in full; 0: none.", metavar="K")
 @click.option("--seeds", type=int, help="… with S fresh seeds each (default: 3).", metavar="S")
+@click.option("--trial-timeout", help="End a trial that reports nothing for 10m, 2h …")
+@click.option("--keep-checkpoints", type=int, help="… of the best so many trials (default: 5).")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    metavar="SWEEP",
+    help="Try another sweep's best configs first, and learn from its trials.",
+)
+@click.option("--storage", metavar="URL", help="Keep the study in this PostgreSQL database.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
 @click.option("--out", default="sweeps", show_default=True, help="Folder of the sweep's folder.")
@@ -86,28 +105,11 @@ def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
 
     SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
     """
-    from analysis import attributes
-    from analysis.folder import SweepFolderError
-    from toprung import api, cli_text
+    from toprung import api
 
     if skip_bad_images:
         overrides = {**overrides, "data/skip_bad_images": True}
-    sweep = api.run(overrides=overrides, **given)
-    if sweep.ended == attributes.INTERRUPTED:
-        click.echo(cli_text.partial(sweep))
-        sys.exit(130)
-    try:
-        best = sweep.best()
-    except SweepFolderError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    has_test = sweep.description["data"]["num_test"] > 0
-    test = sweep.test() if has_test else None
-    sweep.export()
-    click.echo(cli_text.outcome(sweep, best, test))
-    written = sweep.report()
-    tell_problems(written)
-    click.echo(f"  report:       {written.path}")
+    finish(api.run(overrides=overrides, **given))
 
 
 @toprung.command()
@@ -252,6 +254,7 @@ def checks() -> None:
         sys.exit(1)
 
 
+toprung.add_command(resume)
 toprung.add_command(evaluate)
 toprung.add_command(inspect)
 toprung.add_command(dashboard)
@@ -260,6 +263,8 @@ toprung.add_command(report)
 
 def main() -> None:
     """The command `toprung`: mistakes are one clear message and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_exit_code(lambda: toprung.main(standalone_mode=False)))
 
 
@@ -290,12 +295,14 @@ def _exit_code(command: Callable[[], Any]) -> int:
         if not isinstance(error, USER_ERRORS):
             raise
         click.echo(f"error: {error}", err=True)
-        return 2
+        return getattr(error, "exit_code", 2)
     return 0
 
 
 def _interrupted() -> int:
+    from toprung.errors import NOT_FINISHED
+
     click.echo(
-        "interrupted at once; what had a result is kept in the sweep's folder (toprung status)"
+        "interrupted at once; a sweep whose trials had begun goes on with: toprung resume SWEEP"
     )
-    return 130
+    return NOT_FINISHED

@@ -8,13 +8,14 @@ from analysis.comparison import Comparison
 from analysis.openings import TestResult, read_openings
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
+from toprung.text_failures import failures, failures_in_short
 from trainables.config import dump_config
 
 if TYPE_CHECKING:
     from toprung.description import Description
 
 
-def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str:
+def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untested: str) -> str:
     """A sweep's end: the winner, its parameters, its figures, where everything lies."""
     parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
     searched = [f"  searched parameters:\n{parameters}"] if parameters else []
@@ -22,9 +23,10 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None) -> str
     lines = [
         f"sweep {sweep.name}: {_counts(sweep)}",
         *ended,
+        *failures_in_short(sweep),
         _figures(winner),
         *_confirmed(sweep),
-        f"  {test(result)}" if result else "  no test set: no test figures",
+        f"  {test(result)}" if result else f"  no test figures: {untested}",
         *searched,
         f"  everything:   {sweep.folder.path}",
         f"  best model:   {sweep.folder.best}",
@@ -55,10 +57,11 @@ def partial(sweep: Sweep) -> str:
     """An interrupted sweep: what there is, and that the test set stayed shut."""
     return "\n".join(
         [
-            f"sweep {sweep.name} was interrupted: {_counts(sweep)}",
+            f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
+            *failures_in_short(sweep),
             "  the test set was not opened; nothing was exported",
+            f"  go on:        toprung resume {sweep.folder.path}",
             f"  best so far:  toprung best {sweep.folder.path}",
-            f"  test it:      toprung test {sweep.folder.path}",
         ]
     )
 
@@ -76,10 +79,11 @@ def status(sweep: Sweep) -> str:
         lines.append(f"  {confirmation.told}{begun}")
     openings = read_openings(sweep.folder.sealed_test)
     lines += [f"  {test(opening)}" for opening in openings]
-    if not openings and sweep.ended != attributes.RUNNING:
+    if not openings and not sweep.is_partial:
         lines.append(f"  the test set has not been opened: toprung test {sweep.folder.path}")
-    failures = [trial for trial in sweep.trials() if trial.ended == attributes.FAILED]
-    lines += [f"  trial {trial.number} failed: {trial.reason}" for trial in failures]
+    if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
+        lines.append(f"  partial; go on: toprung resume {sweep.folder.path}")
+    lines += failures(sweep)
     return "\n".join(lines)
 
 

@@ -1,15 +1,17 @@
 """After the search: its best trials are trained again, in full and with fresh seeds."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from analysis import attributes
-from analysis.trials import TrialResult, has_score, rank, read_trials
+from analysis.confirmation import runs_of
+from analysis.trials import TrialResult, best_configs, read_trials
+from toprung import events
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings
 from trainables.config import TrialConfig
@@ -26,8 +28,9 @@ class Confirmation:
         study: the sweep's study.
         settings: the sweep's.
         proposals: derives the seeds.
-        keep: writes an attribute of the study down.
+        keep: writes down an event, and the study's attributes that come with it.
         tell: shows the user a line.
+        decided: what was decided before the sweep was resumed: the study's attribute.
     """
 
     def __init__(
@@ -35,8 +38,9 @@ class Confirmation:
         study: optuna.Study,
         settings: SweepSettings,
         proposals: Proposals,
-        keep: Callable[[str, Any], None],
+        keep: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
         tell: Callable[[str], None],
+        decided: Mapping[str, Any] | None = None,
     ) -> None:
         self._study = study
         self._settings = settings
@@ -46,11 +50,17 @@ class Confirmation:
         self._cost: dict[int, tuple[float, float]] = {}
         self._candidates: list[TrialResult] = []
         self._told = f"not confirmed: {'the sweep ended before' if self.wanted else 'not wanted'}"
-        self._waiting: Iterator[TrialResult] | None = None
-        self._num_begun = 0
+        self._waiting: deque[TrialResult] | None = None
+        for trial in study.get_trials(deepcopy=False):
+            if attributes.LAST in trial.user_attrs:
+                self.note(trial.number, Record(**trial.user_attrs[attributes.LAST]))
+        if decided:
+            by_number = {trial.number: trial for trial in read_trials(study)}
+            self._told = decided["told"]
+            self._prepare([by_number[number] for number in decided["candidates"]])
 
     def note(self, number: int, last: Record) -> None:
-        """Take note of what a trial of the search has cost, by its last validation."""
+        """Take note of what a trial has cost, by its last validation."""
         self._cost[number] = last.epoch, last.seconds
 
     @property
@@ -65,29 +75,39 @@ class Confirmation:
         """
         if self._waiting is None:
             self._decide()
-        assert self._waiting is not None
-        candidate = next(self._waiting, None)
-        if candidate is None:
+        if not self._waiting:
             return None
-        self._num_begun += 1
+        candidate = self._waiting.popleft()
         return (*self._started(candidate), candidate.number)
 
-    def close(self, *, any_run_cut: bool) -> None:
-        """Write down what was done, when the sweep has ended."""
-        wanted = len(self._candidates) * self._settings.seeds
-        self._write(done=0 < self._num_begun == wanted and not any_run_cut)
+    def told(self, *, any_run_cut: bool) -> dict[str, Any]:
+        """What was done, as attributes of the study, when the sweep has ended."""
+        all_begun = bool(self._candidates) and not self._waiting
+        return self._attribute(done=all_begun and not any_run_cut)
 
     def _decide(self) -> None:
-        self._waiting = iter(())
-        self._study.sampler = optuna.samplers.RandomSampler()  # is asked of each, for nothing
-        candidates = _best_configs(self._study, self._settings)
+        best = best_configs(read_trials(self._study), self._settings.metric)
+        candidates = best[: self._settings.num_confirmed]
         if not candidates:
             self._told = "not confirmed: no trial has a result"
-        else:
-            self._choose(candidates)
-        self._write(done=False)
+        elif not self._choose(candidates):
+            candidates = []
+        self._prepare(candidates)
+        numbers = [candidate.number for candidate in candidates]
+        self._keep(events.confirmation(numbers), self._attribute(done=False))
 
-    def _choose(self, candidates: list[TrialResult]) -> None:
+    def _prepare(self, candidates: list[TrialResult]) -> None:
+        """Let those runs wait that there are not yet: every candidate gets its turn."""
+        runs = [trial for trial in read_trials(self._study) if trial.confirms is not None]
+        self._candidates = candidates
+        self._waiting = deque(
+            candidate
+            for number, candidate in product(range(self._settings.seeds), candidates)
+            if number >= len(runs_of(candidate, runs))
+        )
+
+    def _choose(self, candidates: list[TrialResult]) -> bool:
+        """Whether to train these again; says so, or keeps why not."""
         share = self._share_of_cost(candidates)
         if self._settings.confirm is None and share >= MAX_SHARE:
             self._told = (
@@ -95,21 +115,21 @@ class Confirmation:
                 f"{self._settings.seeds} seeds each would cost about {share:.0%} of the search; "
                 f"from a quarter on it has to be asked for (--confirm {len(candidates)})"
             )
-        else:
-            runs = product(range(self._settings.seeds), candidates)  # every candidate gets its turn
-            self._candidates, self._waiting = candidates, (candidate for _, candidate in runs)
-            numbers = ", ".join(str(candidate.number) for candidate in candidates)
-            trials = f"trial{'s' if len(candidates) > 1 else ''} {numbers}"
-            self._told = (
-                f"the best of the search ({trials}) trained again in full, with "
-                f"{self._settings.seeds} fresh seeds each, for about {share:.0%} of what the "
-                "search cost"
-            )
-            self._tell(f"confirmation: {self._told}")
+            return False
+        numbers = ", ".join(str(candidate.number) for candidate in candidates)
+        trials = f"trial{'s' if len(candidates) > 1 else ''} {numbers}"
+        self._told = (
+            f"the best of the search ({trials}) trained again in full, with "
+            f"{self._settings.seeds} fresh seeds each, for about {share:.0%} of what the "
+            "search cost"
+        )
+        self._tell(f"confirmation: {self._told}")
+        return True
 
     def _share_of_cost(self, candidates: list[TrialResult]) -> float:
         """What the runs would cost, as a share of what the search has cost, in seconds."""
-        spent = sum(seconds for _, seconds in self._cost.values())
+        of_search = {trial.number for trial in read_trials(self._study) if trial.confirms is None}
+        spent = sum(seconds for number, (_, seconds) in self._cost.items() if number in of_search)
         cost = 0.0
         for candidate in candidates:
             assert candidate.config is not None
@@ -137,47 +157,8 @@ class Confirmation:
         config = candidate.config.model_copy(update={"seed": seed})
         return optuna.Trial(self._study, added._trial_id), config
 
-    def _write(self, done: bool) -> None:
+    def _attribute(self, *, done: bool) -> dict[str, Any]:
         numbers = [candidate.number for candidate in self._candidates]
-        attribute = {"done": done, "told": self._told, "candidates": numbers}
-        self._keep(attributes.CONFIRMATION, attribute)
-
-
-def _best_configs(study: optuna.Study, settings: SweepSettings) -> list[TrialResult]:
-    """The best trials so far, of each config only one."""
-    scored = [trial for trial in read_trials(study) if has_score(trial)]
-    scored.sort(key=lambda trial: rank(trial, settings.metric), reverse=True)
-    distinct: dict[str, TrialResult] = {}
-    for trial in scored:
-        assert trial.config is not None
-        distinct.setdefault(trial.config.model_dump_json(exclude={"seed", "labels"}), trial)
-    return list(distinct.values())[: settings.num_confirmed]
-
-
-class SearchOnly(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """ASHA for the trials of the search; a run that confirms one is trained in full."""
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Give a trial of the search its bracket."""
-        if not _confirms(trial):
-            super().on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Compare a trial of the search at its rungs."""
-        if _confirms(trial):
-            return str(TrialScheduler.CONTINUE)
-        return str(super().on_trial_result(tune_controller, trial, result))
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take note of the last result of a trial of the search."""
-        if not _confirms(trial):
-            super().on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial of the search."""
-        if not _confirms(trial):
-            super().on_trial_remove(tune_controller, trial)
-
-
-def _confirms(trial: Any) -> bool:
-    return trial.config["confirms"] is not None
+        decided = self._waiting is not None
+        told = {"done": done, "decided": decided, "told": self._told, "candidates": numbers}
+        return {attributes.CONFIRMATION: told}

@@ -6,17 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from analysis.model import load_model
 from search_spaces import SearchSpace, load
 from toprung.errors import ToprungError
 from toprung.proposals import NUM_REHEARSALS, Proposals, Rehearsal
+from toprung.ranges import in_words
 from toprung.settings import resolve
 from trainables import freezing
 from trainables.config import TrialConfig, load_config
@@ -89,8 +84,12 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
             text = [*text, f"({ASSUMED_CLASSES} classes assumed: no data to count them in)"]
             num_classes = ASSUMED_CLASSES
     policy = config.model.freeze_policy
-    with torch.device("meta"):
-        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+    try:
+        with torch.device("meta"):
+            classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+    except (OverflowError, RuntimeError, TypeError) as error:  # torch's, of sizes beyond 64 bits
+        reason = str(error).partition("\n")[0]
+        raise ToprungError(f"torch cannot build this network: {reason}") from error
     freezing.apply(policy, classifier, epoch=config.training.epochs)
     return Description(
         text=text,
@@ -106,24 +105,10 @@ def _parameter_lines(rehearsal: Rehearsal) -> list[str]:
     parameters = rehearsal.parameters
     width = max((len(name) for name in parameters), default=0)
     lines = [f"searches {len(parameters)} parameters:"]
-    lines += [f"  {name:<{width}}  {_range(d)}" for name, d in sorted(parameters.items())]
+    lines += [f"  {name:<{width}}  {in_words(d)}" for name, d in sorted(parameters.items())]
     if rehearsal.num_impossible:
         lines.append(
             f"{rehearsal.num_impossible} of {NUM_REHEARSALS} random networks cannot exist; "
             "the sampler will be told"
         )
     return lines
-
-
-def _range(distribution: BaseDistribution) -> str:
-    match distribution:
-        case CategoricalDistribution():
-            return "one of " + ", ".join(map(str, distribution.choices))
-        case FloatDistribution() | IntDistribution():
-            scale = " on a log scale" if distribution.log else ""
-            step = distribution.step
-            steps = (
-                f" in steps of {step:g}" if step and (step != 1 or isinstance(step, float)) else ""
-            )
-            return f"{distribution.low:g} to {distribution.high:g}{steps}{scale}"
-    return str(distribution)

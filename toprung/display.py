@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune import Callback
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from analysis import attributes
+from analysis.trials import TrialResult, has_score
 from toprung.lines import show_line
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
@@ -29,18 +32,28 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         name: the sweep's name.
         settings: its budget, against which progress is shown.
         console: where to show it.
+        before: the trials that there were before the sweep was resumed.
     """
 
-    def __init__(self, name: str, settings: SweepSettings, console: Console) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: SweepSettings,
+        console: Console,
+        before: Sequence[TrialResult] = (),
+    ) -> None:
         self._name = name
         self._settings = settings
         self._console = console
         self._started = self._last_line = time.monotonic()
         self._running: set[str] = set()
         self._ended: Counter[str] = Counter()
-        self._epochs: dict[str, float] = {}
+        self._epochs: dict[int, float] = {}
         self._best: tuple[Record, int] | None = None
         self._told: set[str] = set()
+        for trial in before:
+            self._remember(trial)
+        self._num_before = self._num_ended
         # Last, because it draws the table at once.
         self._live = None
         if console.is_terminal:
@@ -71,7 +84,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Take note of a validation, and of how the trial ends if it ends with it."""
         del iteration, trials, info
         if report.FAILURE in result:
-            self._ended[_ending(trial, "failed")] += 1
+            self._ended[_ending(trial.config["confirms"], "failed")] += 1
             self._running.discard(trial.trial_id)
             self.tell(f"{_told(trial)} failed: {result[report.FAILURE]}")
         elif report.VALIDATION in result:
@@ -92,17 +105,19 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             return
         self._running.discard(trial.trial_id)
         finished = trial.last_result.get(report.FINISHED)
-        self._ended[_ending(trial, "finished" if finished else "stopped early")] += 1
+        self._ended[
+            _ending(trial.config["confirms"], "finished" if finished else "stopped early")
+        ] += 1
         self._show()
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Count a trial whose process died."""
+        """Count a trial whose process died, unless it had told that it failed."""
         del iteration, trials, info
-        self._running.discard(trial.trial_id)
-        self._ended[_ending(trial, "failed")] += 1
-        self.tell(f"{_told(trial)} failed: its process died")
+        if trial.trial_id in self._running:
+            self._running.discard(trial.trial_id)
+            self._ended[_ending(trial.config["confirms"], "failed")] += 1
 
     def refused(self, ended: str, reason: str) -> None:
         """Count a trial that never started: its network cannot exist, or its config is wrong."""
@@ -121,16 +136,29 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if self._live:
             self._live.stop()
 
+    def _remember(self, trial: TrialResult) -> None:
+        """Count a trial of before the sweep was resumed."""
+        if trial.ended not in (attributes.RUNNING, attributes.TIME_BUDGET):
+            self._ended[_ending(trial.confirms, trial.ended)] += 1
+        self._epochs[trial.number] = trial.last_epoch
+        if trial.confirms is None and has_score(trial):
+            assert trial.best is not None
+            self._note_best(trial.best, trial.number)
+
     def _note(self, trial: Trial, result: dict[str, Any]) -> None:
-        self._epochs[trial.trial_id] = result[report.EPOCH]
+        self._epochs[trial.config["number"]] = result[report.EPOCH]
+        if report.RESTARTED in result:
+            self._tell_once(trial, result[report.RESTARTED])
         self._tell_once(trial, result[report.FROZEN_PART])
         if result[report.PRECISION] != "fp32":
             self._tell_once(trial, f"computes in {result[report.PRECISION]}")
         if trial.config["confirms"] is not None:
             return
-        record = report.best_record_of(result)
+        self._note_best(report.best_record_of(result), trial.config["number"])
+
+    def _note_best(self, record: Record, number: int) -> None:
         if is_better(record, self._best[0] if self._best else None, self._settings.metric):
-            self._best = record, trial.config["number"]
+            self._best = record, number
 
     def _tell_once(self, trial: Trial, line: str) -> None:
         """Show a line about a trial, if none before it said the same."""
@@ -150,8 +178,12 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Show a line, above the live table if there is one."""
         show_line(self._live.console if self._live else self._console, text)
 
+    @property
+    def _num_ended(self) -> int:
+        return sum(self._ended[ended] for ended in ("finished", "stopped early", "failed"))
+
     def _figures(self) -> dict[str, str]:
-        num_ended = sum(self._ended[ended] for ended in ("finished", "stopped early", "failed"))
+        num_ended = self._num_ended
         figures = {
             "trials": f"{num_ended}/{self._settings.trials}",
             "running": str(len(self._running)),
@@ -181,8 +213,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     def _time(self, num_ended: int) -> str:
         used = time.monotonic() - self._started
         ends, budget = [], self._settings.time_budget
-        if 0 < num_ended < self._settings.trials:
-            ends.append(used / num_ended * self._settings.trials)
+        ended_now = num_ended - self._num_before
+        if ended_now > 0 and num_ended < self._settings.trials:
+            ends.append(used / ended_now * (self._settings.trials - self._num_before))
         if budget:
             ends.append(budget)
         # Past the search's end comes what confirms the winner, of which no time is known.
@@ -198,9 +231,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         return table
 
 
-def _ending(trial: Trial, ended: str) -> str:
+def _ending(confirms: int | None, ended: str) -> str:
     """How a trial of the search ended; of a run that confirms one, only whether it did."""
-    if trial.config["confirms"] is None:
+    if confirms is None:
         return ended
     return _CONFIRMED if ended == "finished" else _NOT_CONFIRMED
 

@@ -7,9 +7,15 @@ from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError
 
+NOT_FINISHED = 130
+"""Exit code of a command whose sweep has not come to its end and can be resumed."""
+
 
 class ToprungError(ValueError):
     """Something that the user of a sweep can mend; the message says what."""
+
+    exit_code = 2
+    """Of a command that ends with it."""
 
 
 USER_ERRORS = (

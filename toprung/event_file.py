@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -25,6 +26,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from toprung.append import append
 
 HParam = bool | int | float | str
 
@@ -78,10 +81,11 @@ class EventFile:
         )
 
     def _append(self, *events: Event) -> None:
-        with self._path.open("ab") as file:
-            writer = RecordWriter(file)
-            for event in events:
-                writer.write(event.SerializeToString())
+        content = BytesIO()
+        writer = RecordWriter(content)
+        for event in events:
+            writer.write(event.SerializeToString())
+        append(self._path, content.getvalue())
 
 
 _FIELDS = {

@@ -14,12 +14,10 @@ from typing import Any
 def lean_tune() -> Iterator[None]:
     """Let Tune keep trials going, and nothing else; as before afterwards.
 
-    - No snapshots of all trials, but at the end: they are for Tune's own restore, and the study is
-      our record. (`CheckpointConfig(num_to_keep)` would make Tune write one every few epochs.)
+    - No snapshots of all trials: they are for Tune's own restore, and the study is our record.
     - No running statistics of each number in a report, which are some 60 kB per trial.
-    - No reading of all results into data frames at the end.
-    - No waiting, up to 5 s, for actors to stop. (One that is cut short may leave a checkpoint
-      half-written; it has not been reported, so nobody takes it: see `SweepFolder.checkpoint`.)
+    - No reading of snapshots and of all results at the end.
+    - No waiting, up to 5 s, for actors to stop.
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
     - No other name for a trial's folder than ours, if a sweep that began in the same second, in
       the same Ray, has one of that name: each sweep has a folder of its own.
@@ -38,9 +36,9 @@ def lean_tune() -> Iterator[None]:
 
     with ExitStack() as stack:
         for owner, name, method in (
-            (Snapshots, "on_trial_checkpoint", nothing),
+            (Snapshots, "sync_up_experiment_state", nothing),
             (_TrainingRunMetadata, "update_metric", nothing),
-            (ExperimentAnalysis, "_fetch_trial_dataframes", _no_frames),
+            (ExperimentAnalysis, "__init__", _without_results),
             (TuneController, "_cleanup_trials", _kill_actors),
             (trial, "_create_unique_logdir_name", _as_named),
             (_Registry, "contains", lru_cache(_Registry.contains)),
@@ -51,7 +49,6 @@ def lean_tune() -> Iterator[None]:
         ):
             stack.enter_context(replaced(owner, name, method))
         stack.enter_context(_early_workers_for_trials())
-        stack.enter_context(_environment("TUNE_GLOBAL_CHECKPOINT_S", "inf"))
         yield
 
 
@@ -71,9 +68,9 @@ def nothing(*arguments: Any, **options: Any) -> None:
     del arguments, options
 
 
-def _no_frames(analysis: Any) -> dict[str, Any]:
-    del analysis
-    return {}
+def _without_results(analysis: Any, *arguments: Any, **options: Any) -> None:
+    del arguments, options
+    analysis.trials = []
 
 
 def _as_named(root: str, name: str) -> str:

@@ -11,13 +11,19 @@ from typing import Any
 from rich.console import Console
 
 from analysis.folder import SweepFolder
+from analysis.study_place import StudyPlace
+from analysis.sweep_record import SweepRecord
 from search_spaces import SearchSpace, load
 from search_spaces.loading import SpaceFunction
 from toprung import resources
 from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
+from toprung.lines import show_line
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
+from toprung.storage import new_study_place
+from toprung.warm_start import WarmStart
+from toprung.warm_start import warm_start as find_warm_start
 from trainables.config import TrialConfig, as_plain, load_config
 from trainables.data.cache import limit_bytes
 
@@ -38,17 +44,33 @@ _SEARCHING = (
 class SweepPlan:
     """What a sweep will do, where, and on which data.
 
-    `grid` has the combinations to try, in order, for the sampler `grid`; it is empty for others.
+    Attributes:
+        space: what is searched.
+        settings: budget, sampler, machine.
+        overrides: what is fixed, by path.
+        proposals: makes the trials' configs.
+        folder: the sweep's.
+        study_place: where its study is.
+        data: of the trials, prepared.
+        console: where progress is shown.
+        grid: the combinations to try, in order, for the sampler `grid`; empty for others.
+        warm_start: what the study begins with, from another sweep.
+        config: the one that is trained, instead of a space.
+        said: what `sweep.yaml` says of a sweep that is resumed; None for a new one.
     """
 
     space: SearchSpace
     settings: SweepSettings
     overrides: Mapping[str, Any]
     proposals: Proposals
-    grid: list[dict[str, Any]]
     folder: SweepFolder
+    study_place: StudyPlace
     data: DataPins
     console: Console
+    grid: Sequence[dict[str, Any]] = ()
+    warm_start: WarmStart | None = None
+    config: Mapping[str, Any] | None = None
+    said: Mapping[str, Any] | None = None
 
 
 def plan_sweep(
@@ -61,41 +83,70 @@ def plan_sweep(
     out: Path,
     name: str | None,
     console: Console,
+    storage: str | None = None,
+    warm_start: str | Path | None = None,
 ) -> SweepPlan:
     """Check everything that can be checked, and prepare the data; see `toprung.run`."""
-    found = _find_space(space, config, given)
+    of_one = _find_config(space, config, given)
+    found = space_of_one(Path(str(config)).stem, of_one) if of_one else load(space or "")
     settings = resources.settle(resolve(found.defaults, given), resources.nodes())
     fixed = _with_data(overrides, data)
     if name is None:
         name = f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = _new_folder(out, name)
+    place = new_study_place(storage, folder)
+    other = SweepRecord(warm_start) if warm_start is not None else None
     proposals = Proposals(found, settings, fixed)
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
+    pins = prepared(proposals, console)
+    begins_with = None
+    if other is not None:
+        digest = pins.first.settings.digest
+        assert digest is not None
+        begins_with = find_warm_start(other, proposals, settings, digest)
+        for line in begins_with.told:
+            show_line(console, line)
+    return SweepPlan(
+        found,
+        settings,
+        fixed,
+        proposals,
+        folder,
+        place,
+        pins,
+        console,
+        grid,
+        begins_with,
+        as_plain(of_one) if of_one else None,
+    )
+
+
+def prepared(proposals: Proposals, console: Console) -> DataPins:
+    """Have all there that the trials will ask for: images, weights."""
     limit_bytes()  # told here if it is no size
     pins = DataPins(console)
     _fetch_weights(proposals.rehearsal.configs)
     for example in proposals.rehearsal.configs:
         pins(example)
-    return SweepPlan(found, settings, fixed, proposals, grid, folder, pins, console)
+    return pins
 
 
-def _find_space(
+def _find_config(
     space: str | SpaceFunction | None, config: str | Path | None, given: Mapping[str, Any]
-) -> SearchSpace:
+) -> TrialConfig | None:
     if (space is None) == (config is None):
         raise ToprungError("give either a search space or a config (--config), and not both")
-    if space is not None:
-        return load(space)
-    assert config is not None
+    if config is None:
+        return None
     searching = [name for name in _SEARCHING if given.get(name) is not None]
     if searching:
         raise ToprungError(
             f"{', '.join(searching)}: goes with a search space; with a config exactly that trial "
             "is trained. Change the trial itself with --set"
         )
-    return _space_of_one(Path(config))
+    return load_config(Path(config))
 
 
 def _fetch_weights(configs: Sequence[TrialConfig]) -> None:
@@ -106,11 +157,10 @@ def _fetch_weights(configs: Sequence[TrialConfig]) -> None:
         model.fetch_weights()
 
 
-def _space_of_one(path: Path) -> SearchSpace:
+def space_of_one(name: str, config: TrialConfig) -> SearchSpace:
     """The space that holds exactly this config, trained for its full length."""
-    config = load_config(path)
     return SearchSpace(
-        name=path.stem,
+        name=name,
         function=lambda _: as_plain(config),
         defaults={
             "trials": 1,
@@ -119,7 +169,7 @@ def _space_of_one(path: Path) -> SearchSpace:
             "metric": config.training.metric,
             "seed": config.seed,
         },
-        description=f"The one config {path}.",
+        description=f"The one config {name}.",
     )
 
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -26,6 +27,8 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Tune would print a table and a path of its own between our lines.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # A process that dies is told in one line, by `Deaths`; the study keeps what Ray says of it.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 _WARM_WORKERS = {
     # What a trial's process imports.
@@ -95,7 +98,7 @@ class RaySession:
         # variable of this name is read when ray is imported, which may have been long before.)
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
         try:
-            with _only_what_trials_need():
+            with _only_what_trials_need(), _signals_for_the_driver_alone():
                 ray.init(
                     address="local",
                     num_cpus=self._resources["CPU"],
@@ -123,16 +126,31 @@ def ray_session() -> Iterator[RaySession]:
 
 @contextmanager
 def _only_what_trials_need() -> Iterator[None]:
-    """Ray without its dashboard's server, its autoscaler and its forwarding of the logs.
+    """Ray without its dashboard's server, its autoscaler and its forwarding of logs and errors.
 
     Nothing here uses them. They are three more Python processes that import for seconds while
     the workers do, and `ray.init` waits for the server, also when told to leave the dashboard out.
     """
+    from ray._private import worker
     from ray._private.node import Node
 
     with ExitStack() as stack:
         for start in ("start_api_server", "start_monitor", "start_log_monitor"):
             stack.enter_context(replaced(Node, start, nothing))
+        stack.enter_context(replaced(worker, "listen_error_messages", nothing))
+        yield
+
+
+@contextmanager
+def _signals_for_the_driver_alone() -> Iterator[None]:
+    """A signal to the driver's process group, as from a terminal, does not reach Ray's processes.
+
+    The driver ends the sweep in order, for which it needs them; they end when it does.
+    """
+    from ray._private import services
+
+    apart = partial(services.ConsolePopen, process_group=0)
+    with replaced(services, "ConsolePopen", apart):
         yield
 
 

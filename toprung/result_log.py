@@ -7,17 +7,27 @@ from ray.tune import Callback
 from ray.tune.utils.util import SafeFallbackEncoder
 
 from analysis.folder import SweepFolder
+from toprung.append import append, cut_torn_line
+from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
+from trainables import report
 
 
 class ResultLog(NotPickled, Callback):  # type: ignore[misc]
     """Writes each trial's `result.json`, straight into the sweep's folder.
 
-    Ray's own logger writes to a folder of its session, from where snapshots copy.
+    Ray's own logger writes to a folder of its session, from where snapshots copy. What a resumed
+    trial repeats of its reports is there already.
+
+    Args:
+        folder: the sweep's.
+        patience: waits where the disk is full.
     """
 
-    def __init__(self, folder: SweepFolder) -> None:
+    def __init__(self, folder: SweepFolder, patience: Patience) -> None:
         self._folder = folder
+        self._patience = patience
+        self._last: dict[int, tuple[int, bool]] = {}
 
     def on_trial_result(
         self,
@@ -29,10 +39,29 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Append the report as a line."""
         del iteration, trials, info
-        path = self._folder.result_log(trial.config["number"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
+        number = trial.config["number"]
+        last, failed = self._last_of(number)
+        fails = report.FAILURE in result
+        validation = result.get(report.VALIDATION, last)
+        if validation < last or (validation == last and fails <= failed):
+            return
+        line = json.dumps(result, cls=SafeFallbackEncoder) + "\n"
+        path = self._folder.result_log(number)
+        self._patience.attempt(lambda: append(path, line.encode("utf-8")))
+        self._last[number] = validation, fails
+
+    def _last_of(self, number: int) -> tuple[int, bool]:
+        """The last validation of a trial that is in its file, and whether it failed after it."""
+        if number not in self._last:
+            path = self._folder.result_log(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                cut_torn_line(path)
+            known = self._folder.reports(number)
+            validations = [said.get(report.VALIDATION, 0) for said in known]
+            failed = bool(known) and report.FAILURE in known[-1]
+            self._last[number] = max(validations, default=0), failed
+        return self._last[number]
 
 
 class ForgetEnded(NotPickled, Callback):  # type: ignore[misc]
@@ -53,6 +82,4 @@ class ForgetEnded(NotPickled, Callback):  # type: ignore[misc]
             trial.last_result.clear()
             trial.evaluated_params.clear()
             del trial.config["config"]
-            for checkpoint in trial.run_metadata.checkpoint_manager.best_checkpoint_results:
-                checkpoint.metrics.clear()
         self._ended.clear()

@@ -1,32 +1,65 @@
 """Ray Tune's searcher around the sweep's Optuna study.
 
 Ray's own OptunaSearch tells every trial as COMPLETE with its last value; this one tells the
-study the truth: every validation's value, and COMPLETE, PRUNED or FAIL with the reason.
+study the truth: every validation's value, and COMPLETE, PRUNED or FAIL with the reason. All that
+it knows can be read from the study again, so that a resumed sweep goes on where it was.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from analysis import attributes
+from analysis.folder import SweepFolder
+from analysis.rungs import rung_heights
 from analysis.trials import read_trials, select_best
+from toprung import events
 from toprung.confirm import Confirmation
 from toprung.errors import USER_ERRORS
+from toprung.first_trials import FirstTrials
+from toprung.patience import RecordLostError
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
-from toprung.settings import Stage
+from toprung.settings import Stage, SweepSettings
 from toprung.staged_search import fixing_sampler
 from trainables import report
 from trainables.config import TrialConfig, dump_config
+from trainables.failures import (
+    CODE_ERROR,
+    DIVERGED,
+    GPU_OUT_OF_MEMORY,
+    OUT_OF_MEMORY,
+    WORKER_LOST,
+)
 from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
 from trainables.record import Record
 
 MAX_REFUSALS_IN_A_ROW = 200
+_OF_THE_SPACE = {
+    DIVERGED: "stays finite",
+    OUT_OF_MEMORY: "fits in memory",
+    GPU_OUT_OF_MEMORY: "fits in memory",
+}
+"""Constraints that failures of these kinds break: the sampler moves away from there."""
+
+
+class WriteStudy(Protocol):
+    """Writes events with what they changed, all or nothing; see `StudyFile.write`."""
+
+    def __call__(
+        self,
+        events: Sequence[Mapping[str, Any]],
+        trials: Sequence[FrozenTrial] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write."""
 
 
 @dataclass
@@ -38,60 +71,66 @@ class _Running:
     confirms: int | None = None
     last: Record | None = None
     best: Record | None = None
-    failure: str = ""
+    failure: tuple[str, str] | None = None
 
 
 class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     """Asks the study for trials and tells it what became of them.
 
     Args:
-        study: the sweep's study.
-        write: brings the study's file up to date with a trial.
+        study: the sweep's study; trials in it that run are given to Ray first.
+        write: brings the study's database up to date.
         proposals: makes a config of each of its trials.
         complete: puts the prepared data into a config, so that every trial sees the same, and
             checks what is only known then.
         refused: is told of each trial that never starts: how it ended, and why.
         tell: shows the user a line.
         confirmation: what follows when the search is over.
-        num_trials: of the search.
-        only_enqueued: try what waits in the study, and nothing else.
+        settings: the sweep's.
+        folder: where the trials' folders are.
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        write: Callable[[FrozenTrial], None],
+        write: WriteStudy,
         proposals: Proposals,
         complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
         tell: Callable[[str], None],
         confirmation: Confirmation,
-        *,
-        num_trials: int,
-        only_enqueued: bool,
+        settings: SweepSettings,
+        folder: SweepFolder,
     ) -> None:
         super().__init__()
         self._study = study
-        self._write_trial = write
+        self._write_study = write
         self._proposals = proposals
         self._complete = complete
         self._refused = refused
         self._show = tell
         self._confirmation = confirmation
-        self._num_trials = num_trials
+        self._settings = settings
+        self._folder = folder
+        self._rungs = rung_heights(settings.model_dump())
         self._search_is_over = self._is_cut_off = False
         self._sampler = study.sampler
         self._stage: Stage | None = None
-        self._num_started = 0
-        self._only_enqueued = only_enqueued
+        self._num_started = self._num_refused = 0
+        self.first_trials = FirstTrials()
+        self.stages_begun: set[str] = set()  # before the sweep was resumed
         self._running: dict[str, _Running] = {}
+        self._unfinished: deque[FrozenTrial] = deque()
+        self._go_on()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; those of the search first, then those that confirm its best.
 
         None while a stage, or the confirmation, waits for the last trials of what was before.
         """
-        if not self._search_is_over and self._num_started < self._num_trials:
+        if self._unfinished:
+            return self._start_again(trial_id, self._unfinished.popleft())
+        if not self._search_is_over and self._num_started < self._settings.trials:
             suggestion = self._searched(trial_id)
             if suggestion != Searcher.FINISHED:
                 return suggestion
@@ -100,7 +139,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def cut_off(self) -> bool:
         """Begin no more trials of the search, and stop those that run; False if it was over."""
-        if self._search_is_over or self._num_started >= self._num_trials:
+        if self._search_is_over or self._num_started >= self._settings.trials:
             return self._is_cut_off
         self._search_is_over = self._is_cut_off = True
         return True
@@ -108,6 +147,57 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def is_cut_off(self, trial_id: str) -> bool:
         """Whether this trial is one that runs though the search was cut off."""
         return self._is_cut_off and self._running[trial_id].confirms is None
+
+    def note_death(self, trial_id: str, kind: str, reason: str, told: str) -> None:
+        """Take note of why a trial's process has died, and what Ray told; it may end the trial."""
+        running = self._running[trial_id]
+        if running.failure is None:
+            running.failure = kind, reason
+            running.trial.set_user_attr(attributes.TRACEBACK, told)
+
+    def note_recovery(self, trial_id: str) -> None:
+        """A trial whose process had died goes on in another."""
+        self._running[trial_id].failure = None
+
+    def _go_on(self) -> None:
+        """Take the search up where its study is."""
+        stages = self._proposals.stages
+        for trial in self._study.get_trials(deepcopy=False):
+            attrs = trial.user_attrs
+            if attributes.CONFIG in attrs and trial.state == TrialState.RUNNING:
+                self._unfinished.append(trial)
+            if attributes.TAKEN_FROM in attrs or attributes.CONFIRMS in attrs:
+                continue
+            if attributes.CONFIG in attrs:
+                self._num_started, self._num_refused = self._num_started + 1, 0
+            elif attributes.ENDED in attrs:
+                self._num_refused += 1
+            self._judge(trial)
+        stage = stages.stage_of(self._num_started - 1) if self._num_started else None
+        if stage is not None:
+            self._fix(stage)
+
+    def _judge(self, trial: FrozenTrial) -> None:
+        attrs = trial.user_attrs
+        if attrs.get(attributes.ENDED) == attributes.FAILED:
+            kind = attrs.get(attributes.FAILURE_KIND, CODE_ERROR)
+            self.first_trials.failed(kind, attrs.get(attributes.REASON, ""))
+        elif attributes.BEST in attrs:
+            self.first_trials.succeeded()
+
+    def _start_again(self, trial_id: str, trial: FrozenTrial) -> dict[str, Any]:
+        attrs = trial.user_attrs
+        config = next(t.config for t in read_trials(self._study) if t.number == trial.number)
+        assert config is not None
+        running = _Running(
+            optuna.Trial(self._study, trial._trial_id),
+            config.training.metric,
+            attrs.get(attributes.CONFIRMS),
+            _as_record(attrs.get(attributes.LAST)),
+            _as_record(attrs.get(attributes.BEST)),
+        )
+        self._running[trial_id] = running
+        return self._for_tune(trial.number, running.confirms, config)
 
     def _confirming(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._confirmation.wanted:
@@ -125,8 +215,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 return None
             if not self._begin(stage):
                 return str(Searcher.FINISHED)
-        for _ in range(MAX_REFUSALS_IN_A_ROW):
-            if self._only_enqueued and not self._study.get_trials(states=(TrialState.WAITING,)):
+        while self._num_refused < MAX_REFUSALS_IN_A_ROW:
+            if self._settings.sampler == "grid" and not self._any_waits():
                 break
             trial = self._study.ask()
             try:
@@ -134,102 +224,159 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 config = self._complete(proposed)
             except (ImpossibleNetworkError, FreezeError) as error:
                 trial.set_constraint("network can exist", 1.0)
-                self._tell(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
-                self._refused(attributes.INFEASIBLE, str(error))
+                self._refuse(trial, TrialState.PRUNED, attributes.INFEASIBLE, str(error))
                 continue
             except USER_ERRORS as error:
-                self._tell(trial, TrialState.FAIL, attributes.FAILED, str(error))
-                self._refused(attributes.FAILED, str(error))
+                trial.set_user_attr(attributes.FAILURE_KIND, CODE_ERROR)
+                self._refuse(trial, TrialState.FAIL, attributes.FAILED, str(error))
+                self.first_trials.failed(CODE_ERROR, str(error))
                 continue
-            self._num_started += 1
+            self._num_started, self._num_refused = self._num_started + 1, 0
             return self._start(trial_id, trial, config)
         return str(Searcher.FINISHED)
+
+    def _any_waits(self) -> bool:
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def _refuse(self, trial: optuna.Trial, state: TrialState, ended: str, reason: str) -> None:
+        self._num_refused += 1
+        self._tell([], trial, state, ended, reason)
+        self._refused(ended, reason)
 
     def _start(
         self, trial_id: str, trial: optuna.Trial, config: TrialConfig, confirms: int | None = None
     ) -> dict[str, Any]:
-        """What Tune is given to run; the study's file has the trial from now on."""
+        """What Tune is given to run; the study's database has the trial from now on."""
         trial.set_user_attr(attributes.CONFIG, dump_config(config))
-        self._write(trial)
+        self._write([events.suggested(self._frozen(trial), confirms)], trial)
         self._running[trial_id] = _Running(trial, config.training.metric, confirms)
+        return self._for_tune(trial.number, confirms, config)
+
+    def _for_tune(self, number: int, confirms: int | None, config: TrialConfig) -> dict[str, Any]:
         # As text: Tune copies, flattens and keeps what it is given, with every report.
         text = config.model_dump_json()
-        return {"number": trial.number, "confirms": confirms, "config": text}
+        folder = str(self._folder.trial(number))
+        return {"number": number, "confirms": confirms, "config": text, "folder": folder}
 
     def _begin(self, stage: Stage) -> bool:
         """Fix what this stage leaves alone; False if the stages before have found nothing."""
-        best = select_best(read_trials(self._study), self._proposals.metric)
-        if best is None and self._stage is not None:
+        fixed = self._fix(stage)
+        if fixed is None:
             self._show(f"stage {stage.name}: cannot begin, because no trial before it succeeded")
             return False
-        fixed = self._proposals.stages.fixed(stage, best.parameters if best else {})
-        self._study.sampler = fixing_sampler(fixed, self._sampler)
-        self._stage = stage
         values = ", ".join(f"{name} = {value}" for name, value in fixed.items()) or "nothing"
         self._show(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
+        if stage.name not in self.stages_begun:
+            self._record([events.stage(stage.name, fixed)])
         return True
 
+    def _fix(self, stage: Stage) -> dict[str, Any] | None:
+        """Let the sampler leave alone what this stage does; None if nothing is known to fix."""
+        stages = self._proposals.stages
+        before = stages.before(stage, read_trials(self._study))
+        best = select_best(before, self._settings.metric)
+        if best is None and not stages.is_first(stage):
+            return None
+        fixed = stages.fixed(stage, best.parameters if best else {})
+        self._study.sampler = fixing_sampler(fixed, self._sampler)
+        self._stage = stage
+        return fixed
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a validation's value on to the study."""
+        """Pass on the value of a validation after which the trial goes on."""
         running = self._running[trial_id]
-        if report.FAILURE in result:
-            running.failure = result[report.FAILURE]
-            if result[report.TRACEBACK]:
-                running.trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
-            return
-        record, best = report.record_of(result), report.best_record_of(result)
-        if running.last is None or record.validation > running.last.validation:
-            running.trial.report(getattr(record, running.metric), record.validation)
-            if best != running.best:
-                running.trial.set_user_attr(attributes.BEST, asdict(best))
-            running.last, running.best = record, best
-            self._write(running.trial)
+        before = running.last.epoch if running.last else 0.0
+        happened = self._note(running, result)
+        if happened:
+            assert running.last is not None
+            if running.confirms is None:
+                passed = [rung for rung in self._rungs if before < rung <= running.last.epoch]
+                happened += [events.promoted(running.trial.number, rung) for rung in passed]
+            self._write(happened, running.trial)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
         running = self._running[trial_id]
-        if result and not running.failure:
-            self.on_trial_result(trial_id, result)
+        happened = self._note(running, result) if result and not running.failure else []
+        if error and not running.failure:
+            running.failure = WORKER_LOST, "its process died; see Ray's log of the trial"
         if running.failure:
-            self._end(trial_id, attributes.FAILED, running.failure)
-        elif error or not result:
-            self._end(trial_id, attributes.FAILED, "its process died; see Ray's log of the trial")
+            ended = attributes.FAILED
+        elif not result:
+            ended = attributes.FAILED
+            running.failure = WORKER_LOST, "it was given up before it began"
         elif result[report.FINISHED]:
-            self._end(trial_id, attributes.FINISHED)
+            ended = attributes.FINISHED
         elif self.is_cut_off(trial_id):
-            self._end(trial_id, attributes.TIME_BUDGET)
+            ended = attributes.TIME_BUDGET
         else:
-            self._end(trial_id, attributes.STOPPED_EARLY)
+            ended = attributes.STOPPED_EARLY
+        self._end(trial_id, ended, happened)
 
     def close(self, ended: str) -> None:
-        """Tell the study of the trials that were cut short when the sweep ended so."""
+        """Tell the study how the sweep ended.
+
+        Trials that still run are unfinished, and go on if the sweep is resumed; those that were
+        cut short by the time budget have ended with it.
+        """
         any_run_cut = any(running.confirms is not None for running in self._running.values())
-        for trial_id, running in list(self._running.items()):
-            reason = "" if running.best else "no validation before the sweep ended"
-            self._end(trial_id, ended, reason)
-        self._confirmation.close(any_run_cut=any_run_cut)
+        if ended == attributes.TIME_BUDGET:
+            for trial_id in list(self._running):
+                self._end(trial_id, ended, [])
+        told = {attributes.SWEEP_ENDED: ended} | self._confirmation.told(any_run_cut=any_run_cut)
+        self._record([events.sweep(ended)], (), told)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
 
-    def _end(self, trial_id: str, ended: str, reason: str = "") -> None:
+    def _note(self, running: _Running, result: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is new in a report; one that a resumed trial repeats has nothing."""
+        if report.FAILURE in result:
+            running.failure = result[report.FAILURE_KIND], result[report.FAILURE]
+            if result[report.TRACEBACK]:
+                running.trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
+            return []
+        record, best = report.record_of(result), report.best_record_of(result)
+        if running.last and record.validation <= running.last.validation:
+            return []
+        value = getattr(record, running.metric)
+        running.trial.report(value, record.validation)
+        running.trial.set_user_attr(attributes.LAST, asdict(record))
+        if best != running.best:
+            running.trial.set_user_attr(attributes.BEST, asdict(best))
+        running.last, running.best = record, best
+        score = result[report.SCORE]
+        return [events.reported(running.trial.number, record, value, score)]
+
+    def _end(self, trial_id: str, ended: str, happened: list[dict[str, Any]]) -> None:
         running = self._running.pop(trial_id)
+        kind, reason = running.failure or ("", "")
         if running.last and running.confirms is None:
             self._confirmation.note(running.trial.number, running.last)
         match ended:
             case attributes.FAILED:
+                running.trial.set_user_attr(attributes.FAILURE_KIND, kind)
                 state = TrialState.FAIL
+                if kind in _OF_THE_SPACE and running.confirms is None:
+                    running.trial.set_constraint(_OF_THE_SPACE[kind], 1.0)
+                    state = TrialState.PRUNED  # samplers do not look at those that FAIL
+                self.first_trials.failed(kind, reason)
             case attributes.FINISHED:
                 state = TrialState.COMPLETE
             case _:
                 state = TrialState.PRUNED if running.best else TrialState.FAIL
+        if ended != attributes.FAILED and running.best:
+            self.first_trials.succeeded()
+        elif ended != attributes.FAILED:
+            reason = "no validation before the sweep ended"
         value = getattr(running.best, running.metric) if state == TrialState.COMPLETE else None
-        self._tell(running.trial, state, ended, reason, value)
+        self._tell(happened, running.trial, state, ended, reason, value)
 
     def _tell(
         self,
+        happened: Sequence[dict[str, Any]],
         trial: optuna.Trial,
         state: TrialState,
         ended: str,
@@ -240,7 +387,24 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         if reason:
             trial.set_user_attr(attributes.REASON, reason)
         self._study.tell(trial, values=value, state=state)
-        self._write(trial)
+        self._write([*happened, events.ended(trial.number, ended, reason)], trial)
 
-    def _write(self, trial: optuna.Trial) -> None:
-        self._write_trial(self._study._storage.get_trial(trial._trial_id))
+    def _write(self, happened: Sequence[dict[str, Any]], trial: optuna.Trial) -> None:
+        self._record(happened, [self._frozen(trial)])
+
+    def _record(
+        self,
+        happened: Sequence[dict[str, Any]],
+        trials: Sequence[FrozenTrial] = (),
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
+        # Tune would take an error from here for one of the trial. `Ending` ends the sweep.
+        with suppress(RecordLostError):
+            self._write_study(happened, trials, told)
+
+    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        return self._study._storage.get_trial(trial._trial_id)
+
+
+def _as_record(values: Mapping[str, Any] | None) -> Record | None:
+    return Record(**values) if values else None

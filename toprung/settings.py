@@ -31,8 +31,8 @@ def seconds(duration: str | float) -> float:
         ValueError: if it is none of these, or not above zero.
     """
     text = str(duration).strip().lower()
-    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
+    if re.fullmatch(r"(?:\d+(?:\.\d+)?[dhms])+", text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
         total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     else:
         try:
@@ -68,6 +68,9 @@ class SweepSettings(Settings):
     After the search, the best `confirm` trials are trained again in full, with `seeds` fresh seeds
     each. With `confirm` None it is 3, if that costs less than a quarter of the search and there is
     time for it; with 0, none. If `confirm` is given, the time budget is that of the search alone.
+
+    A trial that reports nothing for `trial_timeout` seconds is ended; None waits for ever. Of the
+    trials that have ended, the best `keep_checkpoints` keep theirs (with those that are confirmed).
     """
 
     trials: PositiveInt = 20
@@ -82,6 +85,8 @@ class SweepSettings(Settings):
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
     trial_scheduler: Literal["asha", "none"] = "asha"
     metric: Metric = "val_accuracy"
+    trial_timeout: Annotated[float, BeforeValidator(seconds)] | None = None
+    keep_checkpoints: PositiveInt = 5
     confirm: NonNegativeInt | None = None
     seeds: Annotated[int, Field(ge=2)] = 3
     stages: tuple[Stage, ...] = ()

@@ -6,21 +6,19 @@ parameters, so that the one study of the sweep compares them all.
 """
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
+from analysis.trials import TrialResult
 from search_spaces import SearchSpaceError
+from toprung.ranges import can_be, in_words
 from toprung.settings import Stage, SweepSettings
+from trainables.config import TrialConfig
 
 STAGE_LABEL = "labels/stage"
 """The path in a trial's config of the stage in which it was tried."""
@@ -48,7 +46,7 @@ class StagePlan:
         pinned: Collection[str],
     ) -> None:
         self._stages = settings.stages
-        self._ends = _ends(settings)
+        self._ends = stage_ends(settings)
         if self._stages:
             _check(space, settings, searched, pinned)
         self._start = {k: value for k, value in settings.start.items() if k not in pinned}
@@ -60,6 +58,15 @@ class StagePlan:
                 return stage
         return None
 
+    def is_first(self, stage: Stage) -> bool:
+        """Whether no stage comes before this one."""
+        return stage == self._stages[0]
+
+    def before(self, stage: Stage, trials: Sequence[TrialResult]) -> list[TrialResult]:
+        """Those of these trials that were tried in an earlier stage."""
+        later = {later.name for later in self._stages[self._stages.index(stage) :]}
+        return [trial for trial in trials if trial.config and _stage_of(trial.config) not in later]
+
     def fixed(self, stage: Stage, best: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters that this stage leaves alone, with their values.
 
@@ -69,6 +76,11 @@ class StagePlan:
         """
         values = {**self._start, **best}
         return {name: value for name, value in values.items() if not _searches(stage, name)}
+
+
+def _stage_of(config: TrialConfig) -> object:
+    """The name of the stage in which a config was tried."""
+    return config.labels.get(STAGE_LABEL.partition("/")[2])
 
 
 def _check(
@@ -93,27 +105,21 @@ def _check(
     for name, value in start.items():
         if name not in searched and name not in pinned:
             mistakes.append(f"SWEEP['start'] has {name}, which is no parameter")
-        elif name in searched and not _can_be(value, searched[name]):
-            mistakes.append(f"SWEEP['start']: {name} = {value!r} is not one of {searched[name]}")
+        elif name in searched and not can_be(value, searched[name]):
+            mistakes.append(
+                f"SWEEP['start']: {name} = {value!r} must be {in_words(searched[name])}"
+            )
     if STAGE_LABEL in {*searched, *pinned}:
         mistakes.append(f"{STAGE_LABEL} is the label of the stage, so it cannot be set")
     if mistakes:
         raise SearchSpaceError("\n  ".join([f"search space {space}: its stages:", *mistakes]))
 
 
-def _can_be(value: Any, distribution: BaseDistribution) -> bool:
-    """Whether a parameter with this distribution can have the value."""
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
-
-
 def _searches(stage: Stage, name: str) -> bool:
     return any(fnmatchcase(name, path) for path in stage.searches)
 
 
-def _ends(settings: SweepSettings) -> list[int]:
+def stage_ends(settings: SweepSettings) -> list[int]:
     """After how many trials each stage ends: one for each, and the others by their shares."""
     spare = settings.trials - len(settings.stages)
     total = sum(stage.share for stage in settings.stages)

@@ -1,83 +1,58 @@
-"""What is written of a new sweep before its first trial."""
+"""What is written of a sweep besides its study: what was asked for, its space, its splits."""
 
-import os
-import shutil
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
-import optuna
 import yaml
-from optuna.study import StudyDirection
 
-from analysis import attributes
+from analysis.files import write_atomically
 from analysis.versions import software_versions
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
-from toprung.study_file import StudyFile
-from trainables.config import METRICS
+from trainables.atomic_files import remove_leftovers
 
 
-@contextmanager
-def created(
-    plan: SweepPlan, sampler: optuna.samplers.BaseSampler
-) -> Iterator[tuple[optuna.Study, StudyFile]]:
-    """Make the sweep's folder, its study in memory and the study's file.
-
-    The folder is taken away again if no trial gets to start.
+def write_files(plan: SweepPlan) -> None:
+    """Write the files of a new sweep; `sweep.yaml` last, which makes the folder a sweep's.
 
     Raises:
-        ToprungError: if the folder cannot be written, or has been made by another in the meantime.
+        ToprungError: if the folder cannot be written.
     """
-    folder = plan.folder
+    folder, data = plan.folder, plan.data.first
     try:
-        folder.path.mkdir(parents=True)
-    except OSError as error:
-        raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
-    try:
-        _write_files(plan)
-        larger_is_better = METRICS[plan.settings.metric] == "max"
-        direction = StudyDirection.MAXIMIZE if larger_is_better else StudyDirection.MINIMIZE
-        study = optuna.create_study(sampler=sampler, direction=direction)
-        for parameters in plan.grid:
-            study.enqueue_trial(parameters)
-        file = StudyFile(folder.study_url, direction)
-        try:
-            owner = {"host": socket.gethostname(), "pid": os.getpid()}
-            file.set_user_attr(attributes.OWNER, owner)
-            yield study, file
-        finally:
-            file.close()
-    except BaseException:
-        if not folder.any_trial_reported:
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-
-
-def _write_files(plan: SweepPlan) -> None:
-    try:
-        plan.folder.settings.write_text(_description(plan), "utf-8")
         if plan.space.source_code:
-            plan.folder.search_space.write_text(plan.space.source_code, "utf-8")
-        data = plan.data.first
-        data.write_splits(plan.folder.splits)
+            write_atomically(folder.search_space, plan.space.source_code)
+        data.write_splits(folder.splits)
         if data.duplicates.groups:
-            data.duplicates.write(plan.folder.duplicates)
+            data.duplicates.write(folder.duplicates)
+        write_atomically(folder.settings, _as_yaml(_description(plan)))
     except OSError as error:
-        raise ToprungError(f"{plan.folder.path}: cannot be written: {error.strerror}") from None
+        raise ToprungError(f"{folder.path}: cannot be written: {error.strerror}") from None
 
 
-def _description(plan: SweepPlan) -> str:
+def write_changed_settings(plan: SweepPlan) -> None:
+    """Let `sweep.yaml` say that the sweep was resumed, and with which settings."""
+    said = dict(plan.said or {})
+    resumed = [*said.get("resumed", []), {"at": _now(), "command": sys.argv}]
+    said |= {"settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
+    remove_leftovers(plan.folder.settings)
+    write_atomically(plan.folder.settings, _as_yaml(said))
+
+
+def _description(plan: SweepPlan) -> dict[str, Any]:
     data = plan.data.first
-    values = {
+    elsewhere = {} if plan.study_place.file else {"storage": plan.study_place.as_plain()}
+    return {
         "space": plan.space.name,
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "space_origin": plan.space.origin,
+        "started_at": _now(),
         "command": sys.argv,
         "settings": plan.settings.model_dump(mode="json"),
         "overrides": dict(plan.overrides),
+        **({"config": dict(plan.config)} if plan.config else {}),
+        **elsewhere,
         "data": {
             "source": data.settings.source,
             "class_names": list(data.class_names),
@@ -91,4 +66,11 @@ def _description(plan: SweepPlan) -> str:
         },
         "versions": software_versions(),
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -6,9 +6,11 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.result import DONE
 
 from analysis.folder import SweepFolder
 from toprung.event_file import EventFile
+from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from trainables import report
 from trainables.config import flatten
@@ -29,11 +31,13 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
     Args:
         folder: the sweep's folder.
         parameters: the paths of what is searched: the columns of the HParams tab.
+        patience: waits where the disk is full.
     """
 
-    def __init__(self, folder: SweepFolder, parameters: list[str]) -> None:
+    def __init__(self, folder: SweepFolder, parameters: list[str], patience: Patience) -> None:
         self._folder = folder
         self._parameters = parameters
+        self._patience = patience
         self._files: dict[str, EventFile] = {}
         self._best: dict[str, dict[str, float]] = {}
 
@@ -50,16 +54,21 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         if report.FAILURE in result or report.VALIDATION not in result:
             return
         scalars = {tag: result[name] for name, tag in _SCALARS.items()}
-        self._file(trial).add_scalars(
+        steps = [
             (result[report.VALIDATION], scalars),
             *(_tagged(step) for step in result[report.STEPS]),
-        )
+        ]
+        self._patience.attempt(lambda: self._file(trial).add_scalars(*steps))
         best = report.best_record_of(result)
         self._best[trial.trial_id] = {
             "best/accuracy": best.val_accuracy,
             "best/loss": best.val_loss,
             "best/epoch": best.epoch,
         }
+        # Now, before the study is told that the trial has ended: if the driver is killed then, the
+        # resumed sweep will not hear of this trial again.
+        if result.get(DONE) or result[report.FINISHED]:
+            self._close(trial.trial_id, trial.config)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -92,7 +101,8 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         if file is not None:
             flat = flatten(json.loads(config["config"]))
             values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
-            file.add_hparams(values, self._best.pop(trial_id))
+            best = self._best.pop(trial_id)
+            self._patience.attempt(lambda: file.add_hparams(values, best))
 
 
 def _tagged(step: Mapping[str, float]) -> tuple[int, dict[str, float]]:

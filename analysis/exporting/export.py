@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.exporting.card_facts import Exported
 from analysis.exporting.model_card import CARD_FILE, model_card
-from analysis.files import json_text, write_atomically
+from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
+from analysis.typed import typed
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
 
@@ -51,10 +52,13 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
         check = _kept_onnx(to) if held == model.digest else None
         if check is None:
             (to / ONNX_FILE).unlink(missing_ok=True)
+        if held != model.digest:
+            # Without it the folder is no export: a process that is killed leaves no mixture of two.
+            (to / CONFIG_FILE).unlink(missing_ok=True)
         write_atomically(to / WEIGHTS_FILE, model.weights_bytes)
-        write_atomically(to / CONFIG_FILE, json_text(_hub_config(model)))
         write_atomically(to / TRIAL_FILE, dump_config(model.config))
         _write_figures(to, exported, check)
+        write_atomically(to / CONFIG_FILE, json_text(_hub_config(model)))
         if "onnx" in formats:
             _write_figures(to, exported, _write_onnx(to, exported))
     except OSError as error:
@@ -65,10 +69,10 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
 def trial_of_export(folder: Path) -> int | None:
     """The number of the trial whose model a folder holds; None if it holds none."""
     try:
-        number: int = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))["trial"]
-    except (OSError, ValueError, KeyError, TypeError):
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        return typed(int, metrics["trial"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return number
 
 
 def _check_formats(formats: Collection[str]) -> None:
@@ -85,7 +89,7 @@ def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
     """The digest of the model that lies there, if one does and may be written over."""
     weights = to / WEIGHTS_FILE
     if not weights.exists():
-        if to.is_dir() and any(to.iterdir()):
+        if to.is_dir() and not is_empty(to):
             raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         return None
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -118,8 +122,9 @@ def _kept_onnx(to: Path) -> "OnnxCheck | None":
     from analysis.exporting.onnx_export import OnnxCheck
 
     try:
-        return OnnxCheck(**json.loads((to / METRICS_FILE).read_text(encoding="utf-8"))["onnx"])
-    except (OSError, ValueError, KeyError, TypeError):
+        metrics = json.loads((to / METRICS_FILE).read_text(encoding="utf-8"))
+        return typed(OnnxCheck, metrics["onnx"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -91,7 +91,12 @@ def notices(results: Results) -> list[str]:
         case attributes.RUNNING:
             told.append(f"Partial: the sweep is still running, {so_far}; the winner may change.")
         case attributes.INTERRUPTED | attributes.KILLED as ended:
-            told.append(f"Partial: the sweep was {ended}, {so_far}.")
+            told.append(
+                f"Partial: the sweep was {ended}, {so_far}; the winner may change when it is "
+                "resumed (toprung resume)."
+            )
+        case attributes.GAVE_UP:
+            told.append(f"The sweep gave up, {so_far}: its first trials all failed alike.")
         case attributes.TIME_BUDGET:
             told.append(f"The sweep ended by its time budget, {so_far}.")
     if results.winner is None:

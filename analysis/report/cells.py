@@ -32,7 +32,7 @@ def _decimals(values: Sequence[float]) -> int | None:
     """How many to show; None where the values are too far apart for one number of them."""
     sizes = [value for value in values if math.isfinite(value) and value > 0] or [0.1]
     smallest, largest = min(sizes), max(sizes)
-    if all(size.is_integer() for size in sizes) and 1 < largest < 1e6:  # such as epochs
+    if all(float(size).is_integer() for size in sizes) and 1 < largest < 1e6:  # such as epochs
         return 0
     # A gap that is nearly nothing, among other figures, may look like nothing.
     few_are_tiny = sum(size < 1e-4 for size in sizes) <= len(sizes) / 4

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.comparison import check_paths
-from analysis.files import json_text, write_atomically
+from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.report import how_it_ran
 from analysis.report.answer import Answer, answer
@@ -49,7 +49,7 @@ def write_report(results: Results, to: Path) -> Report:
     try:
         to.mkdir(parents=True, exist_ok=True)
         mine = (to / PAGE_FILE).exists()
-        if not mine and any(not path.name.startswith(".") for path in to.iterdir()):
+        if not mine and not is_empty(to):
             raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         drawn_of = {section: draw(section, results) for section in SECTIONS}
         report = {s: parts for s, parts in drawn_of.items() if parts or s is SECTIONS[0]}
@@ -72,24 +72,27 @@ def write_report(results: Results, to: Path) -> Report:
 def _write(
     results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]], to: Path
 ) -> None:
-    before = _pictures_before(to)
     pngs = {f"{p.part.name}.png": p.png for parts in report.values() for p in parts if p.png}
     # A file's name that is no Unicode may be in any text.
-    write_atomically(to / PAGE_FILE, _page(results, answer, report).encode(errors="replace"))
-    write_atomically(to / FIGURES_FILE, _figures(results, answer, report).encode(errors="replace"))
+    page = _page(results, answer, report).encode(errors="replace")
+    figures = _figures(results, answer, report).encode(errors="replace")
+    # A process that is killed leaves no figure or picture of another report beside the page.
+    for name in (*_pictures_before(to), FIGURES_FILE):
+        (to / name).unlink(missing_ok=True)
+    write_atomically(to / PAGE_FILE, page)  # first, for it tells that the folder is a report's
     for name, png in pngs.items():
         write_atomically(to / name, png)
-    for name in before - pngs.keys():
-        (to / name).unlink(missing_ok=True)
+    write_atomically(to / FIGURES_FILE, figures)
 
 
 def _pictures_before(to: Path) -> set[str]:
     """The pictures of the report that is in the folder."""
     try:
         parts = json.loads((to / FIGURES_FILE).read_text("utf-8"))["parts"]
-        return {Path(part["picture"]).name for part in parts if "picture" in part}
-    except (OSError, ValueError, KeyError, TypeError):
+        names = {Path(part["picture"]).name for part in parts if "picture" in part}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
+    return {name for name in names if Path(name).suffix == ".png"}
 
 
 def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]]) -> str:
@@ -110,6 +113,7 @@ def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnP
         answer=answer,
         command=how_it_ran.command(results),
         search_space=how_it_ran.search_space(results),
+        tracebacks=how_it_ran.first_tracebacks(results),
         texts=texts,
         numeric_columns=numeric_columns,
     )

@@ -1,0 +1,76 @@
+"""The command `toprung resume`, and what it has in common with `toprung run`: the sweep's end."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toprung.cli_report import tell_problems
+
+if TYPE_CHECKING:
+    from analysis.openings import TestResult
+    from analysis.sweep import Sweep
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP", type=click.Path(path_type=Path))
+@click.option("--trials", help="In all, or +50: so many more.")
+@click.option("--max-epochs", help="Epochs of a trial at the most, or +10: so many more.")
+@click.option("--time-budget", help="Of all that the sweep runs: 4h, or +1h.")
+@click.option("--concurrency", type=int, help="Trials at a time (default: as before).")
+@click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
+@click.option("--gpus-per-trial", type=float, help="GPUs of a trial, whole or a fraction.")
+@click.option("--trial-timeout", help="End a trial that reports nothing for so long.")
+def resume(sweep: Path, **given: Any) -> None:
+    """Go on with a SWEEP that was interrupted or killed, or give it more to do.
+
+    Runs the sweep's search space, whose source is kept in its folder.
+    """
+    from toprung import api
+
+    finish(api.resume(sweep, **given))
+
+
+def finish(sweep: "Sweep") -> None:
+    """Test the winner of a sweep that has come to its end, export it, write the report."""
+    from analysis import attributes
+    from analysis.folder import SweepFolderError
+    from toprung import cli_text
+    from toprung.errors import NOT_FINISHED
+    from toprung.text_failures import failures
+
+    if sweep.is_partial:
+        click.echo(cli_text.partial(sweep))
+        sys.exit(NOT_FINISHED)
+    try:
+        best = sweep.best()
+    except SweepFolderError as error:
+        click.echo(f"error: {error}", err=True)
+        for line in failures(sweep):
+            click.echo(line, err=True)
+        if sweep.ended == attributes.GAVE_UP:
+            click.echo(f"  when it is mended: toprung resume {sweep.folder.path}", err=True)
+        sys.exit(1)
+    test, untested = _test(sweep)
+    sweep.export()
+    click.echo(cli_text.outcome(sweep, best, test, untested))
+    written = sweep.report()
+    tell_problems(written)
+    click.echo(f"  report:       {written.path}")
+
+
+def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
+    """The winner's test; or why the set stays shut, if it was opened before the sweep went on."""
+    from analysis.folder import SweepFolderError
+    from analysis.openings import read_openings
+
+    if sweep.description["data"]["num_test"] == 0:
+        return None, "there is no test set"
+    before = read_openings(sweep.folder.sealed_test)
+    try:
+        return sweep.test(), ""
+    except SweepFolderError as error:
+        if not before:
+            raise
+        return None, str(error)

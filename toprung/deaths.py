@@ -1,0 +1,100 @@
+"""Trials whose process dies, or hangs: tried again from their checkpoint, or given up."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import ray
+from ray.tune import Callback
+
+from toprung.ray_parts import NotPickled
+from toprung.searcher import StudySearcher
+from trainables import report
+from trainables.failures import OUT_OF_MEMORY, TIMED_OUT, WORKER_LOST
+
+MAX_DEATHS = 3
+"""How often a trial is tried again without a new validation in between."""
+
+
+class Deaths(NotPickled, Callback):  # type: ignore[misc]
+    """Decides what becomes of a trial whose process has died, and ends processes that hang.
+
+    Args:
+        searcher: is told why a trial has died.
+        tell: shows the user a line.
+        timeout: of a trial between two reports, in seconds; None waits for ever.
+    """
+
+    def __init__(
+        self, searcher: StudySearcher, tell: Callable[[str], None], timeout: float | None
+    ) -> None:
+        self._searcher = searcher
+        self._tell = tell
+        self._timeout = timeout
+        self._heard: dict[Any, float] = {}
+        self._timed_out: set[Any] = set()
+
+    def died(self, trial: Any) -> None:
+        """Find out why the process of this trial has died."""
+        self._heard.pop(trial, None)
+        text = Path(trial.error_file).read_text("utf-8", "replace") if trial.error_file else ""
+        kind, reason = _why(text)
+        if trial in self._timed_out:
+            kind, reason = TIMED_OUT, f"reported nothing for {self._timeout:g} s"
+        self._searcher.note_death(trial.trial_id, kind, reason, text)
+        told_itself = trial.max_failures == 0 and trial not in self._timed_out
+        if not told_itself and not trial.should_recover():
+            self._tell(f"trial {trial.config['number']} failed: {reason}")
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The trial's time runs."""
+        del iteration, trials, info
+        self._heard[trial] = monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The trial lives; one that has failed by itself is not to be tried again."""
+        del iteration, trials, info
+        self._heard[trial] = monotonic()
+        trial.run_metadata.num_failures = 0
+        if report.FAILURE in result:
+            trial.max_failures = 0
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The trial is tried again."""
+        del iteration, trials, info
+        self._searcher.note_recovery(trial.trial_id)
+        number, times = trial.config["number"], trial.run_metadata.num_failures
+        self._tell(
+            f"trial {number}: its process died; it goes on from its last checkpoint "
+            f"(time {times} of {MAX_DEATHS} without a new validation)"
+        )
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The trial's time no longer runs."""
+        del iteration, trials, info
+        self._heard.pop(trial, None)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End the processes of trials that have not reported for too long."""
+        del iteration, trials, info
+        if self._timeout is None:
+            return
+        now = monotonic()
+        for trial in [t for t, heard in self._heard.items() if now - heard > self._timeout]:
+            del self._heard[trial]
+            self._timed_out.add(trial)
+            trial.max_failures = 0
+            ray.kill(trial.temporary_state.ray_actor)
+
+
+def _why(text: str) -> tuple[str, str]:
+    """The kind and the reason of a death, from what Ray says of it."""
+    exits = re.findall(r"Worker exit type: (\w+)", text)
+    if "OutOfMemoryError" in text or "NODE_OUT_OF_MEMORY" in exits:
+        return OUT_OF_MEMORY, "Ray ended its process, because the machine's memory was nearly full"
+    kind = f" ({exits[-1]})" if exits else ""
+    return WORKER_LOST, f"its process died{kind}, {MAX_DEATHS + 1} times without a new validation"

@@ -1,0 +1,48 @@
+"""Says when the sweep's disk is full: trials then wait for room to write their checkpoints."""
+
+import shutil
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from ray.tune import Callback
+
+from analysis.folder import SweepFolder
+from toprung.ray_parts import NotPickled
+
+SECONDS_BETWEEN_LOOKS = 5.0
+_FOR_THE_REST = 2**20
+"""Bytes for all that is not a checkpoint."""
+
+
+class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
+    """Looks from time to time whether there is room for a checkpoint.
+
+    Args:
+        folder: the sweep's.
+        tell: shows the user a line.
+    """
+
+    def __init__(self, folder: SweepFolder, tell: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._looked = monotonic()
+        self._was_full = False
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Say that the disk is full, or that it no longer is."""
+        del iteration, trials, info
+        if monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = monotonic()
+        is_full = self._is_full()
+        if is_full and not self._was_full:
+            self._tell(f"the disk of {self._folder.path} is full: trials wait, ten minutes each")
+        elif self._was_full and not is_full:
+            self._tell("there is room on the disk again")
+        self._was_full = is_full
+
+    def _is_full(self) -> bool:
+        files = map(self._folder.checkpoint_file, self._folder.numbers)
+        largest = max((file.stat().st_size for file in files if file.exists()), default=0)
+        return shutil.disk_usage(self._folder.path).free < largest + _FOR_THE_REST

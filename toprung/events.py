@@ -1,0 +1,64 @@
+"""The decision log: what a sweep decided, and what it decided it by, in order, one line each.
+
+With one trial at a time, two sweeps of the same seed have the same lines, also if one of them was
+killed and resumed. So nothing stands here that depends on time or machine.
+"""
+
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from trainables.record import Record
+
+SWEEP = "sweep"
+"""Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""
+REPORTED, ENDED, STAGE = "reported", "ended", "stage"
+
+
+def sweep(what: str, **details: Any) -> dict[str, Any]:
+    """The sweep begins, is resumed, is extended, or ends."""
+    return {"event": SWEEP, "what": what, **details}
+
+
+def suggested(trial: FrozenTrial, confirms: int | None) -> dict[str, Any]:
+    """A trial begins; `confirms` names the trial whose config it trains again."""
+    again = {} if confirms is None else {"confirms": confirms}
+    return {
+        "event": "suggested",
+        "trial": trial.number,
+        **again,
+        "parameters": dict(trial.params),
+    }
+
+
+def reported(number: int, record: Record, value: float, score: float) -> dict[str, Any]:
+    """A trial has been validated; `score` is the metric of its best validation so far."""
+    return {
+        "event": REPORTED,
+        "trial": number,
+        "validation": record.validation,
+        "epoch": record.epoch,
+        "value": value,
+        "score": score,
+    }
+
+
+def promoted(number: int, rung: int) -> dict[str, Any]:
+    """ASHA lets a trial go on beyond a rung, of so many epochs."""
+    return {"event": "promoted", "trial": number, "rung": rung}
+
+
+def ended(number: int, how: str, reason: str = "") -> dict[str, Any]:
+    """A trial has ended, or never started; `how` is a word of `analysis.attributes`."""
+    because = {"reason": reason} if reason else {}
+    return {"event": ENDED, "trial": number, "how": how, **because}
+
+
+def stage(name: str, fixed: dict[str, Any]) -> dict[str, Any]:
+    """A stage of the search begins, with these parameters fixed."""
+    return {"event": STAGE, "name": name, "fixed": fixed}
+
+
+def confirmation(candidates: list[int]) -> dict[str, Any]:
+    """It is decided which trials are trained again."""
+    return {"event": "confirmation", "candidates": candidates}

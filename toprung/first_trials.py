@@ -1,0 +1,42 @@
+"""Whether a sweep is worth going on with, when its first trials all fail."""
+
+from trainables.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
+
+MAX_ALIKE = 3
+MAX_ALIKE_OF_THE_SPACE = 10
+"""How many may fail for a reason that the sampler can move away from."""
+_OF_THE_SPACE = {DIVERGED, OUT_OF_MEMORY, GPU_OUT_OF_MEMORY}
+
+
+class FirstTrials:
+    """Watches the trials until one of them succeeds."""
+
+    def __init__(self) -> None:
+        self._any_succeeded = False
+        self._failures: list[tuple[str, str]] = []
+
+    def succeeded(self) -> None:
+        """A trial has a result, so the sweep is worth going on with."""
+        self._any_succeeded = True
+
+    def failed(self, kind: str, reason: str) -> None:
+        """A trial has failed."""
+        if not self._any_succeeded:
+            self._failures.append((kind, reason))
+
+    @property
+    def verdict(self) -> str:
+        """Why the sweep is to end; empty if it is to go on."""
+        if self._any_succeeded or not self._failures:
+            return ""
+        kind, reason = self._failures[0]
+        enough = MAX_ALIKE_OF_THE_SPACE if kind in _OF_THE_SPACE else MAX_ALIKE
+        alike = {_sort(*failure) for failure in self._failures}
+        if len(self._failures) < enough or len(alike) > 1:
+            return ""
+        return f"the first {len(self._failures)} trials all failed alike ({kind}): {reason}"
+
+
+def _sort(kind: str, reason: str) -> tuple[str, str]:
+    """What two failures have in common that are alike; the numbers in a reason may differ."""
+    return kind, "" if kind in _OF_THE_SPACE else reason.partition(":")[0]

@@ -1,0 +1,71 @@
+"""Which checkpoints are kept: of the trials that run, and of the best that have ended."""
+
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from ray.tune import Callback
+
+from analysis.folder import SweepFolder
+from analysis.trials import TrialResult, has_score, rank, recipe, trial_result
+from toprung.ray_parts import NotPickled
+from toprung.settings import SweepSettings
+
+
+class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
+    """Removes the checkpoints that nobody will ask for, whenever a trial has ended.
+
+    Kept are those of trials that have not ended, of the best `keep_checkpoints` of the search, of
+    those that are confirmed, or would be, and of the runs that confirm them.
+
+    Args:
+        folder: the sweep's.
+        settings: the sweep's.
+        study: the sweep's.
+    """
+
+    def __init__(self, folder: SweepFolder, settings: SweepSettings, study: optuna.Study) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._study = study
+        self._kept: list[tuple[TrialResult, str]] = []
+        for trial in study.get_trials(deepcopy=False):
+            if folder.checkpoint_file(trial.number).exists():
+                self._take(trial)
+        self._remove_others()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Keep this trial's checkpoint if it is one of the best."""
+        del iteration, trials, info
+        self._take(self._study.get_trials(deepcopy=False)[trial.config["number"]])
+        self._remove_others()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The same."""
+        self.on_trial_complete(iteration, trials, trial, **info)
+
+    def _take(self, trial: FrozenTrial) -> None:
+        result = trial_result(trial)
+        if not trial.state.is_finished() or result.confirms is not None:
+            return
+        if has_score(result) and result.config:
+            self._kept.append((result, recipe(result.config)))
+        else:
+            self._remove(trial.number)
+
+    def _remove_others(self) -> None:
+        metric = self._settings.metric
+        self._kept.sort(key=lambda kept: rank(kept[0], metric), reverse=True)
+        recipes: set[str] = set()
+        still = []
+        for place, (result, own) in enumerate(self._kept):
+            is_confirmed = own not in recipes and len(recipes) < self._settings.num_confirmed
+            recipes.add(own)
+            if place < self._settings.keep_checkpoints or is_confirmed:
+                still.append((result, own))
+            else:
+                self._remove(result.number)
+        self._kept = still
+
+    def _remove(self, number: int) -> None:
+        self._folder.checkpoint_file(number).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Waiting for what comes back: room on the disk, the connection to a database."""
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from toprung.errors import NOT_FINISHED, ToprungError
+
+Result = TypeVar("Result")
+
+SECONDS_BETWEEN_TRIES = 1.0
+MAX_SECONDS = 600.0
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_SQLITE = ("database or disk is full", "database is locked", "disk I/O error")
+
+
+class RecordLostError(ToprungError):
+    """The sweep's record could not be written for so long that the sweep ends."""
+
+    exit_code = NOT_FINISHED
+
+
+class Patience:
+    """Tries again what fails for want of room or of a connection, for ten minutes.
+
+    The trials go on meanwhile, as far as their next report. Nothing is decided that is not written.
+
+    Args:
+        tell: shows the user a line.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._ended = threading.Event()
+        self.lost: RecordLostError | None = None
+
+    def end(self) -> None:
+        """Wait no more, now and later: the user wants the sweep to end."""
+        self._ended.set()
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do it, or give up in silence: whoever asks `lost` ends the sweep."""
+        with suppress(RecordLostError):
+            self(action)
+
+    def __call__(self, action: Callable[[], Result]) -> Result:
+        """What the action returns, in the end.
+
+        Raises:
+            RecordLostError: if it has failed for too long, or the user wants the sweep to end.
+        """
+        if self.lost:
+            raise self.lost
+        deadline = monotonic() + MAX_SECONDS
+        told = False
+        while True:
+            try:
+                result = action()
+            except (OSError, DBAPIError) as error:
+                problem = _passing_problem(error)
+                if problem is None:
+                    raise
+                if monotonic() > deadline or self._ended.wait(SECONDS_BETWEEN_TRIES):
+                    self.lost = RecordLostError(f"the sweep's record cannot be written: {problem}")
+                    raise self.lost from error
+                if not told:
+                    self._tell(f"waiting, because the sweep's record cannot be written: {problem}")
+                told = True
+            else:
+                if told:
+                    self._tell("the sweep's record can be written again; the sweep goes on")
+                return result
+
+
+def _passing_problem(error: OSError | DBAPIError) -> str | None:
+    """What is wrong, in a line, if waiting may help."""
+    if isinstance(error, OSError):
+        return str(error) if error.errno in _FULL else None
+    problem = str(error.orig).partition("\n")[0]
+    if isinstance(error.orig, sqlite3.Error):
+        return problem if any(words in problem for words in _SQLITE) else None
+    return problem if isinstance(error, OperationalError | InterfaceError) else None

@@ -1,0 +1,38 @@
+"""What a parameter can be, in words, and whether a value is such."""
+
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+
+def can_be(value: Any, distribution: BaseDistribution) -> bool:
+    """Whether a parameter with this distribution can have the value.
+
+    Optuna itself only warns of a value out of range that is enqueued, and then uses it.
+    """
+    if not isinstance(distribution, CategoricalDistribution) and not isinstance(value, int | float):
+        return False  # Optuna would read text as a number
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False
+
+
+def in_words(distribution: BaseDistribution) -> str:
+    """What a parameter with this distribution is drawn from."""
+    match distribution:
+        case CategoricalDistribution():
+            return "one of " + ", ".join(map(str, distribution.choices))
+        case FloatDistribution() | IntDistribution():
+            scale = " on a log scale" if distribution.log else ""
+            step = distribution.step
+            steps = (
+                f" in steps of {step:g}" if step and (step != 1 or isinstance(step, float)) else ""
+            )
+            return f"{distribution.low:g} to {distribution.high:g}{steps}{scale}"
+    return str(distribution)

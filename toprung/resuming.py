@@ -1,0 +1,149 @@
+"""Taking up a sweep that was interrupted or killed, or that is to be given more to do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis import attributes
+from analysis.folder import SweepFolder
+from analysis.sweep_record import SweepRecord
+from search_spaces import SearchSpace, SearchSpaceError, load
+from search_spaces.loading import SpaceFunction, load_copy
+from toprung import resources
+from toprung.data_pins import DataPins
+from toprung.errors import ToprungError
+from toprung.extension import changed
+from toprung.lines import show_line
+from toprung.plan import SweepPlan, prepared, space_of_one
+from toprung.proposals import Proposals
+from toprung.settings import SweepSettings
+from trainables.config import TrialConfig
+from trainables.settings import parse
+
+
+def plan_resume(
+    record: SweepRecord,
+    given: Mapping[str, Any],
+    *,
+    space: SpaceFunction | None,
+    console: Console,
+) -> SweepPlan | None:
+    """Check that the sweep can go on as it began, and prepare its data; see `toprung.resume`.
+
+    Its search space is run again: this is the one thing that runs code from a sweep's folder.
+
+    Returns:
+        The plan; None if the sweep has ended and is given nothing more to do.
+    """
+    said, attrs = record.description, record.study.user_attrs
+    if attributes.SETTINGS not in attrs:
+        raise ToprungError(f"{record.name}: was run by a Toprung that could not resume sweeps")
+    before = SweepSettings(**attrs[attributes.SETTINGS])
+    settings = _on_this_machine(changed(before, given), given)
+    if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
+        before, settings
+    ):
+        return None
+    config = _config(said)
+    found = space_of_one(said["space"], config) if config else _space(record, space, console)
+    proposals = Proposals(found, settings, said["overrides"])
+    pins = prepared(proposals, console)
+    _check_data(said, pins)
+    _tell(record, console)
+    return SweepPlan(
+        found,
+        settings,
+        said["overrides"],
+        proposals,
+        record.folder,
+        record.study_place,
+        pins,
+        console,
+        config=said.get("config"),
+        said=said,
+    )
+
+
+def _is_more(before: SweepSettings, now: SweepSettings) -> bool:
+    names = ("trials", "max_epochs", "time_budget")
+    return any(getattr(before, name) != getattr(now, name) for name in names)
+
+
+def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
+    """As many trials at a time as before, or as fit on this machine, if those are fewer."""
+    nodes = resources.nodes()
+    if given.get("concurrency") is not None:
+        return resources.settle(settings, nodes)
+    fitting = resources.settle(settings.model_copy(update={"concurrency": None}), nodes)
+    assert fitting.concurrency is not None
+    at_once = min(settings.concurrency or fitting.concurrency, fitting.concurrency)
+    return fitting.model_copy(update={"concurrency": at_once})
+
+
+def _config(said: Mapping[str, Any]) -> TrialConfig | None:
+    return parse(TrialConfig, said["config"], "the sweep's config") if said.get("config") else None
+
+
+def _space(record: SweepRecord, space: SpaceFunction | None, console: Console) -> SearchSpace:
+    """The space that the sweep began with."""
+    origin: str = record.description["space_origin"]
+    copy = _kept_source(record.folder)
+    if space is not None or not origin:
+        return _function(record, space, copy)
+    try:
+        found = load(origin)
+    except SearchSpaceError:
+        found = None
+    if found is not None and found.source_code == copy:
+        return found
+    show_line(
+        console,
+        f"search space {origin} has changed since, or is gone; the sweep's own copy "
+        f"is used: {record.folder.search_space}",
+    )
+    return load_copy(record.folder.search_space, origin)
+
+
+def _function(record: SweepRecord, space: SpaceFunction | None, copy: str | None) -> SearchSpace:
+    if space is None:
+        raise ToprungError(
+            f"{record.name}: its search space was a function; resume it from Python with "
+            "toprung.resume(path, space=function)"
+        )
+    found = load(space)
+    if found.source_code != copy:
+        raise ToprungError(
+            f"{record.name}: began with another search space; its source is in "
+            f"{record.folder.search_space}"
+        )
+    return found
+
+
+def _kept_source(folder: SweepFolder) -> str | None:
+    path: Path = folder.search_space
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _check_data(said: Mapping[str, Any], pins: DataPins) -> None:
+    """The images and their splits are those that the sweep began with."""
+    now, then = pins.first, said["data"]
+    if (now.settings.digest, now.test_digest) != (then["sha256"], then["test_sha256"]):
+        raise ToprungError(
+            f"data {now.settings.source}: has other images, or other splits, than when the sweep "
+            "began; its trials could not be compared. Start a new sweep (--warm-start this one)"
+        )
+
+
+def _tell(record: SweepRecord, console: Console) -> None:
+    """Say what there is. (It is this process now that the sweep seems to be run by.)"""
+    trials = record.trials()
+    going_on = [
+        f"{trial.number} (after epoch {trial.last_epoch:g})"
+        for trial in trials
+        if trial.ended in (attributes.RUNNING, attributes.INTERRUPTED)
+    ]
+    ended = len(trials) - len(going_on)
+    on = f"; these go on: {', '.join(going_on)}" if going_on else ""
+    show_line(console, f"resuming {record.name}: {ended} trials have ended{on}")

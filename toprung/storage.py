@@ -1,0 +1,67 @@
+"""Where a new sweep's study goes: to a file in its folder, or to a database that the user names."""
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from analysis.folder import SweepFolder
+from analysis.study_place import StudyPlace, study_in_file
+from toprung.errors import ToprungError
+
+
+def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
+    """Check the user's storage, and name the sweep's study there.
+
+    Raises:
+        ToprungError: for what is no PostgreSQL URL, one with a password, a database that cannot be
+            reached, or one that has a study of this sweep's name.
+    """
+    if storage is None:
+        return study_in_file(folder.study)
+    place = StudyPlace(_checked(storage), folder.path.name)
+    _check_there(place)
+    return place
+
+
+def _checked(storage: str) -> str:
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        raise ToprungError(
+            f"storage = {storage!r}: must be a URL such as postgresql://USER@HOST/DATABASE"
+        ) from None
+    asked = {name: value for name, value in url.query.items() if "password" not in name}
+    plain = url.set(query=asked).render_as_string(hide_password=True)
+    if url.get_backend_name() != "postgresql":
+        raise ToprungError(
+            f"storage = {plain!r}: must be a postgresql:// URL; without one, the study is an "
+            "SQLite file in the sweep's folder"
+        )
+    if url.password is not None or asked != url.query:
+        raise ToprungError(
+            f"storage = {plain!r}: leave the password out, because the sweep's folder keeps the "
+            "URL; it is taken from the variable PGPASSWORD or the file ~/.pgpass"
+        )
+    try:
+        url.get_dialect().import_dbapi()
+    except (ImportError, NoSuchModuleError):
+        raise ToprungError(
+            f"storage = {plain!r}: needs a driver: pip install 'toprung[postgresql]'"
+        ) from None
+    return url.render_as_string()
+
+
+def _check_there(place: StudyPlace) -> None:
+    from optuna.storages import RDBStorage
+
+    try:
+        storage = RDBStorage(place.url)
+        names = [study.study_name for study in storage.get_all_studies()]
+        storage.remove_session()
+        storage.engine.dispose()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise ToprungError(f"storage = {place.url!r}: cannot be used: {reason}") from None
+    if place.name in names:
+        raise ToprungError(
+            f"storage = {place.url!r}: has a study {place.name!r} already; choose another --name"
+        )

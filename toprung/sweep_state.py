@@ -1,0 +1,170 @@
+"""The state in which a sweep begins, or is resumed: its study in memory, and the study's file."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from analysis import attributes
+from analysis.driver import this_driver
+from analysis.sweep_record import SweepRecord
+from toprung import events
+from toprung.driver_lock import driver_lock
+from toprung.errors import ToprungError
+from toprung.extension import taken_up_again
+from toprung.lines import show_line
+from toprung.patience import Patience
+from toprung.plan import SweepPlan
+from toprung.samplers import sampler_of
+from toprung.settings import SweepSettings
+from toprung.study_file import Event, StudyFile
+from toprung.sweep_files import write_changed_settings, write_files
+from trainables.config import METRICS
+
+BEGUN, RESUMED = "begun", "resumed"
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """What a driver works with.
+
+    Attributes:
+        study: in memory.
+        file: follows it.
+        past: what happened before the sweep was resumed, each with its time.
+        gave_up: whether it had ended because its first trials all failed.
+    """
+
+    study: optuna.Study
+    file: StudyFile
+    past: Sequence[tuple[float, Event]] = ()
+    gave_up: bool = False
+
+    @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """What was decided of the confirmation before the sweep was resumed."""
+        told: dict[str, Any] = self.file.attributes.get(attributes.CONFIRMATION, {})
+        return told if told.get("decided") else None
+
+
+@contextmanager
+def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
+    """Make a new sweep's folder and study. It is taken away again if no trial gets to start.
+
+    Raises:
+        ToprungError: if the folder cannot be written, or has been made by another in the meantime.
+    """
+    folder = plan.folder
+    try:
+        folder.path.mkdir(parents=True)
+    except OSError as error:
+        raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(driver_lock(folder))
+            direction = _direction(plan.settings)
+            study = optuna.create_study(sampler=sampler_of(plan.settings), direction=direction)
+            if plan.warm_start is not None:
+                plan.warm_start.begin(study)
+            for parameters in plan.grid:
+                study.enqueue_trial(parameters)
+            file = StudyFile(plan.study_place, folder.decisions, patience, direction)
+            stack.callback(file.close)
+            began = events.sweep(BEGUN, seed=plan.settings.seed)
+            file.write([began], study.get_trials(deepcopy=False), _driven(plan.settings))
+            write_files(plan)
+            yield SweepState(study, file)
+    except BaseException:
+        if not folder.any_trial_reported:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
+    """Take a sweep up where its study is. The caller holds the sweep's lock."""
+    with ExitStack() as stack:
+        file = StudyFile(plan.study_place, plan.folder.decisions, patience)
+        stack.callback(file.close)
+        past = file.events()
+        gave_up = file.attributes.get(attributes.SWEEP_ENDED) == attributes.GAVE_UP
+        again, left = _taken_up_again(plan, file, past)
+        _tell(plan, again, left)
+        by_number = {trial.number: trial for trial in [*file.trials, *again]}
+        study = optuna.create_study(
+            sampler=sampler_of(plan.settings), direction=_direction(plan.settings)
+        )
+        study.add_trials(trial for _, trial in sorted(by_number.items()))
+        went_on = events.sweep(RESUMED, taken_up_again=[trial.number for trial in again])
+        file.write([went_on], again, _driven(plan.settings) | _undecided(plan, file, again))
+        write_changed_settings(plan)
+        yield SweepState(study, file, past, gave_up)
+
+
+def leave_in_order(record: SweepRecord) -> None:
+    """Bring the log of a sweep that has ended up to date, if its driver was killed just then."""
+    StudyFile(record.study_place, record.folder.decisions, Patience(print)).close()
+
+
+def settings_of(study: optuna.Study) -> SweepSettings:
+    """The settings with which a sweep was begun, or resumed at last."""
+    return SweepSettings(**study.user_attrs[attributes.SETTINGS])
+
+
+def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
+    """For how long a sweep has run; a driver that was killed, up to the last thing it wrote."""
+    total, began, last = 0.0, 0.0, 0.0
+    for at, event in past:
+        if event["event"] == events.SWEEP and event["what"] in (BEGUN, RESUMED):
+            total, began = total + last - began, at
+        last = at
+    return total + last - began
+
+
+def _taken_up_again(
+    plan: SweepPlan, file: StudyFile, past: Sequence[tuple[float, Event]]
+) -> tuple[list[FrozenTrial], list[int]]:
+    budget = plan.settings.time_budget
+    return taken_up_again(
+        file.trials,
+        plan.folder,
+        SweepSettings(**file.attributes[attributes.SETTINGS]),
+        plan.settings,
+        has_more_time=budget is None or budget > seconds_used(past),
+    )
+
+
+def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
+    if again:
+        numbers = ", ".join(str(trial.number) for trial in again)
+        show_line(plan.console, f"trials that are taken up again: {numbers}")
+    if left:
+        numbers = ", ".join(map(str, left))
+        show_line(plan.console, f"trials that stay as they are, without a checkpoint: {numbers}")
+
+
+def _undecided(plan: SweepPlan, file: StudyFile, again: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """Let what confirms the winner be decided anew, if there are more trials to choose from."""
+    told = file.attributes.get(attributes.CONFIRMATION)
+    more = plan.settings.trials > file.attributes[attributes.SETTINGS]["trials"]
+    if not told or not (more or again):
+        return {}
+    return {attributes.CONFIRMATION: told | {"decided": False, "done": False}}
+
+
+def _driven(settings: SweepSettings) -> dict[str, Any]:
+    return {
+        attributes.OWNER: this_driver(),
+        attributes.SWEEP_ENDED: attributes.RUNNING,
+        attributes.SETTINGS: settings.model_dump(mode="json"),
+    }
+
+
+def _direction(settings: SweepSettings) -> StudyDirection:
+    larger = METRICS[settings.metric] == "max"
+    return StudyDirection.MAXIMIZE if larger else StudyDirection.MINIMIZE
