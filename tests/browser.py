@@ -31,7 +31,7 @@ def executable() -> str:
             return found
     raise RuntimeError(
         f"no browser: none of {', '.join((given,) if given else _NAMES)} is there; run `make "
-        "chromium`, or let the environment variable CHROMIUM name one"
+        "test-programs`, or let the environment variable CHROMIUM name one"
     )
 
 

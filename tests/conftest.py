@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.postgres import PostgresServer, postgres_server
 from toprung.ray_session import ray_session
 
 
@@ -38,3 +39,10 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         with ray_session() as session:
             session.wait()
             yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; a test that stops it starts it again."""
+    with postgres_server() as server:
+        yield server

@@ -17,11 +17,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis import attributes
-from analysis.folder import STUDY_NAME, SweepFolder
+from analysis.folder import SweepFolder
 from analysis.results import Results
+from analysis.study_place import STUDY_NAME, study_in_file
 from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from trainables.config import METRICS, dump_config
+from trainables.failures import GPU_OUT_OF_MEMORY
 from trainables.record import Record
 
 START = datetime(2026, 1, 1, 12)
@@ -42,6 +44,8 @@ class Simulated:
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    failure: str = ""
+    traceback: str = ""
     log_steps: bool = False
     start: float = 0.0
     confirms: int | None = None
@@ -73,7 +77,7 @@ def simulated_sweep(
     description = {"settings": asked | settings, "data": data}
     folder.settings.write_text(yaml.safe_dump(description), "utf-8")
     folder.study.write_bytes(_empty_study(METRICS[metric] == "max"))
-    study = optuna.load_study(study_name=STUDY_NAME, storage=folder.study_url)
+    study = optuna.load_study(study_name=STUDY_NAME, storage=study_in_file(folder.study).url)
     study.add_trials(
         [_written(folder, n, trial, metric, max_epochs) for n, trial in enumerate(trials)]
     )
@@ -87,7 +91,7 @@ def _empty_study(larger_is_better: bool) -> bytes:
     with tempfile.TemporaryDirectory() as place:
         folder = SweepFolder(Path(place))
         study = optuna.create_study(
-            study_name=STUDY_NAME, storage=folder.study_url, direction=direction
+            study_name=STUDY_NAME, storage=study_in_file(folder.study).url, direction=direction
         )
         study.set_user_attr(attributes.SWEEP_ENDED, attributes.FINISHED)
         return folder.study.read_bytes()
@@ -125,7 +129,8 @@ def _random_trial(rng: np.random.Generator, number: int, *, loss: bool) -> Simul
     start = 5.0 * number
     if number % 17 == 5:
         return Simulated(curve[:1].tolist(), attributes.FAILED, parameters, distributions,
-                         reason=f"CUDA out of memory <b>{number % 2}</b>", start=start)  # fmt: skip
+                         reason=f"CUDA out of memory <b>{number % 2}</b>",
+                         failure=GPU_OUT_OF_MEMORY, start=start)  # fmt: skip
     if number % 23 == 7:
         return Simulated((), attributes.INFEASIBLE, parameters, distributions, reason="too small")
     values = (3 * (1 - curve)).tolist() if loss else curve.tolist()
@@ -150,8 +155,12 @@ def _written(
         attrs[attributes.ENDED] = trial.ended
     if trial.confirms is not None:
         attrs[attributes.CONFIRMS] = trial.confirms
-    if trial.reason:
-        attrs[attributes.REASON] = trial.reason
+    told = {
+        attributes.REASON: trial.reason,
+        attributes.FAILURE_KIND: trial.failure,
+        attributes.TRACEBACK: trial.traceback,
+    }
+    attrs |= {name: text for name, text in told.items() if text}
     if best is not None:
         attrs[attributes.BEST] = asdict(best)
     _write_log(folder, number, records, trial)

@@ -18,9 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from analysis import attributes
-from analysis.folder import STUDY_NAME, SweepFolder, SweepFolderError
+from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import load_model
 from analysis.results import Results
+from analysis.study_place import STUDY_NAME, study_in_file
 from analysis.sweep import Sweep
 from tests.helpers import tiny_config
 from toprung.cli import toprung
@@ -52,7 +53,9 @@ class Made:
         }
         self.folder.settings.write_text(yaml.safe_dump(values))
         self.study = optuna.create_study(
-            study_name=STUDY_NAME, storage=self.folder.study_url, direction="maximize"
+            study_name=STUDY_NAME,
+            storage=study_in_file(self.folder.study).url,
+            direction="maximize",
         )
         self.study.set_user_attr(attributes.SWEEP_ENDED, attributes.FINISHED)
 
@@ -75,15 +78,12 @@ class Made:
         return trial.number
 
     def _train(self, trial: optuna.Trial, config: TrialConfig) -> Record:
-        for step, validation in enumerate(fit(config, open_training_data(config.data))):
-            name = SweepFolder.trial_name(trial.number)
-            checkpoint = self.folder.path / "trials" / name / f"checkpoint_{step:06d}"
-            checkpoint.mkdir(parents=True)
-            validation.save_checkpoint(checkpoint)
-            with (checkpoint.parent / "result.json").open("a") as results:
-                told = to_report(validation, "val_accuracy")
-                told["checkpoint_dir_name"] = checkpoint.name
-                results.write(json.dumps(told) + "\n")
+        folder = self.folder.trial(trial.number)
+        folder.mkdir(parents=True)
+        for validation in fit(config, open_training_data(config.data)):
+            validation.save_checkpoint(folder)
+            with self.folder.result_log(trial.number).open("a") as results:
+                results.write(json.dumps(to_report(validation, "val_accuracy")) + "\n")
             trial.report(validation.record.val_accuracy, validation.record.validation)
         return validation.best
 
@@ -131,7 +131,7 @@ def _pinned(config: TrialConfig) -> TrialConfig:
 class TestReading:
     def test_trials(self, sweep: Sweep) -> None:
         trials = sweep.trials()
-        assert [t.ended for t in trials] == ["finished", "failed", "stopped early", "running"]
+        assert [t.ended for t in trials] == ["finished", "failed", "stopped early", "interrupted"]
         assert trials[1].reason == "the loss became NaN"
         assert trials[1].best is None
         assert trials[0].config is not None
@@ -142,7 +142,12 @@ class TestReading:
         assert max(trials[0].values.values()) == trials[0].best.val_accuracy
 
     def test_how_it_stands(self, sweep: Sweep) -> None:
-        assert sweep.counts() == {"finished": 1, "failed": 1, "stopped early": 1, "running": 1}
+        assert sweep.counts() == {
+            "finished": 1,
+            "failed": 1,
+            "stopped early": 1,
+            "interrupted": 1,
+        }
         assert (sweep.name, sweep.ended, sweep.metric) == (
             "my 100%23 sweep?",
             "finished",
@@ -193,12 +198,12 @@ class TestReading:
             Sweep(tmp_path)
         with pytest.raises(SweepFolderError, match="holds no sweep"):
             Sweep(tmp_path / "nowhere")
-        sweep.folder.settings.write_text("[")
-        with pytest.raises(SweepFolderError, match=r"sweep\.yaml: cannot be read"):
-            _ = Sweep(sweep.folder.path).metric
         sweep.folder.study.write_bytes(b"no database at all" * 100)
         with pytest.raises(SweepFolderError, match=r"study\.db: cannot be read"):
             Sweep(sweep.folder.path).trials()
+        sweep.folder.settings.write_text("[")
+        with pytest.raises(SweepFolderError, match=r"sweep\.yaml: cannot be read"):
+            Sweep(sweep.folder.path)
 
     def test_a_damaged_checkpoint(self, sweep: Sweep) -> None:
         (sweep.folder.checkpoint(0) / "checkpoint.pt").write_bytes(b"half of it")
@@ -241,8 +246,11 @@ class TestSealedTest:
         ]
         assert sweep.test() == first
 
-    def test_it_stays_shut_while_the_sweep_runs(self, sweep: Sweep) -> None:
-        sweep.study.set_user_attr(attributes.SWEEP_ENDED, "running")
+    @pytest.mark.parametrize("ended", ["running", "interrupted"])
+    def test_it_stays_shut_until_the_sweep_has_come_to_its_end(
+        self, sweep: Sweep, ended: str
+    ) -> None:
+        sweep.study.set_user_attr(attributes.SWEEP_ENDED, ended)
         with pytest.raises(SweepFolderError, match="the test set stays shut"):
             sweep.test()
         assert not sweep.folder.sealed_test.exists()
@@ -279,7 +287,7 @@ class TestSealedTest:
         said["data"]["test_sha256"] = "0" * 32
         sweep.folder.settings.write_text(yaml.safe_dump(said))
         with pytest.raises(SweepFolderError, match="not those that were set aside"):
-            sweep.test()
+            Sweep(sweep.folder.path).test()
         assert not sweep.folder.sealed_test.exists()
 
     def test_it_is_for_the_winner_alone(self, sweep: Sweep) -> None:
@@ -474,11 +482,7 @@ def test_replace_keeps_the_digest_honest(sweep: Sweep) -> None:
     assert changed.digest != model.digest
 
 
-def test_a_checkpoint_that_was_not_reported_is_no_checkpoint(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
-    trial = tmp_path / "trials" / folder.trial_name(3)
-    for step in range(3):
-        (trial / f"checkpoint_{step:06d}").mkdir(parents=True)
-    lines = [json.dumps({"checkpoint_dir_name": f"checkpoint_{step:06d}"}) for step in range(2)]
-    (trial / "result.json").write_text("\n".join([*lines, '{"checkpoint_dir_name": "checkp']))
-    assert folder.checkpoint(3).name == "checkpoint_000001"
+def test_a_checkpoint_that_was_not_kept(sweep: Sweep) -> None:
+    sweep.folder.checkpoint_file(2).unlink()
+    with pytest.raises(SweepFolderError, match=r"trial 2 .* has no checkpoint"):
+        sweep.model(2)

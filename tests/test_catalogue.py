@@ -82,7 +82,7 @@ def test_a_full_disk_is_no_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trainables.data.files.sync", full)
+    monkeypatch.setattr("trainables.atomic_files.os.fsync", full)
     assert "resnet18" in architectures()
     assert list(cache.iterdir()) == []
 

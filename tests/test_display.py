@@ -12,6 +12,7 @@ from tests.helpers import tiny_config, tiny_data
 from toprung.display import Progress
 from toprung.lines import show_line
 from toprung.settings import SweepSettings
+from trainables.failures import DIVERGED
 from trainables.fit import fit
 from trainables.report import FROZEN_PART, PRECISION, failure_report, to_report
 
@@ -28,9 +29,10 @@ def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     console = Console(file=screen, force_terminal=terminal, width=100, _environ=environment)
     progress = Progress("mine", SweepSettings(trials=4), console)
     progress.setup()
+    failure = failure_report(DIVERGED, "it became NaN")
     trials: list[Any] = [
         SimpleNamespace(trial_id=str(n), config={"number": n, "confirms": None}, last_result=report)
-        for n, report in enumerate([reports[-1], reports[0], failure_report("it became NaN")])
+        for n, report in enumerate([reports[-1], reports[0], failure])
     ]
     for trial in trials:
         progress.on_trial_start(0, trials, trial)

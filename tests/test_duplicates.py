@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from toprung.new_sweep import created
+from toprung.patience import Patience
 from toprung.plan import plan_sweep
+from toprung.sweep_state import begun
 from trainables.data import DataSettings, prepare
 from trainables.data.duplicates import Duplicates, SplitRow
 
@@ -125,7 +126,7 @@ def _begin(images: Path, out: Path) -> tuple[Path, str]:
         name="s",
         console=Console(file=shown),
     )
-    with created(plan, optuna.samplers.RandomSampler()):
+    with begun(plan, Patience(print)):
         kept = shutil.copytree(plan.folder.path, out / "kept")
     return kept, shown.getvalue()
 

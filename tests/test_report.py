@@ -310,7 +310,7 @@ class TestOddSweeps:
         assert Sweep(tmp_path / "sweep").report().problems == ()
 
     def test_where_failed_trials_raised(self, results: Results) -> None:
-        rows = how_it_ran.failures(results)
+        rows = how_it_ran.failed_trials(results)
         assert rows is not None
         assert rows.rows == ((2, "failed", REASON, f'File "{SCRIPT}", line 7, in f'),)
 

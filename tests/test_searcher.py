@@ -1,16 +1,19 @@
 """What the searcher tells the study, without Ray running: each way in which a trial can end."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from math import isnan
+from pathlib import Path
 from typing import Any, ClassVar
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from yaml import safe_load as load_yaml
 
 from analysis.confirmation import Confirmation as ReadConfirmation
 from analysis.confirmation import read_confirmation
+from analysis.folder import SweepFolder
 from analysis.trials import read_trials
 from search_spaces import load
 from tests.helpers import tiny_config, tiny_data
@@ -18,6 +21,7 @@ from toprung.confirm import Confirmation
 from toprung.proposals import Proposals
 from toprung.searcher import StudySearcher
 from toprung.settings import resolve
+from trainables.failures import CODE_ERROR, DIVERGED
 from trainables.fit import fit
 from trainables.report import failure_report, to_report
 
@@ -39,19 +43,41 @@ class Sweep:
         self.told: list[str] = []
         self.written: list[optuna.trial.FrozenTrial] = []
         self.kept: dict[str, Any] = {}
-        settings = resolve(defaults, {})
-        proposals = Proposals(load(space), settings, {})
-        self.searcher = StudySearcher(
+        self.events: list[Mapping[str, Any]] = []
+        self.settings = resolve(defaults, {})
+        self.searcher = self.driver()
+
+    def driver(self) -> StudySearcher:
+        """A searcher over the study as it is: the first one, or that of a resumed sweep."""
+        proposals = Proposals(load(space), self.settings, {})
+        return StudySearcher(
             self.study,
-            lambda trial: self.written.append(copy.deepcopy(trial)),
+            self.write,
             proposals,
             lambda config: config,
             lambda ended, reason: self.refused.append((ended, reason)),
             self.told.append,
-            Confirmation(self.study, settings, proposals, self.kept.__setitem__, self.told.append),
-            num_trials=settings.trials,
-            only_enqueued=False,
+            Confirmation(
+                self.study,
+                self.settings,
+                proposals,
+                lambda event, told: self.write([event], (), told),
+                self.told.append,
+                self.kept.get("confirmation"),
+            ),
+            self.settings,
+            SweepFolder(Path("sweep")),
         )
+
+    def write(
+        self,
+        events: Sequence[Mapping[str, Any]],
+        trials: Sequence[FrozenTrial] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.events += events
+        self.written += copy.deepcopy(trials)
+        self.kept |= attributes or {}
 
     def start(self) -> optuna.trial.FrozenTrial:
         self.study.enqueue_trial({"model/num_blocks": 1})
@@ -80,6 +106,15 @@ def test_a_trial_that_runs_its_course(sweep: Sweep, reports: list[dict[str, Any]
         sweep.searcher.on_trial_result("ray", report)
     sweep.searcher.on_trial_complete("ray", reports[-1])
     assert [len(written.intermediate_values) for written in sweep.written] == [0, 1, 2, 3, 3]
+    assert [event["event"] for event in sweep.events] == [
+        "suggested",
+        "reported",
+        "promoted",
+        "reported",
+        "reported",
+        "promoted",
+        "ended",
+    ]
     assert sweep.written[-1] == sweep.last
     assert sweep.last.state == TrialState.COMPLETE
     assert sweep.last.value == max(report["val_accuracy"] for report in reports)
@@ -100,14 +135,17 @@ def test_the_report_that_stopped_a_trial_is_told(
 def test_a_failure_after_good_epochs(sweep: Sweep, reports: list[dict[str, Any]]) -> None:
     sweep.start()
     sweep.searcher.on_trial_result("ray", reports[0])
-    sweep.searcher.on_trial_complete("ray", failure_report("the loss became NaN"))
-    assert sweep.last.state == TrialState.FAIL
+    sweep.searcher.on_trial_complete("ray", failure_report(DIVERGED, "the loss became NaN"))
+    assert sweep.last.state == TrialState.PRUNED  # samplers do not look at those that FAIL
+    assert sweep.last.constraints == {"stays finite": 1.0}
+    assert sweep.last.user_attrs["ended"] == "failed"
+    assert sweep.last.user_attrs["failure_kind"] == "diverged"
     assert sweep.last.user_attrs["reason"] == "the loss became NaN"
 
 
 def test_a_gpu_error_keeps_its_reason_though_the_process_dies(sweep: Sweep) -> None:
     sweep.start()
-    sweep.searcher.on_trial_result("ray", failure_report("GPU error: illegal address"))
+    sweep.searcher.on_trial_result("ray", failure_report(CODE_ERROR, "GPU error: illegal address"))
     sweep.searcher.on_trial_complete("ray", error=True)
     assert sweep.last.user_attrs["reason"] == "GPU error: illegal address"
 
@@ -119,24 +157,30 @@ def test_a_process_that_dies(sweep: Sweep) -> None:
     assert "its process died" in sweep.last.user_attrs["reason"]
 
 
-@pytest.mark.parametrize("ended", ["time budget", "interrupted"])
-def test_what_is_cut_short_is_never_complete(
-    ended: str, sweep: Sweep, reports: list[dict[str, Any]]
+def test_what_the_time_budget_cuts_short_is_never_complete(
+    sweep: Sweep, reports: list[dict[str, Any]]
 ) -> None:
     sweep.start()
     sweep.searcher.on_trial_result("ray", reports[0])
-    sweep.searcher.close(ended)
+    sweep.searcher.close("time budget")
     assert sweep.last.state == TrialState.PRUNED
-    assert sweep.last.user_attrs["ended"] == ended
+    assert sweep.last.user_attrs["ended"] == "time budget"
     assert sweep.last.user_attrs["best"]["epoch"] == 1
 
 
 def test_cut_short_before_the_first_validation(sweep: Sweep) -> None:
     sweep.start()
-    sweep.searcher.close("interrupted")
+    sweep.searcher.close("time budget")
     assert sweep.last.state == TrialState.FAIL
-    assert sweep.last.user_attrs["ended"] == "interrupted"
+    assert sweep.last.user_attrs["ended"] == "time budget"
     assert "no validation" in sweep.last.user_attrs["reason"]
+
+
+def test_what_is_interrupted_has_not_ended(sweep: Sweep) -> None:
+    sweep.start()
+    sweep.searcher.close("interrupted")
+    assert sweep.last.state == TrialState.RUNNING
+    assert sweep.kept["sweep_ended"] == "interrupted"
 
 
 def test_the_best_so_far_is_in_the_study_while_a_trial_runs(
@@ -154,6 +198,7 @@ def test_impossible_networks_are_refused_until_one_can_exist(sweep: Sweep) -> No
     suggested = sweep.searcher.suggest("ray")
     assert isinstance(suggested, dict)
     assert suggested["number"] == 2
+    assert suggested["folder"] == "sweep/trials/trial_00002"
     assert [ended for ended, _ in sweep.refused] == ["infeasible", "infeasible"]
     assert [trial.state for trial in sweep.study.trials[:2]] == [TrialState.PRUNED] * 2
     assert all(max(trial.constraints.values()) > 0 for trial in sweep.study.trials[:2])
@@ -192,7 +237,7 @@ class TestStages:
         sweep = Sweep(**self.DEFAULTS)
         for name in ("a", "b"):
             sweep.searcher.suggest(name)
-            sweep.searcher.on_trial_complete(name, failure_report("broke"))
+            sweep.searcher.on_trial_complete(name, failure_report(CODE_ERROR, "broke"))
         assert sweep.searcher.suggest("c") == "FINISHED"
         assert "no trial before it succeeded" in sweep.told[-1]
 
@@ -262,7 +307,7 @@ class TestConfirming:
     ) -> None:
         sweep = self.searched(reports, confirm=2, seeds=2)
         for report in (
-            failure_report("the loss became NaN"),
+            failure_report(DIVERGED, "the loss became NaN"),
             *({**reports[-1], "best_val_accuracy": 0.25} for _ in range(3)),
         ):
             sweep.searcher.suggest("again")
@@ -278,7 +323,9 @@ class TestConfirming:
         sweep = self.searched(reports, confirm=1, seeds=2)
         for _ in range(2):
             sweep.searcher.suggest("again")
-            sweep.searcher.on_trial_complete("again", failure_report("the loss became NaN"))
+            sweep.searcher.on_trial_complete(
+                "again", failure_report(DIVERGED, "the loss became NaN")
+            )
         sweep.searcher.suggest("again")
         sweep.searcher.close("finished")
         assert self.read(sweep).chosen is None

@@ -64,11 +64,11 @@ def test_a_stage_fixes_the_parameters_of_the_others() -> None:
         (PARAMETERS[:2], {}, "stage 'network' has no parameter left to search: model/filters"),
         ([*PARAMETERS, "labels/stage"], {}, "labels/stage is the label of the stage"),
         (PARAMETERS, {"start": {**START, "model/filter": 8}}, "has model/filter, which is no"),
-        (PARAMETERS, {"start": {"model/filters": 11}}, "model/filters = 11 is not one of Float"),
+        (PARAMETERS, {"start": {"model/filters": 11}}, "model/filters = 11 must be 0 to 10"),
         (
             PARAMETERS,
             {"start": {**START, "optimizer/name": "sdg"}},
-            "optimizer/name = 'sdg' is not one of Categorical",
+            "optimizer/name = 'sdg' must be one of sgd, adam",
         ),
         (
             PARAMETERS,

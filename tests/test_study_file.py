@@ -3,17 +3,19 @@
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.folder import STUDY_NAME
-from toprung.study_file import StudyFile
+from analysis.study_place import STUDY_NAME, study_in_file
+from toprung.patience import Patience
+from toprung.study_file import Event, StudyFile
 
 
 def read(url: str) -> list[FrozenTrial]:
@@ -25,17 +27,22 @@ class Sweep:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "study.db"
-        self.url = f"sqlite:///{self.path}"
+        self.place = study_in_file(self.path)
+        self.url = self.place.url
+        self.log = folder / "decisions.jsonl"
         self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        self.file = StudyFile(self.url, StudyDirection.MINIMIZE)
+        self.file = self.open(StudyDirection.MINIMIZE)
 
-    def write(self) -> None:
-        for trial in self.study.trials:
-            if trial.number in self.file._unended or trial.number >= self.num_written:
-                self.file.write(trial)
-        self.num_written = len(self.study.trials)
+    def open(self, direction: StudyDirection | None = None) -> StudyFile:
+        return StudyFile(self.place, self.log, Patience(print), direction)
 
-    num_written = 0
+    def write(self, *events: Event, attributes: Mapping[str, Any] | None = None) -> None:
+        """Write all trials; what has not changed must make no difference."""
+        running = [t for t in self.study.trials if t.number not in self.ended]
+        self.file.write(events or [{"event": "test"}], running, attributes)
+        self.ended |= {t.number for t in running if t.state.is_finished()}
+
+    ended: frozenset[int] = frozenset()
 
 
 @pytest.fixture
@@ -74,10 +81,9 @@ def test_trials_are_as_in_memory_at_every_moment(sweep: Sweep) -> None:
 
 def test_one_plain_file_is_left_and_can_be_read_where_nothing_is_writable(sweep: Sweep) -> None:
     sweep.study.tell(sweep.study.ask(), 0.5)
-    sweep.write()
-    sweep.file.set_user_attr("sweep_ended", "finished")
+    sweep.write(attributes={"sweep_ended": "finished"})
     sweep.file.close()
-    assert [path.name for path in sweep.path.parent.iterdir()] == ["study.db"]
+    assert {path.name for path in sweep.path.parent.iterdir()} == {"study.db", "decisions.jsonl"}
     copy = f"sqlite:///file:{sweep.path}?mode=ro&immutable=1&uri=true"
     assert [trial.value for trial in read(copy)] == [0.5]
 
@@ -86,21 +92,26 @@ KILLED = """
 import os, sys
 import optuna
 from optuna.study import StudyDirection
+from pathlib import Path
+from analysis.study_place import study_in_file
+from toprung.patience import Patience
 from toprung.study_file import StudyFile
 
 study = optuna.create_study(direction="maximize")
-file = StudyFile(sys.argv[1], StudyDirection.MAXIMIZE)
+folder = Path(sys.argv[1])
+place, log = study_in_file(folder / "study.db"), folder / "decisions.jsonl"
+file = StudyFile(place, log, Patience(print), StudyDirection.MAXIMIZE)
 trial = study.ask()
 trial.suggest_float("lr", 0, 1)
 trial.report(0.5, 1)
-file.write(study.trials[0])
+file.write([{"event": "test"}], study.trials)
 os.kill(os.getpid(), 9)
 """
 
 
 def test_what_was_written_before_a_kill_is_there(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    killed = subprocess.run([sys.executable, "-c", KILLED, url], capture_output=True)
+    url = study_in_file(tmp_path / "study.db").url
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
     (trial,) = optuna.load_study(study_name=STUDY_NAME, storage=url).trials
     assert trial.state == TrialState.RUNNING

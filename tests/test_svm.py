@@ -1,5 +1,6 @@
 """The SVM on a network's features: scikit-learn's own scores, as a network like any other."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,29 @@ class TestFitting:
         assert Record(**read_checkpoint(tmp_path)["best_record"]) == validation.record
         assert len(model.weights_bytes) > 0
         assert model.class_names == DATA.class_names
+
+    def test_is_not_done_again(self, weights: Path, tmp_path: Path) -> None:
+        (validation,) = fit_svm(config(weights), DATA)
+        validation.save_checkpoint(tmp_path)
+        longer = config(weights, training={"epochs": 20})
+        weights.rename(weights.with_suffix(".moved"))  # nothing can be fitted without them
+        try:
+            (again,) = fit_svm(longer, DATA, resume_from=tmp_path)
+        finally:
+            weights.with_suffix(".moved").rename(weights)
+        assert replace(again, save_checkpoint=validation.save_checkpoint) == validation
+        before = read_checkpoint(tmp_path)
+        again.save_checkpoint(tmp_path)
+        after = read_checkpoint(tmp_path)
+        assert TrialConfig.model_validate(after["config"]) == longer
+        assert before["model"].keys() == after["model"].keys()
+        assert all(torch.equal(t, after["model"][name]) for name, t in before["model"].items())
+
+    def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
+        (validation,) = fit_svm(config(seed=1), DATA)
+        validation.save_checkpoint(tmp_path)
+        with pytest.raises(ConfigError, match=r"another trial's: seed = 2, was 1$"):
+            next(fit_svm(config(seed=2), DATA, resume_from=tmp_path))
 
     def test_random_features_are_the_seed_s(self) -> None:
         losses = [next(fit_svm(config(seed=seed), DATA)).record.val_loss for seed in (1, 2, 1)]

@@ -1,35 +1,34 @@
 """A file is whole or not there."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from trainables.data.errors import DataError
-from trainables.data.files import absolute, written_whole
+from trainables.data.files import absolute, write_csv
 
 
-def test_what_was_written_is_there_in_the_end(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
+def test_a_csv_file_has_names_byte_for_byte(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
     file.write_text("old")
-    with written_whole(file) as stream:
-        stream.write(b"new")
-        assert file.read_text() == "old"
-    assert file.read_text() == "new"
+    write_csv(file, ("name", "label"), [(os.fsdecode(b"\xff,\n"), 'a"b')])
+    assert file.read_bytes() == b'name,label\r\n"\xff,\n","a""b"\r\n'
     assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
 def test_a_failure_leaves_the_old_file_alone(failure: type[BaseException], tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
+    file = tmp_path / "a.csv"
     file.write_text("old")
 
-    def half_written() -> None:
-        with written_whole(file) as stream:
-            stream.write(b"new")
-            raise failure
+    def rows() -> Iterator[tuple[str]]:
+        yield ("new",)
+        raise failure
 
     with pytest.raises(failure):
-        half_written()
+        write_csv(file, ("name",), rows())
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 import toprung
-from toprung import Sweep, launch
+from toprung import Sweep, ending
 
 KINDS: dict[str, dict[str, Any]] = {
     "good": {},
@@ -77,7 +78,7 @@ def test_a_diverged_trial_fails_with_the_reason_and_no_nan_is_told(
     of_kind: dict[str, optuna.trial.FrozenTrial],
 ) -> None:
     trial = of_kind["diverges"]
-    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["failure_kind"] == "diverged"
     assert "the loss became NaN or infinite by epoch 1" in trial.user_attrs["reason"]
     assert not any(math.isnan(value) for value in trial.intermediate_values.values())
     assert trial.value is None
@@ -88,6 +89,7 @@ def test_a_crashed_trial_fails_with_its_traceback(
 ) -> None:
     trial = of_kind["crashes"]
     assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["failure_kind"] == "code error"
     assert "Expected more than 1 value per channel" in trial.user_attrs["reason"]
     assert "in forward" in trial.user_attrs["traceback"]
 
@@ -117,7 +119,7 @@ def test_time_budget_ends_a_sweep_and_keeps_what_was_reached(
     def clock() -> float:
         return 3600.0 * (len(list(reported.glob("*/events*"))) == 2)
 
-    monkeypatch.setattr(launch, "monotonic", clock)
+    monkeypatch.setattr(ending, "monotonic", clock)
     sweep = toprung.run(
         endless_space,
         trials=2,
@@ -153,7 +155,7 @@ def interrupted(tmp_path: Path) -> tuple[int, str]:
     try:
         log = tmp_path / "sweeps" / "cut" / "trials"
         deadline = time.monotonic() + 120
-        while not any(path.stat().st_size for path in log.glob("*/checkpoint_*/*")):
+        while not any(log.glob("*/checkpoint.pt")):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -169,7 +171,8 @@ def test_sigint_ends_in_order_and_is_not_told_as_complete(
 ) -> None:
     code, output = interrupted
     assert code == 130
-    assert "was interrupted" in output
+    assert "is partial (interrupted)" in output
+    assert "toprung resume" in output
     assert "Traceback" not in output
     sweep = toprung.open(tmp_path / "sweeps" / "cut")
     assert sweep.ended == "interrupted"
@@ -177,3 +180,40 @@ def test_sigint_ends_in_order_and_is_not_told_as_complete(
     assert not sweep.folder.sealed_test.exists()
     assert not sweep.folder.best.exists()
     assert sweep.best().best is not None
+
+
+ONE_AT_A_TIME: dict[str, Any] = {"trials": 4, "max_epochs": 4, "concurrency": 1, "confirm": 0}
+
+
+def decided(sweep: Sweep) -> list[str]:
+    """The lines of the decision log, but for those of the drivers' lives."""
+    lines = sweep.folder.decisions.read_text().splitlines()
+    return [line for line in lines if '"event": "sweep"' not in line]
+
+
+def test_a_killed_sweep_goes_on_as_if_nothing_had_been(local_ray: None, tmp_path: Path) -> None:
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in ONE_AT_A_TIME.items()]
+    process = run_toprung("run", "digits_cnn", *arguments, "--name", "killed", cwd=tmp_path)
+    path = tmp_path / "sweeps" / "killed"
+    log = path / "decisions.jsonl"
+    try:
+        whole = toprung.run("digits_cnn", **ONE_AT_A_TIME, name="whole", out=tmp_path)
+        deadline = time.monotonic() + 120
+        while not log.exists() or log.read_text().count("reported") < 3:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    assert toprung.open(path).ended == "killed"
+    resumed = toprung.resume(path)
+    assert resumed.ended == "finished"
+    assert decided(resumed) == decided(whole)
+    best, same = resumed.best().best, whole.best().best
+    assert best is not None
+    assert same is not None
+    assert replace(best, seconds=0) == replace(same, seconds=0)
+    for trial in resumed.trials():
+        validations = [said["validation"] for said in resumed.folder.reports(trial.number)]
+        assert validations == list(range(1, len(trial.values) + 1))

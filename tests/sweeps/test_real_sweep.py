@@ -39,6 +39,7 @@ def sweep(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         concurrency=1,
         sampler="random",
         seed=3,
+        keep_checkpoints=10,
         name="real",
         out=tmp_path_factory.mktemp("sweeps"),
     )
