@@ -1,0 +1,85 @@
+"""Sweeps killed again and again: is everything in the end as if they had been left alone?
+
+Commands:
+    uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
+    uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
+
+`pretend` runs Toprung's whole driver in one process, without Ray, on trials that only pretend to
+train, and kills it at every write point in turn: before a write, in the middle of it, twice, with
+a torn last line; and has the disk full there, for a while and for good. (It needs a C compiler.)
+With `--every 6` each of the six ways strikes at every sixth write point, all of them together at
+each. `real` kills the driver, or the worker, of a real sweep on Ray at random moments, half of them
+while a checkpoint is being written. A sweep that was killed is resumed, and then compared: the
+decision log line by line; every trial of the study; the reports, checkpoints and TensorBoard files;
+the winner. A trial that had ended before the kill must not have changed at all.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.kills.strikes import load_library
+from benchmarks.kills.tally import Tally, show
+
+
+def main() -> None:
+    """Run what the command line asks for; the exit code is 1 if anything differed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=["pretend", "real"])
+    parser.add_argument(
+        "--sweeps", nargs="+", default=[], help="of the pretended; all if not given"
+    )
+    parser.add_argument("--modes", nargs="+", default=[], help="of striking; all if not given")
+    parser.add_argument("--every", type=int, default=6, help="so many write points")
+    parser.add_argument("--kills", type=int, default=20, help="of the driver of a real sweep")
+    parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
+    parser.add_argument("--workers", type=int, default=4, help="of a worker")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--folder", type=Path, help="for the sweeps; in memory it is quicker")
+    given = parser.parse_args()
+    if given.kind == "pretend":
+        load_library()
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        run = _pretend if given.kind == "pretend" else _real
+        tallies = run(given, Path(folder))
+    show(f"{given.kind} sweeps, killed and resumed", tallies)
+    if any(tally.failed for tally in tallies.values()):
+        sys.exit(1)
+
+
+def _pretend(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
+    from benchmarks.kills.pretend import MODES, Campaign, chosen, know_the_tables
+
+    know_the_tables()
+    tallies = {}
+    for scenario in chosen(given.sweeps):
+        campaign = Campaign(scenario, folder / scenario.name)
+        print(f"{scenario.name}: {campaign.count} write points", flush=True)
+        for number, mode in enumerate(given.modes or MODES):
+            offset = number * given.every // len(MODES)
+            tallies[scenario.name, mode] = campaign.run(mode, given.every, offset)
+            show(scenario.name, {(scenario.name, mode): tallies[scenario.name, mode]})
+    return tallies
+
+
+def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
+    from benchmarks.kills.real import RealCampaign
+
+    search = {"trials": 8, "max_epochs": 8, "concurrency": 1, "confirm": 0}
+    confirmed = search | {"trials": 4, "confirm": 1, "seeds": 2}
+    tallies = {}
+    for name, settings, whom, times in (
+        ("searched", search, "driver", given.kills),
+        ("searched", search, "worker", given.workers),
+        ("confirmed", confirmed, "driver", given.confirmed),
+    ):
+        if times:
+            campaign = RealCampaign(folder / f"{name} {whom}", settings, given.seed)
+            tallies[name, f"{whom} killed"] = campaign.kill(whom, times)
+            show(name, {(name, whom): tallies[name, f"{whom} killed"]})
+    return tallies
+
+
+if __name__ == "__main__":
+    main()

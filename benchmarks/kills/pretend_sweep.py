@@ -1,0 +1,48 @@
+"""A sweep of pretended trials: all of Toprung's driver, without Ray and without training."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+
+import toprung
+from benchmarks.kills.pretend_trials import pretended_fit
+from benchmarks.kills.pretend_tune import PretendTuner
+from toprung import api
+from toprung.lean_tune import replaced
+from trainables import kept_trial
+
+SPACE = "benchmarks.kills.space"
+
+
+def begin(path: Path, space: str = SPACE, **settings: Any) -> None:
+    """Run a new sweep in this folder, with one trial at a time."""
+    with _pretended() as console:
+        at_a_time = {"concurrency": 1} | settings
+        toprung.run(space, out=path.parent, name=path.name, console=console, **at_a_time)
+
+
+def go_on(path: Path, **given: Any) -> None:
+    """Resume it."""
+    with _pretended() as console:
+        toprung.resume(path, console=console, **given)
+
+
+@contextmanager
+def _pretended() -> Iterator[Console]:
+    """No Ray, and nothing shown, unless the environment has KILLS_SHOW."""
+    with ExitStack() as stack:
+        stack.enter_context(replaced(tune, "Tuner", PretendTuner))
+        stack.enter_context(replaced(api, "ray_session", _no_session))
+        stack.enter_context(replaced(kept_trial, "fit_any", pretended_fit))
+        yield Console(stderr=True, quiet="KILLS_SHOW" not in os.environ)
+
+
+@contextmanager
+def _no_session() -> Iterator[SimpleNamespace]:
+    yield SimpleNamespace(wait=lambda: None)

@@ -1,0 +1,105 @@
+"""Trials that train nothing: a curve by formula, with real reports and a real checkpoint."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from math import log10
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables import kept_trial
+from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
+from trainables.config import TrialConfig, as_plain
+from trainables.fit import DivergedError, Validation
+from trainables.record import Record, is_better
+from trainables.training_state import CHECKPOINT_FILE
+
+CPU = torch.device("cpu")
+_died: set[Path] = set()
+
+
+class WorkerDiedError(BaseException):
+    """Stands for the death of a trial's process: no code of the trial's catches it."""
+
+
+def reports(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a trial reports, as `trainables.ray_trainable.train_trial` does.
+
+    Raises:
+        WorkerDiedError: in some trials, the first time.
+    """
+    config, folder = TrialConfig.model_validate_json(trial["config"]), Path(trial["folder"])
+    data: Any = folder
+    try:
+        yield from kept_trial.train_kept(config, data, CPU, folder)
+    except Exception as error:
+        told: list[dict[str, Any]] = []
+        kept_trial.tell_failure(partial(_raise, error), told.append)
+        yield told[0]
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def pretended_fit(
+    config: TrialConfig, folder: Path, device: torch.device, resume_from: Path | None = None
+) -> Iterator[Validation]:
+    """In the place of `fit_any`; it is given the trial's folder as its data."""
+    del device
+    record = best = None
+    if resume_from is not None:
+        saved = load_checkpoint(resume_from / CHECKPOINT_FILE)
+        check_same_trial(saved, config)
+        record, best = Record(**saved["record"]), Record(**saved["best_record"])
+        yield _validation(config, record, best)
+    for epoch in range(record.validation + 1 if record else 1, config.training.epochs + 1):
+        _misbehave(config, epoch, folder)
+        record = _record(config, epoch)
+        best = record if best is None or is_better(record, best, config.training.metric) else best
+        yield _validation(config, record, best)
+
+
+def _validation(config: TrialConfig, record: Record, best: Record) -> Validation:
+    finished = record.epoch >= config.training.epochs
+    return Validation(record, best, finished, partial(_save, config, record, best))
+
+
+def _record(config: TrialConfig, epoch: int) -> Record:
+    """By learning rate, network and seed; it gets better, but for some noise."""
+    noise = np.random.default_rng([config.seed, epoch]).normal(0, 0.02)
+    model: Any = config.model
+    quality = 0.9 - 0.1 * (log10(config.optimizer.lr) + 2.5) ** 2 + 0.002 * model.filters
+    accuracy = float(np.clip(quality * (1 - 0.5**epoch) + noise, 0, 1))
+    loss = 1.5 - accuracy
+    return Record(epoch, float(epoch), loss, accuracy, loss, accuracy, accuracy, 0.01, 0.1 * epoch)
+
+
+def _misbehave(config: TrialConfig, epoch: int, folder: Path) -> None:
+    """Some diverge, some fail, in some the process dies once."""
+    if epoch != 2:
+        return
+    if config.optimizer.lr > 0.02:
+        raise DivergedError(f"the loss became NaN or infinite by epoch {epoch}")
+    if config.seed % 10 == 5:
+        raise ZeroDivisionError("an error in the trial's code")
+    if config.seed % 3 == 1 and folder not in _died:
+        _died.add(folder)
+        raise WorkerDiedError
+
+
+def _save(config: TrialConfig, record: Record, best: Record, folder: Path) -> None:
+    values = {
+        "config": as_plain(config),
+        "class_names": ["a", "b"],
+        "mean": [0.5],
+        "std": [0.5],
+        "model": {"weight": torch.full((500,), record.val_loss)},
+        "record": asdict(record),
+        "best_record": asdict(best),
+        "best_weights": None,
+    }
+    write_checkpoint(folder / CHECKPOINT_FILE, values)

@@ -1,0 +1,181 @@
+"""A real sweep, on Ray, whose driver or worker is killed at random moments."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from analysis.folder import SweepFolder
+from benchmarks.kills import facts
+from benchmarks.kills.tally import Tally
+
+MAX_SECONDS = 300.0
+_RUN = "import toprung; toprung.run('digits_cnn', out={out!r}, name={name!r}, **{settings!r})"
+_RESUME = "import toprung; toprung.resume({path!r})"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill.
+
+    Attributes:
+        seconds: after the sweep has got its folder.
+        writing: wait for the next write of a checkpoint then.
+    """
+
+    seconds: float
+    writing: bool
+
+
+class RealCampaign:
+    """One kind of sweep, killed again and again.
+
+    Args:
+        folder: for the sweeps.
+        settings: of the sweep.
+        seed: of the moments.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self._settings = settings
+        self._random = random.Random(seed)
+        self._numbers = count()
+        path = self._next()
+        driver = self._start(path)
+        started = _wait_for_sweep(path, driver)
+        if driver.wait(MAX_SECONDS) != 0:
+            raise RuntimeError(_told(path))
+        self._span = monotonic() - started
+        self._expected = facts.facts_of(path)
+
+    def kill(self, whom: str, times: int) -> Tally:
+        """Kill the `driver` or the `worker` so many times, each time of a new sweep."""
+        tally, started = Tally(), monotonic()
+        for number in range(times):
+            moment = Moment(self._random.uniform(0, 0.85 * self._span), number % 2 == 1)
+            self._kill(whom, moment, tally)
+        tally.seconds = monotonic() - started
+        return tally
+
+    def _kill(self, whom: str, moment: Moment, tally: Tally) -> None:
+        path = self._next()
+        driver = self._start(path)
+        _wait_for_sweep(path, driver)
+        sleep(moment.seconds)
+        writing = moment.writing and _wait_for_write(path, driver)
+        ours = [driver.pid, *_descendants(driver.pid)]
+        victims = [driver.pid] if whom == "driver" else [pid for pid in ours if _is_worker(pid)]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        tally.kills += 1
+        tally.where["while a checkpoint was written" if writing else "at any moment"] += 1
+        told = f"{whom} killed after {moment.seconds:.2f} s in {path}"
+        before = facts.ended_trials(path)
+        tally.restored += len(before.going_on)
+        if whom == "driver":
+            driver.wait()
+            _wait_for_end(ours[1:], told, tally)
+            driver = self._resumed(path)
+        if driver.wait(MAX_SECONDS) != 0:
+            tally.failed += 1
+            tally.problems.append(f"{told}: exit {driver.returncode}: {_told(path)}")
+            return
+        lost = facts.lost(before, path)
+        found = facts.differences(self._expected, facts.facts_of(path))
+        tally.lost += len(lost)
+        tally.differing += sum(difference.startswith("decision") for difference in found)
+        tally.failed += bool(found or lost)
+        tally.problems += [f"{told}: {difference}" for difference in [*found, f"lost {lost}"]] * (
+            bool(found or lost)
+        )
+
+    def _next(self) -> Path:
+        return self._folder / f"sweep_{next(self._numbers)}"
+
+    def _start(self, path: Path) -> subprocess.Popen[bytes]:
+        out = str(path.parent)
+        return _python(_RUN.format(out=out, name=path.name, settings=self._settings), path)
+
+    def _resumed(self, path: Path) -> subprocess.Popen[bytes]:
+        return _python(_RESUME.format(path=str(path)), path)
+
+
+def _python(code: str, path: Path) -> subprocess.Popen[bytes]:
+    with _log(path).open("ab") as log:
+        return subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+
+
+def _log(path: Path) -> Path:
+    return path.with_suffix(".log")
+
+
+def _told(path: Path) -> str:
+    """The end of what the drivers have said."""
+    return _log(path).read_text("utf-8")[-3000:]
+
+
+def _wait_for_sweep(path: Path, driver: subprocess.Popen[bytes]) -> float:
+    """Return when the sweep has its folder."""
+    while not SweepFolder(path).settings.exists():
+        if driver.poll() is not None:
+            raise RuntimeError(_told(path))
+        sleep(0.01)
+    return monotonic()
+
+
+def _wait_for_write(path: Path, driver: subprocess.Popen[bytes]) -> bool:
+    """Return when a checkpoint is being written; false if the sweep is over before."""
+    while driver.poll() is None:
+        if any(path.glob("trials/*/.checkpoint*")):
+            return True
+    return False
+
+
+def _wait_for_end(pids: list[int], told: str, tally: Tally) -> None:
+    """Ray ends by itself when its driver is gone."""
+    deadline = monotonic() + 60
+    while left := [pid for pid in pids if _state(pid) not in ("", "Z")]:
+        if monotonic() > deadline:
+            tally.failed += 1
+            tally.problems.append(f"{told}: left running: {[_command(pid) for pid in left]}")
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            return
+        sleep(0.05)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and those that they have."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield int(child)
+            yield from _descendants(int(child))
+
+
+def _state(pid: int) -> str:
+    """Of a process: empty if there is none, Z if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether it runs a trial."""
+    return _command(pid).startswith("ray::Implicit")
