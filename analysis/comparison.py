@@ -143,11 +143,13 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
         for sweep, name, trials in zip(sweeps, names, scored, strict=True)
         for group in _groups(trials, by, metric, openings_of(sweep))
     ]
-    empty = [name for name, trials in zip(names, scored, strict=True) if not trials]
+    named = list(zip(names, sweeps, scored, strict=True))
+    empty = [f"{name}: no trial has a validation result" for name, _, own in named if not own]
+    partial = [f"{name}: is partial ({one.ended})" for name, one, _ in named if one.is_partial]
     return Comparison(
         ("sweep", *by) if len(sweeps) > 1 else tuple(by),
         tuple(in_order(found, metric)),
-        (*(f"{name}: no trial has a validation result" for name in empty), *_differences(sweeps)),
+        (*empty, *partial, *_differences(sweeps)),
     )
 
 

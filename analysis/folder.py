@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.report import CHECKPOINT_FILE
+
 RAY_EXPERIMENT = "trials"
-_CHECKPOINT_FILE = "checkpoint.pt"
 
 
 class SweepFolderError(ValueError):
@@ -128,7 +129,7 @@ class SweepFolder:
 
     def checkpoint_file(self, number: int) -> Path:
         """Where the one checkpoint of a trial is, if it has one."""
-        return self.trial(number) / _CHECKPOINT_FILE
+        return self.trial(number) / CHECKPOINT_FILE
 
     def checkpoint(self, number: int) -> Path:
         """The folder of a trial's checkpoint, which holds the trial's best weights too.
@@ -145,14 +146,15 @@ class SweepFolder:
 
 
 def _reports(results: Path) -> list[dict[str, Any]]:
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    # What is no text is no whole line either.
+    lines = results.read_text("utf-8", "replace").splitlines() if results.exists() else []
     return [report for line in lines if (report := _plain(line))]
 
 
 def _plain(line: str) -> dict[str, Any]:
     """A report; nothing of the line that a killed process left half-written."""
     try:
-        report: dict[str, Any] = json.loads(line)
-    except ValueError:
+        report = json.loads(line)
+    except (ValueError, RecursionError):
         return {}
-    return report
+    return report if isinstance(report, dict) else {}

@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 from analysis import attributes
 from analysis.confirmation import Confirmation, read_confirmation
@@ -18,9 +19,56 @@ from analysis.driver import still_runs
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.study_place import StudyPlace, study_in_file
 from analysis.trials import TrialResult, read_trials, select_best
+from analysis.typed import typed
+from trainables.config import Metric
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
+
+
+T = TypeVar("T")
+
+
+class _SaidSettings(BaseModel):
+    metric: Metric
+    seed: int
+    trials: int
+
+
+class _SaidData(BaseModel):
+    test_sha256: str | None
+    class_names: list[str] = []
+    bad_images: list[str] = []
+    duplicates: dict[str, int] = {}
+    num_train: int | None = None
+    num_validation: int | None = None
+    num_test: int | None = None
+
+
+class _SaidStorage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    url: str
+    name: str
+
+
+class _Said(BaseModel):
+    """What `sweep.yaml` holds that is used further; it may hold more."""
+
+    settings: _SaidSettings
+    data: _SaidData
+    storage: _SaidStorage | None = None
+    space: str | None = None
+    command: list[str] | None = None
+    overrides: dict[str, Any] | None = None
+    versions: dict[str, str | None] | None = None
+
+
+def _check_file(study: Path | None) -> None:
+    if study is None:
+        return
+    with study.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            raise ValueError("is no SQLite database")
 
 
 class SweepRecord:
@@ -60,8 +108,8 @@ class SweepRecord:
         """
         try:
             content: dict[str, Any] = yaml.safe_load(self.folder.settings.read_text("utf-8"))
-            content["settings"]["metric"]
-        except (OSError, yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+            typed(_Said, content)
+        except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
         return content
 
@@ -69,7 +117,13 @@ class SweepRecord:
     def study_place(self) -> StudyPlace:
         """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage."""
         storage = self.description.get("storage")
-        return StudyPlace(**storage) if storage else study_in_file(self.folder.study)
+        if not storage:
+            return study_in_file(self.folder.study)
+        if not storage["url"].startswith("postgresql"):  # others would make or change a file
+            raise SweepFolderError(
+                f"{self.folder.settings}: storage = {storage['url']!r}: must be postgresql://..."
+            )
+        return StudyPlace(**storage)
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -80,6 +134,7 @@ class SweepRecord:
         """
         place = self.study_place
         try:
+            _check_file(place.file)  # before Optuna makes a study of an empty one
             return optuna.load_study(study_name=place.name, storage=place.url)
         except Exception as error:
             reason = str(error).partition("\n")[0]
@@ -102,12 +157,23 @@ class SweepRecord:
     @property
     def ended(self) -> str:
         """How the sweep ended, or that it is running: a word of `analysis.attributes`."""
-        attrs = self.study.user_attrs
-        ended: str = attrs.get(attributes.SWEEP_ENDED, attributes.RUNNING)
+        ended = self._attribute(attributes.SWEEP_ENDED, str) or attributes.RUNNING
         if ended != attributes.RUNNING:
             return ended
-        runs = still_runs(self.folder.lock, attrs.get(attributes.OWNER, {}))
+        owner = self._attribute(attributes.OWNER, dict[str, Any]) or {}
+        runs = still_runs(self.folder.lock, owner)
         return attributes.RUNNING if runs else attributes.KILLED
+
+    def _attribute(self, name: str, kind: type[T]) -> T | None:
+        """What the study has by this name, if anything."""
+        try:
+            value = self.study.user_attrs.get(name)
+            return None if value is None else typed(kind, value)
+        except SweepFolderError:
+            raise
+        except Exception as error:  # a damaged file makes SQLAlchemy raise whatever it likes
+            where = self.study_place.file or self.study_place.url
+            raise SweepFolderError(f"{where}: its {name} is damaged: {error}") from None
 
     @property
     def is_partial(self) -> bool:
@@ -128,8 +194,8 @@ class SweepRecord:
 
     def confirmation(self) -> Confirmation | None:
         """What was done to confirm the winner; None where the search has not ended."""
-        attribute = self.study.user_attrs.get(attributes.CONFIRMATION)
-        return attribute and read_confirmation(attribute, self._all_trials(), self.metric)
+        told = self._attribute(attributes.CONFIRMATION, dict[str, Any])
+        return read_confirmation(told, self._all_trials(), self.metric) if told else None
 
     def trial(self, number: int) -> TrialResult:
         """One trial, or run that confirms one, by its number.

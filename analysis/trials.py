@@ -7,15 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 import optuna
-import yaml
 
 from analysis import attributes
+from analysis.folder import SweepFolderError
+from analysis.typed import typed
 from trainables.config import METRICS, TrialConfig
+from trainables.plain_yaml import read_yaml
 from trainables.record import Record
-from trainables.settings import parse
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where it is there."""
+from trainables.settings import ConfigError, parse
 
 METRIC_NAMES = {
     "val_accuracy": "validation accuracy",
@@ -56,9 +55,17 @@ class TrialResult:
 
 
 def read_trials(study: optuna.Study) -> list[TrialResult]:
-    """Every trial that was started or refused, in order; none that another sweep has made."""
+    """Every trial that was started or refused, in order; none that another sweep has made.
+
+    Raises:
+        SweepFolderError: if the study is damaged.
+    """
     states = [state for state in optuna.trial.TrialState if state.name != "WAITING"]
-    trials = study.get_trials(deepcopy=False, states=states)
+    try:
+        trials = study.get_trials(deepcopy=False, states=states)
+    except Exception as error:  # of a damaged file SQLAlchemy and Optuna raise whatever they like
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise SweepFolderError(f"the study cannot be read: {reason}") from None
     return [
         trial_result(trial) for trial in trials if attributes.TAKEN_FROM not in trial.user_attrs
     ]
@@ -104,26 +111,32 @@ def rank(trial: TrialResult, metric: str) -> tuple[float, float, int]:
 
 def trial_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     """What the study tells of a trial."""
-    attrs = trial.user_attrs
-    config, best = attrs.get(attributes.CONFIG), attrs.get(attributes.BEST)
-    where = f"trial {trial.number}"
-    return TrialResult(
-        number=trial.number,
-        ended=attrs.get(attributes.ENDED, "running"),
-        reason=attrs.get(attributes.REASON, ""),
-        parameters=dict(trial.params),
-        config=_config(config, where) if config else None,
-        best=Record(**best) if best else None,
-        values=dict(trial.intermediate_values),
-        started=trial.datetime_start,
-        completed=trial.datetime_complete,
-        confirms=attrs.get(attributes.CONFIRMS),
-        failure=attrs.get(attributes.FAILURE_KIND, ""),
-        last=Record(**attrs[attributes.LAST]) if attributes.LAST in attrs else None,
-    )
+    attrs, where = trial.user_attrs, f"trial {trial.number}"
+    values = {
+        "number": trial.number,
+        "ended": attrs.get(attributes.ENDED, "running"),
+        "reason": attrs.get(attributes.REASON, ""),
+        "parameters": dict(trial.params),
+        "best": attrs.get(attributes.BEST),
+        "values": dict(trial.intermediate_values),
+        "started": trial.datetime_start,
+        "completed": trial.datetime_complete,
+        "confirms": attrs.get(attributes.CONFIRMS),
+        "failure": attrs.get(attributes.FAILURE_KIND, ""),
+        "last": attrs.get(attributes.LAST),
+    }
+    try:
+        text = typed(str, attrs.get(attributes.CONFIG, ""))
+        if values["best"] and not text:
+            raise ValueError("it has a result, but no config")
+        return typed(TrialResult, values | {"config": _config(text, where) if text else None})
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise SweepFolderError(f"{where}: its record in the study is damaged: {error}") from None
 
 
 @lru_cache(maxsize=10_000)
 def _config(text: str, where: str) -> TrialConfig:
     """A trial's config, which never changes and takes milliseconds to read."""
-    return parse(TrialConfig, yaml.load(text, _LOADER), where)
+    return parse(TrialConfig, read_yaml(text), where)

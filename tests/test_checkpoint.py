@@ -19,7 +19,8 @@ from trainables import checkpoint
 from trainables.atomic_files import atomic_file, remove_leftovers
 from trainables.checkpoint import UnreadableCheckpointError, load_checkpoint, write_checkpoint
 from trainables.fit import fit
-from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
+from trainables.report import CHECKPOINT_FILE
+from trainables.training_state import read_checkpoint
 
 DATA = tiny_data()
 CONFIG = tiny_config()

@@ -14,8 +14,9 @@ from tests.helpers import tiny_config, tiny_data
 from trainables import failures, report
 from trainables.config import TrialConfig
 from trainables.kept_trial import tell_failure, train_kept
+from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
-from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
+from trainables.training_state import read_checkpoint
 
 DATA = tiny_data()
 CPU = torch.device("cpu")

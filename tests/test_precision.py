@@ -16,8 +16,9 @@ from trainables.fit import fit
 from trainables.freezing import resolve
 from trainables.inputs import RESIDENT_SHARE, fits_on, uploaded
 from trainables.optimizers import Adam
+from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
-from trainables.training_state import CHECKPOINT_FILE, TrainingState, read_checkpoint
+from trainables.training_state import TrainingState, read_checkpoint
 
 CPU = torch.device("cpu")
 DATA = tiny_data(shape_HWC=(6, 6, 3))

@@ -112,13 +112,15 @@ class TestNotices:
     @pytest.mark.parametrize(
         ("ended", "told"),
         [
-            (attributes.INTERRUPTED, "Partial: the sweep was interrupted, 3 of 5 trials so far."),
+            (attributes.INTERRUPTED, "Partial: the sweep was interrupted, 3 of 5 trials so far;"),
+            (attributes.GAVE_UP, "The sweep gave up, 3 of 5 trials so far"),
             (attributes.TIME_BUDGET, "The sweep ended by its time budget, 3 of 5 trials so far."),
             (attributes.RUNNING, "Partial: the sweep is still running, 3 of 5 trials so far"),
         ],
     )
     def test_how_it_ended(self, ended: str, told: str, sweep: Sweep) -> None:
         sweep.study.set_user_attr(attributes.SWEEP_ENDED, ended)
+        sweep.study.set_user_attr(attributes.OWNER, {"host": "elsewhere", "pid": 1})
         assert answer.notices(Results(Sweep(sweep.folder.path)))[0].startswith(told)
 
     def test_the_test_set_was_not_opened(self, sweep: Sweep) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from sqlalchemy.exc import OperationalError
 from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
-from benchmarks.kills.pretend_sweep import SPACE, begin, go_on
+from benchmarks.kills.pretend_sweep import SPACE, begin, go_on, tables_known
 from benchmarks.kills.strikes import run_struck
-from toprung import driver_lock, result_log, study_file
+from toprung import driver_lock, proposals, result_log, study_file
 from toprung.errors import ToprungError
+from toprung.lean_tune import replaced
 from toprung.searcher import StudySearcher
+from toprung.tensorboard import TensorBoardCallback
 from trainables import atomic_files, kept_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -71,6 +73,7 @@ KILLS = {
     "while a checkpoint is written": Kill(atomic_files, "flush_folder", 9),
     "before a checkpoint is reported": Kill(kept_trial, "to_report", 6),
     "before a failure ends the trial": Kill(StudySearcher, "_end", 5),
+    "when a failure has ended the trial": Kill(TensorBoardCallback, "on_trial_complete", 5),
     "when the sweep had just ended": Kill(study_file.StudyFile, "close", 1),
     "when a stage has just begun": Kill(StudySearcher, "_start", 3, settings=STAGED),
     "in a run that confirms": Kill(kept_trial, "to_report", 11, settings=CONFIRMED),
@@ -91,6 +94,12 @@ class Whole:
             begin(self._folder / name, **settings)
             self._facts[name] = facts_of(self._folder / name)
         return self._facts[name]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with tables_known(), replaced(proposals, "NUM_REHEARSALS", 10):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -393,3 +393,19 @@ class TestConfirming:
         assert sweep.searcher.suggest("again") == "FINISHED"
         sweep.searcher.close("finished")
         assert self.read(sweep).told == "not confirmed: not wanted"
+
+
+def test_the_sampler_moves_away_from_what_diverges(reports: list[dict[str, Any]]) -> None:
+    """Half of the range diverges; if the sampler were not told, nearly all would at last."""
+    sweep = Sweep(trials=60, max_epochs=3, confirm=0)
+    diverged = []
+    for _ in range(60):
+        sweep.searcher.suggest("ray")
+        lr = sweep.last.params["optimizer/lr"]
+        diverged.append(lr > 0.055)
+        result = {**reports[-1], "best_val_accuracy": lr}  # the best lies at the edge
+        if diverged[-1]:
+            result = failure_report(DIVERGED, "the loss became NaN")
+        sweep.searcher.on_trial_complete("ray", result)
+    assert sum(diverged[:10]) >= 3
+    assert sum(diverged[-30:]) <= 15

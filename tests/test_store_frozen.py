@@ -16,8 +16,9 @@ from tests.helpers import figures, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.fit import Validation, fit
+from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
-from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
+from trainables.training_state import read_checkpoint
 
 DATA = tiny_data(24, 12, shape_HWC=(32, 32, 3))
 FLIPS = {"transforms": [{"name": "horizontal_flip"}]}

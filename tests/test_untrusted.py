@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from analysis.folder import SweepFolderError
 from analysis.model import load_model
@@ -246,6 +247,63 @@ class TestPlaces:
         study.close()
         assert run(commands(place)["status"])[0] == 0
         assert not payload.marker.exists()
+
+
+class TestStudy:
+    """What a study tells is held against the types that it should have."""
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("config", "[" * 100_000),
+            ("config", "!!python/object/apply:os.system ['true']"),
+            ("config", ["a"]),
+            ("config", ""),
+            ("best", {"": 1}),
+            ("best", [1]),
+            ("best", {"validation": "../.."}),
+            ("ended", ["finished"]),
+            ("ended", 5),
+            ("reason", {"a": 1}),
+            ("confirms", "../../evil"),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_an_attribute_of_a_trial(self, key: str, value: object, place: Place) -> None:
+        _tell(place, "trial", key, json.dumps(value))
+        for name in ("status", "best", "export"):
+            code, said = run(commands(place)[name])
+            assert (code, len(said.splitlines())) == (2, 1), said
+            assert said.startswith(("error: trial 1", "error: config of trial 1"))
+
+    @pytest.mark.parametrize("value", ["{", "null", '{"candidates": [99]}', "[]", '"x"', "7"])
+    @pytest.mark.parametrize("key", ["confirmation", "sweep_ended", "owner"])
+    def test_an_attribute_of_the_sweep(self, key: str, value: str, place: Place) -> None:
+        _tell(place, "study", key, value)
+        code, said = run(commands(place)["status"])
+        assert code == 0 or (code, len(said.splitlines())) == (2, 1)
+
+    @pytest.mark.parametrize("url", ["sqlite:///{}", "{}", "mysql://localhost/x", "evil:///{}"])
+    def test_a_database_elsewhere(self, url: str, place: Place) -> None:
+        said = yaml.safe_load((place.sweep / "sweep.yaml").read_text())
+        made = place.out / "made.db"
+        said["storage"] = {"url": url.format(made), "name": "sweep"}
+        (place.sweep / "sweep.yaml").write_text(yaml.safe_dump(said))
+        code, told = run(commands(place)["status"])
+        assert (code, "must be postgresql://" in told) == (2, True)
+        assert not made.exists()
+
+
+def _tell(place: Place, whose: str, key: str, text: str) -> None:
+    """Put an attribute into the study, whatever its text is."""
+    table = f"{whose}_user_attributes"
+    row = WINNER + 1 if whose == "trial" else 1
+    with sqlite3.connect(place.sweep / "study.db") as study:
+        study.execute(f"DELETE FROM {table} WHERE {whose}_id = {row} AND key = ?", (key,))
+        study.execute(
+            f"INSERT INTO {table} ({whose}_id, key, value_json) VALUES ({row}, ?, ?)", (key, text)
+        )
+    study.close()
 
 
 def _everything(folder: Path) -> dict[Path, str]:

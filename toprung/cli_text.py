@@ -90,7 +90,8 @@ def status(sweep: Sweep) -> str:
 def best(sweep: Sweep, winner: TrialResult) -> str:
     """The best trial's figures and config."""
     assert winner.config is not None
-    heading = f"# sweep {sweep.name}\n# {_figures(winner).strip()}"
+    partial = f", partial ({sweep.ended})" if sweep.is_partial else ""
+    heading = f"# sweep {sweep.name}{partial}\n# {_figures(winner).strip()}"
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 

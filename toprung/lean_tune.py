@@ -3,7 +3,6 @@
 These are Tune's internals, which is one reason why `pyproject.toml` holds Ray to one version.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -53,10 +52,10 @@ def lean_tune() -> Iterator[None]:
 
 
 @contextmanager
-def replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    """Let a class or a module have another function for a while."""
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let a class or a module have another function, or value, for a while."""
     original = getattr(owner, name)
-    setattr(owner, name, method)
+    setattr(owner, name, value)
     try:
         yield
     finally:
@@ -99,19 +98,6 @@ def _flushed_at_the_end(cache: Any, force_all: bool = False) -> Iterator[Any]:
 
 def _kill_actors(controller: Any) -> None:
     controller._actor_manager.cleanup()
-
-
-@contextmanager
-def _environment(variable: str, value: str) -> Iterator[None]:
-    """Let the environment have a variable for a while."""
-    before = os.environ.get(variable)
-    os.environ[variable] = value
-    try:
-        yield
-    finally:
-        del os.environ[variable]
-        if before is not None:
-            os.environ[variable] = before
 
 
 @contextmanager

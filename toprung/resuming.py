@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 
 from analysis import attributes
 from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
+from analysis.typed import typed
 from search_spaces import SearchSpace, SearchSpaceError, load
 from search_spaces.loading import SpaceFunction, load_copy
 from toprung import resources
@@ -37,33 +39,62 @@ def plan_resume(
     Returns:
         The plan; None if the sweep has ended and is given nothing more to do.
     """
-    said, attrs = record.description, record.study.user_attrs
-    if attributes.SETTINGS not in attrs:
-        raise ToprungError(f"{record.name}: was run by a Toprung that could not resume sweeps")
-    before = SweepSettings(**attrs[attributes.SETTINGS])
+    said, before = _said(record), _settings(record)
     settings = _on_this_machine(changed(before, given), given)
     if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
         before, settings
     ):
         return None
-    config = _config(said)
-    found = space_of_one(said["space"], config) if config else _space(record, space, console)
-    proposals = Proposals(found, settings, said["overrides"])
+    if said.config is not None:
+        found = space_of_one(said.space, parse(TrialConfig, said.config, "the sweep's config"))
+    else:
+        found = _space(record, said.space_origin, space, console)
+    proposals = Proposals(found, settings, said.overrides)
     pins = prepared(proposals, console)
-    _check_data(said, pins)
+    _check_data(said.data, pins)
     _tell(record, console)
     return SweepPlan(
         found,
         settings,
-        said["overrides"],
+        said.overrides,
         proposals,
         record.folder,
         record.study_place,
         pins,
         console,
-        config=said.get("config"),
-        said=said,
+        config=said.config,
+        said=record.description,
     )
+
+
+class _Data(BaseModel):
+    sha256: str
+    test_sha256: str | None
+
+
+class _Said(BaseModel):
+    """What of `sweep.yaml` is needed to go on; it has more."""
+
+    space: str
+    space_origin: str
+    overrides: dict[str, Any]
+    data: _Data
+    config: dict[str, Any] | None = None
+
+
+def _said(record: SweepRecord) -> _Said:
+    try:
+        return typed(_Said, record.description)
+    except ValueError as error:
+        raise ToprungError(f"{record.folder.settings}: cannot be resumed from: {error}") from None
+
+
+def _settings(record: SweepRecord) -> SweepSettings:
+    """Those with which the sweep was begun, or resumed at last."""
+    attrs = record.study.user_attrs
+    if attributes.SETTINGS not in attrs:
+        raise ToprungError(f"{record.name}: was run by a Toprung that could not resume sweeps")
+    return parse(SweepSettings, attrs[attributes.SETTINGS], "the sweep's settings")
 
 
 def _is_more(before: SweepSettings, now: SweepSettings) -> bool:
@@ -82,13 +113,10 @@ def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> Sweep
     return fitting.model_copy(update={"concurrency": at_once})
 
 
-def _config(said: Mapping[str, Any]) -> TrialConfig | None:
-    return parse(TrialConfig, said["config"], "the sweep's config") if said.get("config") else None
-
-
-def _space(record: SweepRecord, space: SpaceFunction | None, console: Console) -> SearchSpace:
+def _space(
+    record: SweepRecord, origin: str, space: SpaceFunction | None, console: Console
+) -> SearchSpace:
     """The space that the sweep began with."""
-    origin: str = record.description["space_origin"]
     copy = _kept_source(record.folder)
     if space is not None or not origin:
         return _function(record, space, copy)
@@ -126,10 +154,10 @@ def _kept_source(folder: SweepFolder) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
 
 
-def _check_data(said: Mapping[str, Any], pins: DataPins) -> None:
+def _check_data(then: _Data, pins: DataPins) -> None:
     """The images and their splits are those that the sweep began with."""
-    now, then = pins.first, said["data"]
-    if (now.settings.digest, now.test_digest) != (then["sha256"], then["test_sha256"]):
+    now = pins.first
+    if (now.settings.digest, now.test_digest) != (then.sha256, then.test_sha256):
         raise ToprungError(
             f"data {now.settings.source}: has other images, or other splits, than when the sweep "
             "began; its trials could not be compared. Start a new sweep (--warm-start this one)"

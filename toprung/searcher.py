@@ -72,6 +72,7 @@ class _Running:
     last: Record | None = None
     best: Record | None = None
     failure: tuple[str, str] | None = None
+    traceback: str = ""
 
 
 class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
@@ -152,8 +153,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """Take note of why a trial's process has died, and what Ray told; it may end the trial."""
         running = self._running[trial_id]
         if running.failure is None:
-            running.failure = kind, reason
-            running.trial.set_user_attr(attributes.TRACEBACK, told)
+            running.failure, running.traceback = (kind, reason), told
 
     def note_recovery(self, trial_id: str) -> None:
         """A trial whose process had died goes on in another."""
@@ -335,8 +335,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """What is new in a report; one that a resumed trial repeats has nothing."""
         if report.FAILURE in result:
             running.failure = result[report.FAILURE_KIND], result[report.FAILURE]
-            if result[report.TRACEBACK]:
-                running.trial.set_user_attr(attributes.TRACEBACK, result[report.TRACEBACK])
+            running.traceback = result[report.TRACEBACK] or ""
             return []
         record, best = report.record_of(result), report.best_record_of(result)
         if running.last and record.validation <= running.last.validation:
@@ -358,6 +357,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         match ended:
             case attributes.FAILED:
                 running.trial.set_user_attr(attributes.FAILURE_KIND, kind)
+                if running.traceback:
+                    running.trial.set_user_attr(attributes.TRACEBACK, running.traceback)
                 state = TrialState.FAIL
                 if kind in _OF_THE_SPACE and running.confirms is None:
                     running.trial.set_constraint(_OF_THE_SPACE[kind], 1.0)

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    delete,
     insert,
     select,
 )
@@ -153,6 +154,13 @@ class StudyFile:
                 del self._unended[trial.number]
         lines = "".join(map(_line, events)).encode("utf-8")
         self._patience(lambda: append(self._log, lines))
+
+    def discard(self) -> None:
+        """Delete the study, of which nothing has come."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_EVENTS).where(_EVENTS.c.study_id == self._study_id))
+        self._storage.delete_study(self._study_id)
+        self._storage.remove_session()
 
     def close(self) -> None:
         """Leave one plain file behind, which can be copied, and read where nothing is writable."""

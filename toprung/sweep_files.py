@@ -61,7 +61,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
             "num_test": data.num_test,
             "sha256": data.settings.digest,
             "test_sha256": data.test_digest,
-            "bad_images": [f"{bad.name}: {bad.reason}" for bad in data.bad_images],
+            "bad_images": [str(bad) for bad in data.bad_images],
             "duplicates": asdict(data.duplicates.counts()),
         },
         "versions": software_versions(),

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from analysis import attributes
 from analysis.driver import this_driver
+from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
 from toprung import events
 from toprung.driver_lock import driver_lock
@@ -75,6 +77,8 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
                 study.enqueue_trial(parameters)
             file = StudyFile(plan.study_place, folder.decisions, patience, direction)
             stack.callback(file.close)
+            if plan.study_place.file is None:
+                stack.push(partial(_discard_unused, file, folder))
             began = events.sweep(BEGUN, seed=plan.settings.seed)
             file.write([began], study.get_trials(deepcopy=False), _driven(plan.settings))
             write_files(plan)
@@ -85,6 +89,12 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         raise
 
 
+def _discard_unused(file: StudyFile, folder: SweepFolder, raised: object, *_: object) -> None:
+    """Leave no study in a database of the user's, if no trial got to start."""
+    if raised is not None and not folder.any_trial_reported:
+        file.discard()
+
+
 @contextmanager
 def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
     """Take a sweep up where its study is. The caller holds the sweep's lock."""
@@ -92,6 +102,8 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         file = StudyFile(plan.study_place, plan.folder.decisions, patience)
         stack.callback(file.close)
         past = file.events()
+        if not past:
+            raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
         gave_up = file.attributes.get(attributes.SWEEP_ENDED) == attributes.GAVE_UP
         again, left = _taken_up_again(plan, file, past)
         _tell(plan, again, left)
@@ -109,11 +121,6 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
 def leave_in_order(record: SweepRecord) -> None:
     """Bring the log of a sweep that has ended up to date, if its driver was killed just then."""
     StudyFile(record.study_place, record.folder.decisions, Patience(print)).close()
-
-
-def settings_of(study: optuna.Study) -> SweepSettings:
-    """The settings with which a sweep was begun, or resumed at last."""
-    return SweepSettings(**study.user_attrs[attributes.SETTINGS])
 
 
 def seconds_used(past: Sequence[tuple[float, Event]]) -> float:

@@ -51,7 +51,11 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Write one validation's scalars."""
         del iteration, trials, info
-        if report.FAILURE in result or report.VALIDATION not in result:
+        # Trials are closed with their last report, before the study is told that they have ended:
+        # if the driver is killed then, the resumed sweep will not hear of this trial again.
+        if report.FAILURE in result:
+            self._close(trial.trial_id, trial.config)
+        if report.VALIDATION not in result:
             return
         scalars = {tag: result[name] for name, tag in _SCALARS.items()}
         steps = [
@@ -65,8 +69,6 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
             "best/loss": best.val_loss,
             "best/epoch": best.epoch,
         }
-        # Now, before the study is told that the trial has ended: if the driver is killed then, the
-        # resumed sweep will not hear of this trial again.
         if result.get(DONE) or result[report.FINISHED]:
             self._close(trial.trial_id, trial.config)
 

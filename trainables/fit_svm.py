@@ -24,9 +24,10 @@ from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, Score, score
 from trainables.fit import Validation
 from trainables.frozen_values import frozen_values, identity, rows_of, run_frozen
 from trainables.record import Record
+from trainables.report import CHECKPOINT_FILE
 from trainables.svm_network import SvmHead, SvmNetwork
 from trainables.svm_settings import SvmSettings
-from trainables.training_state import CHECKPOINT_FILE, read_checkpoint
+from trainables.training_state import read_checkpoint
 
 
 def fit_svm(

@@ -14,8 +14,7 @@ from trainables.checkpoint import UnreadableCheckpointError
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.failures import DIVERGED, failure_of
-from trainables.report import RESTARTED, failure_report, to_report
-from trainables.training_state import CHECKPOINT_FILE
+from trainables.report import CHECKPOINT_FILE, RESTARTED, failure_report, to_report
 
 
 def train_kept(

@@ -8,6 +8,9 @@ from trainables.record import Record
 if TYPE_CHECKING:
     from trainables.fit import Validation
 
+CHECKPOINT_FILE = "checkpoint.pt"
+"""The one checkpoint in a trial's folder."""
+
 SCORE = "score"
 """The metric of the trial's best validation so far: what ASHA compares at its rungs."""
 EPOCH = "epoch"

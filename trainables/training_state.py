@@ -30,10 +30,9 @@ from trainables.lr_schedules import set_to_position
 from trainables.network import NO_WEIGHTS
 from trainables.parameter_groups import parameter_groups
 from trainables.record import LoggedStep, Record, is_better
+from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
 from trainables.weights import weights_digest
-
-CHECKPOINT_FILE = "checkpoint.pt"
 
 
 class TrainingState:

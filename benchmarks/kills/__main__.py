@@ -15,6 +15,7 @@ the winner. A trial that had ended before the kill must not have changed at all.
 """
 
 import argparse
+import gc
 import sys
 import tempfile
 from pathlib import Path
@@ -49,17 +50,20 @@ def main() -> None:
 
 
 def _pretend(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
-    from benchmarks.kills.pretend import MODES, Campaign, chosen, know_the_tables
+    from benchmarks.kills.pretend import MODES, Campaign, chosen
+    from benchmarks.kills.pretend_sweep import tables_known
 
-    know_the_tables()
     tallies = {}
-    for scenario in chosen(given.sweeps):
-        campaign = Campaign(scenario, folder / scenario.name)
-        print(f"{scenario.name}: {campaign.count} write points", flush=True)
-        for number, mode in enumerate(given.modes or MODES):
-            offset = number * given.every // len(MODES)
-            tallies[scenario.name, mode] = campaign.run(mode, given.every, offset)
-            show(scenario.name, {(scenario.name, mode): tallies[scenario.name, mode]})
+    with tables_known():
+        gc.freeze()  # what has been imported is shared with every process that is struck
+        for scenario in chosen(given.sweeps):
+            campaign = Campaign(scenario, folder / scenario.name)
+            print(f"{scenario.name}: {campaign.count} write points", flush=True)
+            for number, mode in enumerate(given.modes or MODES):
+                offset = number * given.every // len(MODES)
+                tally = campaign.run(mode, given.every, offset)
+                tallies[scenario.name, mode] = tally
+                show(scenario.name, {(scenario.name, mode): tally})
     return tallies
 
 

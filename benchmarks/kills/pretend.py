@@ -1,6 +1,5 @@
 """A sweep of pretended trials, killed at every write point in turn."""
 
-import gc
 import random
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -8,9 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-
-from optuna.storages import RDBStorage
-from optuna.storages._rdb.storage import _VersionManager
 
 from analysis.folder import SweepFolder
 from benchmarks.kills import facts, strikes
@@ -189,17 +185,6 @@ def _kind(struck: str) -> str:
     if name.startswith("trial_"):
         name = "trial's folder"
     return f"{call} {name}" if struck else "not struck"
-
-
-def know_the_tables() -> None:
-    """Let Optuna find out once, not for each process, how new its tables are: a fifth of the time.
-
-    And let the processes share what has been imported.
-    """
-    head = RDBStorage("sqlite://").get_head_version()
-    setattr(_VersionManager, "get_head_version", lambda _: head)  # noqa: B010
-    gc.collect()
-    gc.freeze()
 
 
 def chosen(names: list[str]) -> Iterator[Scenario]:

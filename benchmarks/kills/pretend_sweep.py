@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.storage import _VersionManager
 from ray import tune
 from rich.console import Console
 
@@ -31,6 +33,14 @@ def go_on(path: Path, **given: Any) -> None:
     """Resume it."""
     with _pretended() as console:
         toprung.resume(path, console=console, **given)
+
+
+@contextmanager
+def tables_known() -> Iterator[None]:
+    """Let Optuna find out once how new its tables are: a fifth of the time of such a sweep."""
+    head = RDBStorage("sqlite://").get_head_version()
+    with replaced(_VersionManager, "get_head_version", lambda _: head):
+        yield
 
 
 @contextmanager

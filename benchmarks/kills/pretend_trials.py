@@ -15,7 +15,7 @@ from trainables.checkpoint import check_same_trial, load_checkpoint, write_check
 from trainables.config import TrialConfig, as_plain
 from trainables.fit import DivergedError, Validation
 from trainables.record import Record, is_better
-from trainables.training_state import CHECKPOINT_FILE
+from trainables.report import CHECKPOINT_FILE
 
 CPU = torch.device("cpu")
 _died: set[Path] = set()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -75,10 +76,12 @@ class RealCampaign:
         ours = [driver.pid, *_descendants(driver.pid)]
         victims = [driver.pid] if whom == "driver" else [pid for pid in ours if _is_worker(pid)]
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         tally.kills += 1
         tally.where["while a checkpoint was written" if writing else "at any moment"] += 1
         told = f"{whom} killed after {moment.seconds:.2f} s in {path}"
+        print(told, flush=True)
         before = facts.ended_trials(path)
         tally.restored += len(before.going_on)
         if whom == "driver":
@@ -141,16 +144,22 @@ def _wait_for_write(path: Path, driver: subprocess.Popen[bytes]) -> bool:
 
 
 def _wait_for_end(pids: list[int], told: str, tally: Tally) -> None:
-    """Ray ends by itself when its driver is gone."""
+    """Ray ends by itself when its driver is gone.
+
+    But its agents, which know nothing of the sweep, try for a minute to tell Ray's server, which is
+    gone too; they are ended here.
+    """
     deadline = monotonic() + 60
     while left := [pid for pid in pids if _state(pid) not in ("", "Z")]:
-        if monotonic() > deadline:
-            tally.failed += 1
-            tally.problems.append(f"{told}: left running: {[_command(pid) for pid in left]}")
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-            return
+        if all("Agent" in _command(pid) for pid in left) or monotonic() > deadline:
+            break
         sleep(0.05)
+    for pid in left:
+        if "Agent" not in _command(pid):
+            tally.failed += 1
+            tally.problems.append(f"{told}: left running: {_command(pid)}")
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _descendants(pid: int) -> Iterator[int]:
