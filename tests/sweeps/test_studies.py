@@ -112,7 +112,7 @@ DRY_RUNS = {
     ),
 }
 
-KIND = "study_a_few_shot"
+KIND = "study_c_networks"
 
 
 @pytest.fixture(scope="module")
