@@ -89,7 +89,7 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--confirm", type=int, help="Train the best K again in full; 0: none.", metavar="K")
 @click.option("--seeds", type=int, help="… with S fresh seeds each (default: 3).", metavar="S")
 @click.option("--trial-timeout", help="End a trial that reports nothing for 10m, 2h …")
-@click.option("--keep-checkpoints", type=int, help="… of the best so many trials (default: 5).")
+@click.option("--keep-checkpoints", type=int, help="Of the best so many (default: 5).")
 @click.option(
     "--warm-start",
     type=click.Path(path_type=Path),
