@@ -30,7 +30,8 @@ from benchmarks.tables import print_table, ratios
 from search_spaces.study_c_networks import GOOD
 from trainables.config import TrialConfig
 from trainables.data import TrainingData, open_training_data
-from trainables.fit import Validation, fit
+from trainables.fit import fit
+from trainables.record import Validation
 
 BATCH_SIZE = 64
 NUM_CLASSES = 10

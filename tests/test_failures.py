@@ -32,8 +32,8 @@ from trainables import failures
 from trainables.data import DataError, DataSettings, decode_image
 from trainables.data.store import Store
 from trainables.failures import MAX_REASON, failure_of
-from trainables.fit import DivergedError
 from trainables.network import ImpossibleNetworkError
+from trainables.record import DivergedError
 from trainables.settings import ConfigError
 
 FULL = Path("/dev/full")

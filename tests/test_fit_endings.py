@@ -12,8 +12,8 @@ import torch
 from tests.helpers import records, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.evaluate import Normaliser, predict_logits, score
-from trainables.fit import DivergedError, Validation, fit
-from trainables.record import Record, is_better
+from trainables.fit import fit
+from trainables.record import DivergedError, Record, Validation, is_better
 from trainables.training_state import read_checkpoint
 
 LR_SCHEDULES = ["constant", "step", "cosine", "one_cycle", "warmup_cosine", "reduce_on_plateau"]

@@ -15,7 +15,8 @@ from analysis.model import model_from_checkpoint
 from tests.helpers import figures, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
-from trainables.fit import Validation, fit
+from trainables.fit import fit
+from trainables.record import Validation
 from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
 from trainables.training_state import read_checkpoint

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def resume(sweep: Path, **given: Any) -> None:
     """Go on with a SWEEP that was interrupted or killed, or give it more to do.
 
-    It ends as a run does: test, export, report. Runs the sweep's search space, whose source is kept in its folder.
+    It ends as a run does: test, export, report. It runs the sweep's search space, whose source is
+    kept in its folder.
     """
     from toprung import api
 

@@ -64,7 +64,7 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         if self.interrupted or self._patience.lost:
             self.ended = attributes.INTERRUPTED
             return True
-        if verdict := self._searcher.first_trials.verdict:
+        if verdict := self._searcher.verdict:
             if self.ended != attributes.GAVE_UP:
                 self._tell(f"giving up: {verdict}")
             self.ended = attributes.GAVE_UP

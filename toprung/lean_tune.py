@@ -3,7 +3,7 @@
 These are Tune's internals, which is one reason why `pyproject.toml` holds Ray to one version.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any

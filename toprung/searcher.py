@@ -8,7 +8,6 @@ it knows can be read from the study again, so that a resumed sweep goes on where
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import optuna
@@ -18,7 +17,7 @@ from ray.tune.search import Searcher
 from analysis import attributes
 from analysis.folder import SweepFolder
 from analysis.rungs import rung_heights
-from analysis.trials import read_trials, select_best
+from analysis.trials import read_trials, select_best, trial_result
 from toprung import events
 from toprung.confirm import Confirmation
 from toprung.errors import USER_ERRORS
@@ -26,28 +25,16 @@ from toprung.first_trials import FirstTrials
 from toprung.patience import RecordLostError
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
+from toprung.running_trial import RunningTrial
 from toprung.settings import Stage, SweepSettings
 from toprung.staged_search import fixing_sampler
 from trainables import report
 from trainables.config import TrialConfig, dump_config
-from trainables.failures import (
-    CODE_ERROR,
-    DIVERGED,
-    GPU_OUT_OF_MEMORY,
-    OUT_OF_MEMORY,
-    WORKER_LOST,
-)
+from trainables.failures import CODE_ERROR, WORKER_LOST
 from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
-from trainables.record import Record
 
 MAX_REFUSALS_IN_A_ROW = 200
-_OF_THE_SPACE = {
-    DIVERGED: "stays finite",
-    OUT_OF_MEMORY: "fits in memory",
-    GPU_OUT_OF_MEMORY: "fits in memory",
-}
-"""Constraints that failures of these kinds break: the sampler moves away from there."""
 
 
 class WriteStudy(Protocol):
@@ -60,19 +47,6 @@ class WriteStudy(Protocol):
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """Write."""
-
-
-@dataclass
-class _Running:
-    """A trial that Ray runs: its Optuna trial, and its last and best validation so far."""
-
-    trial: optuna.Trial
-    metric: str
-    confirms: int | None = None
-    last: Record | None = None
-    best: Record | None = None
-    failure: tuple[str, str] | None = None
-    traceback: str = ""
 
 
 class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
@@ -120,7 +94,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._num_started = self._num_refused = 0
         self.first_trials = FirstTrials()
         self.stages_begun: set[str] = set()  # before the sweep was resumed
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, RunningTrial] = {}
         self._unfinished: deque[FrozenTrial] = deque()
         self._go_on()
 
@@ -148,6 +122,12 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def is_cut_off(self, trial_id: str) -> bool:
         """Whether this trial is one that runs though the search was cut off."""
         return self._is_cut_off and self._running[trial_id].confirms is None
+
+    @property
+    def verdict(self) -> str:
+        """Why the sweep is not worth going on with; empty if it is, or may be."""
+        any_may_succeed = any(running.best for running in self._running.values())
+        return "" if any_may_succeed else self.first_trials.verdict
 
     def note_death(self, trial_id: str, kind: str, reason: str, told: str) -> None:
         """Take note of why a trial's process has died, and what Ray told; it may end the trial."""
@@ -186,16 +166,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self.first_trials.succeeded()
 
     def _start_again(self, trial_id: str, trial: FrozenTrial) -> dict[str, Any]:
-        attrs = trial.user_attrs
-        config = next(t.config for t in read_trials(self._study) if t.number == trial.number)
+        config = trial_result(trial).config
         assert config is not None
-        running = _Running(
-            optuna.Trial(self._study, trial._trial_id),
-            config.training.metric,
-            attrs.get(attributes.CONFIRMS),
-            _as_record(attrs.get(attributes.LAST)),
-            _as_record(attrs.get(attributes.BEST)),
-        )
+        running = RunningTrial.again(self._study, trial, config.training.metric)
         self._running[trial_id] = running
         return self._for_tune(trial.number, running.confirms, config)
 
@@ -249,7 +222,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """What Tune is given to run; the study's database has the trial from now on."""
         trial.set_user_attr(attributes.CONFIG, dump_config(config))
         self._write([events.suggested(self._frozen(trial), confirms)], trial)
-        self._running[trial_id] = _Running(trial, config.training.metric, confirms)
+        self._running[trial_id] = RunningTrial(trial, config.training.metric, confirms)
         return self._for_tune(trial.number, confirms, config)
 
     def _for_tune(self, number: int, confirms: int | None, config: TrialConfig) -> dict[str, Any]:
@@ -286,7 +259,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """Pass on the value of a validation after which the trial goes on."""
         running = self._running[trial_id]
         before = running.last.epoch if running.last else 0.0
-        happened = self._note(running, result)
+        happened = running.note(result)
         if happened:
             assert running.last is not None
             if running.confirms is None:
@@ -299,7 +272,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     ) -> None:
         """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
         running = self._running[trial_id]
-        happened = self._note(running, result) if result and not running.failure else []
+        happened = running.note(result) if result and not running.failure else []
         if error and not running.failure:
             running.failure = WORKER_LOST, "its process died; see Ray's log of the trial"
         if running.failure:
@@ -331,48 +304,15 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
 
-    def _note(self, running: _Running, result: dict[str, Any]) -> list[dict[str, Any]]:
-        """What is new in a report; one that a resumed trial repeats has nothing."""
-        if report.FAILURE in result:
-            running.failure = result[report.FAILURE_KIND], result[report.FAILURE]
-            running.traceback = result[report.TRACEBACK] or ""
-            return []
-        record, best = report.record_of(result), report.best_record_of(result)
-        if running.last and record.validation <= running.last.validation:
-            return []
-        value = getattr(record, running.metric)
-        running.trial.report(value, record.validation)
-        running.trial.set_user_attr(attributes.LAST, asdict(record))
-        if best != running.best:
-            running.trial.set_user_attr(attributes.BEST, asdict(best))
-        running.last, running.best = record, best
-        score = result[report.SCORE]
-        return [events.reported(running.trial.number, record, value, score)]
-
     def _end(self, trial_id: str, ended: str, happened: list[dict[str, Any]]) -> None:
         running = self._running.pop(trial_id)
-        kind, reason = running.failure or ("", "")
         if running.last and running.confirms is None:
             self._confirmation.note(running.trial.number, running.last)
-        match ended:
-            case attributes.FAILED:
-                running.trial.set_user_attr(attributes.FAILURE_KIND, kind)
-                if running.traceback:
-                    running.trial.set_user_attr(attributes.TRACEBACK, running.traceback)
-                state = TrialState.FAIL
-                if kind in _OF_THE_SPACE and running.confirms is None:
-                    running.trial.set_constraint(_OF_THE_SPACE[kind], 1.0)
-                    state = TrialState.PRUNED  # samplers do not look at those that FAIL
-                self.first_trials.failed(kind, reason)
-            case attributes.FINISHED:
-                state = TrialState.COMPLETE
-            case _:
-                state = TrialState.PRUNED if running.best else TrialState.FAIL
-        if ended != attributes.FAILED and running.best:
+        state, reason, value = running.end(ended)
+        if running.failure:
+            self.first_trials.failed(*running.failure)
+        elif running.best:
             self.first_trials.succeeded()
-        elif ended != attributes.FAILED:
-            reason = "no validation before the sweep ended"
-        value = getattr(running.best, running.metric) if state == TrialState.COMPLETE else None
         self._tell(happened, running.trial, state, ended, reason, value)
 
     def _tell(
@@ -405,7 +345,3 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self._study._storage.get_trial(trial._trial_id)
-
-
-def _as_record(values: Mapping[str, Any] | None) -> Record | None:
-    return Record(**values) if values else None

@@ -7,7 +7,8 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
-from trainables.fit import Validation, fit
+from trainables.fit import fit
+from trainables.record import Validation
 from trainables.svm_settings import SvmSettings
 
 

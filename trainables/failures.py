@@ -66,7 +66,7 @@ def _kind(error: BaseException) -> str:
     # Not at the top: the driver, which needs the words only, does without torch.
     import torch
 
-    from trainables.fit import DivergedError
+    from trainables.record import DivergedError
 
     if isinstance(error, DivergedError):
         return DIVERGED

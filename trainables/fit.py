@@ -1,8 +1,7 @@
 """Training one trial, in plain PyTorch. Whoever drives the generator may stop it."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,31 +11,9 @@ from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import score
 from trainables.inputs import Inputs
-from trainables.record import LoggedStep, Record, is_finite
+from trainables.record import DivergedError, LoggedStep, Record, Validation, is_finite
 from trainables.training import batch_bounds, train, validation_steps
 from trainables.training_state import TrainingState
-
-
-class DivergedError(RuntimeError):
-    """The training or validation loss of a trial became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What `fit` yields: this validation's record, the best so far, and how to keep the state.
-
-    `finished` says that the trial has run its course; nothing follows. `steps` are those logged
-    since the last validation. `precision` is what `training/precision` came to on this machine.
-    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing.
-    """
-
-    record: Record
-    best: Record
-    finished: bool
-    save_checkpoint: Callable[[Path], None]
-    steps: tuple[LoggedStep, ...] = ()
-    precision: str = "fp32"
-    frozen_part: str = ""
 
 
 def fit(

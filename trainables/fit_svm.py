@@ -21,9 +21,8 @@ from trainables.checkpoint import check_same_trial, write_checkpoint
 from trainables.config import TrialConfig, as_plain
 from trainables.data import DataError, TrainingData
 from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, Score, score
-from trainables.fit import Validation
 from trainables.frozen_values import frozen_values, identity, rows_of, run_frozen
-from trainables.record import Record
+from trainables.record import Record, Validation
 from trainables.report import CHECKPOINT_FILE
 from trainables.svm_network import SvmHead, SvmNetwork
 from trainables.svm_settings import SvmSettings

@@ -1,7 +1,9 @@
-"""What is known of a trial after each validation."""
+"""What is known of a trial after each validation, or why there is none."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainables.config import METRICS
 
@@ -42,6 +44,28 @@ class LoggedStep:
     loss: float
     gradient_norm: float
     update_norm: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `fit` yields: this validation's record, the best so far, and how to keep the state.
+
+    `finished` says that the trial has run its course; nothing follows. `steps` are those logged
+    since the last validation. `precision` is what `training/precision` came to on this machine.
+    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing.
+    """
+
+    record: Record
+    best: Record
+    finished: bool
+    save_checkpoint: Callable[[Path], None]
+    steps: tuple[LoggedStep, ...] = ()
+    precision: str = "fp32"
+    frozen_part: str = ""
+
+
+class DivergedError(RuntimeError):
+    """The training or validation loss of a trial became NaN or infinite."""
 
 
 def is_better(

@@ -1,12 +1,9 @@
 """What a trial reports after each validation: the names of the columns, in one place."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trainables.record import Record
-
-if TYPE_CHECKING:
-    from trainables.fit import Validation
+from trainables.record import Record, Validation
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The one checkpoint in a trial's folder."""
@@ -31,7 +28,7 @@ TRACEBACK = "traceback"
 _BEST = "best_"
 
 
-def to_report(validation: "Validation", metric: str) -> dict[str, Any]:
+def to_report(validation: Validation, metric: str) -> dict[str, Any]:
     """The columns for one validation: the record, the best record so far, the score."""
     best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
     score = getattr(validation.best, metric)

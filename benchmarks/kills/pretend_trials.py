@@ -13,8 +13,7 @@ import torch
 from trainables import kept_trial
 from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 from trainables.config import TrialConfig, as_plain
-from trainables.fit import DivergedError, Validation
-from trainables.record import Record, is_better
+from trainables.record import DivergedError, Record, Validation, is_better
 from trainables.report import CHECKPOINT_FILE
 
 CPU = torch.device("cpu")
