@@ -112,12 +112,6 @@ class SweepFolder:
         """What a trial has reported so far, in order; half-written lines are left out."""
         return _reports(self.result_log(number))
 
-    @property
-    def numbers(self) -> list[int]:
-        """The numbers of the trials that have a folder."""
-        folders = (self.path / RAY_EXPERIMENT).glob("trial_*")
-        return sorted(int(folder.name.removeprefix("trial_")) for folder in folders)
-
     @staticmethod
     def trial_name(number: int) -> str:
         """The name of a trial's folders."""

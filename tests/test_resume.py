@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from analysis import attributes
 from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
+from analysis.trials import has_score
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import SPACE, begin, go_on, tables_known
 from benchmarks.kills.strikes import run_struck
@@ -182,11 +184,53 @@ class TestMoreToDo:
             assert found["intermediate"] == expected["intermediate"]
             assert found["user"]["ended"] == expected["user"]["ended"]
 
+    def test_less_time_is_no_more_to_do(self, path: Path) -> None:
+        begin(path, trials=2, time_budget="1h")
+        with pytest.raises(ToprungError, match="the sweep has 3600 s, and can only get more"):
+            go_on(path, time_budget="10m")
+
+    def test_trials_need_time(self, path: Path) -> None:
+        begin(path, trials=5, time_budget=1e-3)
+        before = SweepFolder(path).decisions.read_text("utf-8")
+        with pytest.raises(ToprungError, match="is used up; give more"):
+            go_on(path, trials="+2")
+        assert SweepFolder(path).decisions.read_text("utf-8") == before
+
+    def test_a_new_best_of_a_search_that_goes_on_is_confirmed(self, path: Path) -> None:
+        """The search was cut off by its time after two trials, and its best were confirmed."""
+        begin(path, trials=2, confirm=1, seeds=2, time_budget="1h")
+        _cut_off_by_time(path, trials=6)
+        go_on(path, time_budget="+1h")
+        sweep = SweepRecord(path)
+        confirmation = sweep.confirmation()
+        assert len(sweep.trials()) >= 6
+        assert confirmation is not None
+        assert confirmation.done
+        best = max(
+            trial.best.val_accuracy for trial in sweep.trials() if trial.best and has_score(trial)
+        )
+        assert [candidate.first for candidate in confirmation.candidates] == [best]
+
     def test_a_sweep_with_nothing_more_to_do_stays_as_it_is(self, path: Path) -> None:
         begin(path, trials=2)
         before = SweepFolder(path).decisions.read_text("utf-8")
         go_on(path)
         assert SweepFolder(path).decisions.read_text("utf-8") == before
+
+
+def _cut_off_by_time(path: Path, trials: int) -> None:
+    """Let a sweep that has ended stand as one whose time was used up before all its trials."""
+    study = SweepRecord(path).study
+    settings = study.user_attrs[attributes.SETTINGS] | {"trials": trials}
+    study.set_user_attr(attributes.SETTINGS, settings)
+    study.set_user_attr(attributes.SWEEP_ENDED, attributes.TIME_BUDGET)
+
+
+def test_a_trial_whose_process_dies_each_time_is_given_up(path: Path) -> None:
+    begin(path, trials=1, overrides={"labels/dies": True})
+    (trial,) = SweepRecord(path).trials()
+    assert (trial.ended, trial.failure) == ("failed", "worker lost")
+    assert trial.last_epoch == 1
 
 
 def test_a_second_driver_is_refused_and_told_of_the_first(

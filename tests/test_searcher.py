@@ -19,6 +19,7 @@ from search_spaces import load
 from tests.helpers import tiny_config, tiny_data
 from toprung.confirm import Confirmation
 from toprung.proposals import Proposals
+from toprung.samplers import sampler_of
 from toprung.searcher import StudySearcher
 from toprung.settings import resolve
 from trainables.failures import CODE_ERROR, DIVERGED
@@ -38,13 +39,14 @@ class Sweep:
     """A searcher over an in-memory study, and what it says of refused trials."""
 
     def __init__(self, **defaults: Any) -> None:
-        self.study = optuna.create_study(direction="maximize")
+        self.settings = resolve(defaults, {})
+        sampler = sampler_of(self.settings)
+        self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.refused: list[tuple[str, str]] = []
         self.told: list[str] = []
         self.written: list[optuna.trial.FrozenTrial] = []
         self.kept: dict[str, Any] = {}
         self.events: list[Mapping[str, Any]] = []
-        self.settings = resolve(defaults, {})
         self.searcher = self.driver()
 
     def driver(self) -> StudySearcher:
@@ -67,6 +69,7 @@ class Sweep:
             ),
             self.settings,
             SweepFolder(Path("sweep")),
+            self.events,
         )
 
     def write(
@@ -409,3 +412,52 @@ def test_the_sampler_moves_away_from_what_diverges(reports: list[dict[str, Any]]
         sweep.searcher.on_trial_complete("ray", result)
     assert sum(diverged[:10]) >= 3
     assert sum(diverged[-30:]) <= 15
+
+
+class TestGivingUp:
+    def fail(self, searcher: StudySearcher, kind: str, reason: str, times: int = 1) -> None:
+        for _ in range(times):
+            assert isinstance(searcher.suggest("ray"), dict)
+            searcher.on_trial_complete("ray", failure_report(kind, reason))
+
+    def test_three_that_fail_alike_are_enough(self) -> None:
+        sweep = Sweep(trials=20)
+        self.fail(sweep.searcher, CODE_ERROR, "KeyError: 1", 2)
+        assert sweep.searcher.verdict == ""
+        resumed = sweep.driver()
+        self.fail(resumed, CODE_ERROR, "KeyError: 2")
+        assert resumed.verdict == "the first 3 trials all failed alike (code error): KeyError: 1"
+
+    def test_what_the_sampler_can_move_away_from_is_borne_for_longer(self) -> None:
+        sweep = Sweep(trials=20)
+        self.fail(sweep.searcher, DIVERGED, "by epoch 1", 9)
+        assert sweep.searcher.verdict == ""
+        self.fail(sweep.searcher, DIVERGED, "by epoch 2")
+        assert sweep.searcher.verdict.startswith("the first 10 trials all failed alike (diverged)")
+
+    def test_failures_that_differ_are_no_reason(self) -> None:
+        sweep = Sweep(trials=20)
+        self.fail(sweep.searcher, CODE_ERROR, "KeyError: 1", 3)
+        self.fail(sweep.searcher, CODE_ERROR, "ValueError: 1")
+        assert sweep.searcher.verdict == ""
+
+    def test_not_while_one_may_succeed(self, reports: list[dict[str, Any]]) -> None:
+        sweep = Sweep(trials=20)
+        sweep.searcher.suggest("good")
+        sweep.searcher.on_trial_result("good", reports[0])
+        self.fail(sweep.searcher, CODE_ERROR, "KeyError: 1", 3)
+        assert sweep.searcher.verdict == ""
+        assert sweep.driver().verdict == ""
+        sweep.searcher.on_trial_complete("good", reports[-1])
+        assert sweep.searcher.verdict == ""
+
+    def test_after_giving_up_it_is_judged_anew(self) -> None:
+        sweep = Sweep(trials=20)
+        self.fail(sweep.searcher, CODE_ERROR, "KeyError: 1", 3)
+        sweep.searcher.close("gave up")
+        resumed = sweep.driver()
+        assert resumed.verdict == ""
+        self.fail(resumed, CODE_ERROR, "KeyError: 1", 2)
+        assert sweep.driver().verdict == ""
+        self.fail(resumed, CODE_ERROR, "KeyError: 1")
+        assert sweep.driver().verdict != ""

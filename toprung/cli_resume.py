@@ -1,5 +1,6 @@
 """The command `toprung resume`, and what it has in common with `toprung run`: the sweep's end."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,17 @@ def resume(sweep: Path, **given: Any) -> None:
     """
     from toprung import api
 
-    finish(api.resume(sweep, **given))
+    _go_where_it_began(sweep)
+    finish(api.resume(sweep.absolute(), **given))
+
+
+def _go_where_it_began(sweep: Path) -> None:
+    """What the sweep has been told of relative paths is meant from there, if it is still there."""
+    from toprung.api import open_sweep
+
+    directory = open_sweep(sweep).description.get("directory")
+    if isinstance(directory, str) and Path(directory).is_dir():
+        os.chdir(directory)
 
 
 def finish(sweep: "Sweep") -> None:
@@ -51,7 +62,11 @@ def finish(sweep: "Sweep") -> None:
         for line in failures(sweep):
             click.echo(line, err=True)
         if sweep.ended == attributes.GAVE_UP:
-            click.echo(f"  when it is mended: toprung resume {sweep.folder.path}", err=True)
+            click.echo(
+                "  once data or machine are mended: toprung resume "
+                f"{sweep.folder.path}; with another search space: a new sweep",
+                err=True,
+            )
         sys.exit(1)
     test, untested = _test(sweep)
     sweep.export()

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Callback
 
+from toprung.disk_watch import DiskWatch
 from toprung.ray_parts import NotPickled
 from toprung.searcher import StudySearcher
 from trainables import report
@@ -25,15 +26,23 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         searcher: is told why a trial has died.
         tell: shows the user a line.
         timeout: of a trial between two reports, in seconds; None waits for ever.
+        disk: knows whether trials wait for room, which is not held against them.
     """
 
     def __init__(
-        self, searcher: StudySearcher, tell: Callable[[str], None], timeout: float | None
+        self,
+        searcher: StudySearcher,
+        tell: Callable[[str], None],
+        timeout: float | None,
+        disk: DiskWatch,
     ) -> None:
         self._searcher = searcher
         self._tell = tell
         self._timeout = timeout
+        self._disk = disk
         self._heard: dict[Any, float] = {}
+        self._validations: dict[Any, int] = {}
+        self._looked = monotonic()
         self._timed_out: set[Any] = set()
 
     def died(self, trial: Any) -> None:
@@ -59,7 +68,10 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         """The trial lives; one that has failed by itself is not to be tried again."""
         del iteration, trials, info
         self._heard[trial] = monotonic()
-        trial.run_metadata.num_failures = 0
+        validation = result.get(report.VALIDATION, 0)
+        if validation > self._validations.get(trial, 0):  # a trial that goes on repeats its last
+            self._validations[trial] = validation
+            trial.run_metadata.num_failures = 0
         if report.FAILURE in result:
             trial.max_failures = 0
 
@@ -84,6 +96,10 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         if self._timeout is None:
             return
         now = monotonic()
+        # What the driver itself has waited for, a database say, is not held against the trials.
+        waited = now - self._looked if self._disk.is_full or now - self._looked > 1 else 0.0
+        self._heard = {trial: heard + waited for trial, heard in self._heard.items()}
+        self._looked = now
         for trial in [t for t, heard in self._heard.items() if now - heard > self._timeout]:
             del self._heard[trial]
             self._timed_out.add(trial)

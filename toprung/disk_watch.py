@@ -27,22 +27,22 @@ class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
         self._folder = folder
         self._tell = tell
         self._looked = monotonic()
-        self._was_full = False
+        self.is_full = False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say that the disk is full, or that it no longer is."""
-        del iteration, trials, info
+        del iteration, info
         if monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = monotonic()
-        is_full = self._is_full()
-        if is_full and not self._was_full:
+        was_full, self.is_full = self.is_full, self._has_no_room(trials)
+        if self.is_full and not was_full:
             self._tell(f"the disk of {self._folder.path} is full: trials wait, ten minutes each")
-        elif self._was_full and not is_full:
+        elif was_full and not self.is_full:
             self._tell("there is room on the disk again")
-        self._was_full = is_full
 
-    def _is_full(self) -> bool:
-        files = map(self._folder.checkpoint_file, self._folder.numbers)
+    def _has_no_room(self, trials: list[Any]) -> bool:
+        running = [trial.config["number"] for trial in trials if trial.status == trial.RUNNING]
+        files = map(self._folder.checkpoint_file, running)
         largest = max((file.stat().st_size for file in files if file.exists()), default=0)
         return shutil.disk_usage(self._folder.path).free < largest + _FOR_THE_REST

@@ -33,6 +33,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         settings: its budget, against which progress is shown.
         console: where to show it.
         before: the trials that there were before the sweep was resumed.
+        seconds_used: for how long it had run.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         settings: SweepSettings,
         console: Console,
         before: Sequence[TrialResult] = (),
+        seconds_used: float = 0.0,
     ) -> None:
         self._name = name
         self._settings = settings
+        self._seconds_used = seconds_used
         self._console = console
         self._started = self._last_line = time.monotonic()
         self._running: set[str] = set()
@@ -217,7 +220,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if ended_now > 0 and num_ended < self._settings.trials:
             ends.append(used / ended_now * (self._settings.trials - self._num_before))
         if budget:
-            ends.append(budget)
+            ends.append(budget - self._seconds_used)
         # Past the search's end comes what confirms the winner, of which no time is known.
         left = min(ends, default=0) - used
         return f"{_clock(used)} used" + (f", about {_clock(left)} left" if left > 0 else "")

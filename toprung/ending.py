@@ -81,11 +81,12 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
     def interrupt(self) -> None:
         """End the sweep in order, as soon as it can."""
         self.interrupted = True
-        self._patience.end()
+        # Not from a signal's handler: what it interrupts may hold the lock that is needed.
         threading.Thread(target=self._end_anyhow, daemon=True, name="end anyhow").start()
 
     def _end_anyhow(self) -> None:
         """End the process where Ray does not: it may have got the signal as well, and be gone."""
+        self._patience.end()
         if not self._returned.wait(MAX_SECONDS_TO_END):
             self._tell("interrupted; go on with: toprung resume (Ray had not ended in time)")
             os._exit(NOT_FINISHED)

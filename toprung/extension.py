@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,8 @@ def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
             values[name] = _more(name, getattr(settings, name), values[name])
     if "time_budget" in values:
         values["time_budget"] = _more_time(settings.time_budget, values["time_budget"])
+    if settings.sampler == "grid" and values.get("trials", 0) > settings.trials:
+        raise ToprungError("trials: a grid has all its combinations from the start, and no more")
     before = settings.model_dump()
     if values.get("trials", settings.trials) > settings.trials and settings.stages:
         before["stages"] = _longer_last_stage(settings, values["trials"])
@@ -63,9 +66,12 @@ def _more(name: str, now: int, given: int | str) -> int:
 def _more_time(now: float | None, given: float | str) -> float:
     text = str(given)
     try:
-        return seconds(text.removeprefix("+")) + (now or 0 if text.startswith("+") else 0)
+        total = seconds(text.removeprefix("+")) + (now or 0 if text.startswith("+") else 0)
     except ValueError as error:
         raise ToprungError(f"time_budget = {given!r}: {error}") from None
+    if now is not None and total < now:
+        raise ToprungError(f"time_budget = {given}: the sweep has {now:g} s, and can only get more")
+    return total
 
 
 def _longer_last_stage(settings: SweepSettings, num_trials: int) -> list[dict[str, Any]]:
@@ -99,12 +105,13 @@ def taken_up_again(
         has_more_time: whether trials that were cut short by the time budget may go on.
 
     Returns:
-        These trials, and the numbers of those that would go on if their checkpoint had been kept.
+        These trials (with them runs that are to end, because what they confirm goes on), and the
+        numbers of those that would go on if their checkpoint had been kept.
     """
     again, left = [], []
     for trial in trials:
         result = trial_result(trial)
-        if result.config is None or result.confirms is not None:
+        if result.config is None:
             continue
         longer = now.max_epochs > before.max_epochs and (
             result.config.training.epochs == before.max_epochs
@@ -113,10 +120,15 @@ def taken_up_again(
             result.ended == attributes.FINISHED and result.last_epoch >= before.max_epochs
         )
         running = trial.state == TrialState.RUNNING
+        if result.confirms is not None:
+            if longer and running:
+                again.append(_ended(trial))
+            continue
         cut = result.ended == attributes.TIME_BUDGET and has_more_time
         if not (cut or (longer and (came_to_its_end or running))):
             continue
-        if came_to_its_end and not folder.checkpoint_file(trial.number).exists():
+        trained = result.last is not None and not running
+        if trained and not folder.checkpoint_file(trial.number).exists():
             left.append(trial.number)
             continue
         training = result.config.training
@@ -125,6 +137,15 @@ def taken_up_again(
         config = result.config.model_copy(update={"training": training})
         again.append(_running(trial, dump_config(config)))
     return again, left
+
+
+def _ended(trial: FrozenTrial) -> FrozenTrial:
+    """A run as one that has ended: what it confirms is to be trained for longer."""
+    ended = deepcopy(trial)
+    ended.state = TrialState.PRUNED if attributes.BEST in trial.user_attrs else TrialState.FAIL
+    ended.datetime_complete = datetime.now()
+    ended.user_attrs |= {attributes.ENDED: attributes.INTERRUPTED}
+    return ended
 
 
 def _running(trial: FrozenTrial, config: str) -> FrozenTrial:

@@ -6,28 +6,36 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune import Callback
 
+from analysis import attributes
 from analysis.folder import SweepFolder
 from analysis.trials import TrialResult, has_score, rank, recipe, trial_result
+from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
+from trainables.atomic_files import remove_leftovers
 
 
 class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
     """Removes the checkpoints that nobody will ask for, whenever a trial has ended.
 
-    Kept are those of trials that have not ended, of the best `keep_checkpoints` of the search, of
-    those that are confirmed, or would be, and of the runs that confirm them.
+    Kept are those of trials that have not ended, or only by the time budget; of the best
+    `keep_checkpoints` of the search; of those that are confirmed, or would be; and of the runs that
+    confirm them.
 
     Args:
         folder: the sweep's.
         settings: the sweep's.
         study: the sweep's.
+        patience: knows whether what has happened could be written; if not, it will happen again.
     """
 
-    def __init__(self, folder: SweepFolder, settings: SweepSettings, study: optuna.Study) -> None:
+    def __init__(
+        self, folder: SweepFolder, settings: SweepSettings, study: optuna.Study, patience: Patience
+    ) -> None:
         self._folder = folder
         self._settings = settings
         self._study = study
+        self._patience = patience
         self._kept: list[tuple[TrialResult, str]] = []
         for trial in study.get_trials(deepcopy=False):
             if folder.checkpoint_file(trial.number).exists():
@@ -37,6 +45,8 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Keep this trial's checkpoint if it is one of the best."""
         del iteration, trials, info
+        if self._patience.lost:
+            return
         self._take(self._study.get_trials(deepcopy=False)[trial.config["number"]])
         self._remove_others()
 
@@ -46,7 +56,8 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
 
     def _take(self, trial: FrozenTrial) -> None:
         result = trial_result(trial)
-        if not trial.state.is_finished() or result.confirms is not None:
+        goes_on = not trial.state.is_finished() or result.ended == attributes.TIME_BUDGET
+        if goes_on or result.confirms is not None:
             return
         if has_score(result) and result.config:
             self._kept.append((result, recipe(result.config)))
@@ -68,4 +79,5 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
         self._kept = still
 
     def _remove(self, number: int) -> None:
+        remove_leftovers(self._folder.checkpoint_file(number))
         self._folder.checkpoint_file(number).unlink(missing_ok=True)

@@ -16,7 +16,6 @@ from toprung.deaths import MAX_DEATHS, Deaths
 from toprung.disk_watch import DiskWatch
 from toprung.display import Progress
 from toprung.ending import Ending, signals_set
-from toprung.first_trials import FirstTrials
 from toprung.kept_checkpoints import KeptCheckpoints
 from toprung.lean_tune import lean_tune
 from toprung.lines import show_line
@@ -52,19 +51,21 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
 
 def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience: Patience) -> None:
     settings, study = plan.settings, state.study
-    progress = Progress(plan.folder.path.name, settings, plan.console, read_trials(study))
+    used = seconds_used(state.past)
+    progress = Progress(plan.folder.path.name, settings, plan.console, read_trials(study), used)
     searcher = _searcher(plan, state, checks, progress)
-    deaths = Deaths(searcher, progress.tell, settings.trial_timeout)
+    disk = DiskWatch(plan.folder, progress.tell)
+    deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk)
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
-    ending = Ending(settings, searcher, patience, progress.tell, seconds_used(state.past))
+    ending = Ending(settings, searcher, patience, progress.tell, used)
     callbacks = [
         ResultLog(plan.folder, patience),
         TensorBoardCallback(plan.folder, list(plan.proposals.rehearsal.parameters), patience),
+        disk,
         deaths,
         progress,
-        DiskWatch(plan.folder, progress.tell),
-        KeptCheckpoints(plan.folder, settings, study),
+        KeptCheckpoints(plan.folder, settings, study, patience),
         ForgetEnded(),
     ]
     tuner = _tuner(plan, searcher, compares, ending, callbacks)
@@ -72,7 +73,9 @@ def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience:
     ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
         with signals_set(ending), lean_tune():
-            tuner.fit()
+            # Tune would begin trials before it asks whether there is time for them.
+            if not ending.stop_all():
+                tuner.fit()
         ended = ending.ended
     finally:
         progress.close()
@@ -91,7 +94,7 @@ def _searcher(
         progress.tell,
         state.confirmation,
     )
-    searcher = StudySearcher(
+    return StudySearcher(
         state.study,
         state.file.write,
         plan.proposals,
@@ -101,12 +104,8 @@ def _searcher(
         confirmation,
         plan.settings,
         plan.folder,
+        [event for _, event in state.past],
     )
-    past = [event for _, event in state.past]
-    searcher.stages_begun = {event["name"] for event in past if event["event"] == events.STAGE}
-    if state.gave_up:
-        searcher.first_trials = FirstTrials()
-    return searcher
 
 
 def _tuner(
@@ -124,7 +123,7 @@ def _tuner(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=compares,
-            num_samples=settings.trials + settings.num_confirmed * settings.seeds,
+            num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=settings.concurrency,
             reuse_actors=True,
             trial_name_creator=_trial_name,

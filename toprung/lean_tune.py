@@ -3,7 +3,7 @@
 These are Tune's internals, which is one reason why `pyproject.toml` holds Ray to one version.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,8 @@ def lean_tune() -> Iterator[None]:
     - No end of an idle trial process while more trials may come: Tune would keep only one, so that
       after a pause (between stages, before the confirmation) trials would run one after another.
     - No search through all trials, again and again, for the one that is to start.
+    - No trial that fails for good because the idle process that it was given had died: Tune tells
+      of that twice, and takes the second time for a failure of the trial that it has begun again.
     """
     from ray.tune import ExperimentAnalysis
     from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
@@ -39,6 +41,8 @@ def lean_tune() -> Iterator[None]:
             (_TrainingRunMetadata, "update_metric", nothing),
             (ExperimentAnalysis, "__init__", _without_results),
             (TuneController, "_cleanup_trials", _kill_actors),
+            (TuneController, "_actor_failed", _failed(TuneController._actor_failed)),
+            (TuneController, "_trial_task_failure", _once(TuneController._trial_task_failure)),
             (trial, "_create_unique_logdir_name", _as_named),
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
@@ -65,6 +69,28 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 def nothing(*arguments: Any, **options: Any) -> None:
     """Do nothing, whatever is asked."""
     del arguments, options
+
+
+def _failed(original: Callable[..., None]) -> Callable[..., None]:
+    """As Tune's, and the trial no longer counts as one that the process is being made ready for."""
+
+    def actor_failed(controller: Any, tracked_actor: Any, exception: Exception) -> None:
+        trial = controller._actor_to_trial.get(tracked_actor)
+        original(controller, tracked_actor, exception)
+        controller._resetting_trials.discard(trial)
+
+    return actor_failed
+
+
+def _once(original: Callable[..., None]) -> Callable[..., None]:
+    """As Tune's, but for a process's death after which the trial is to begin again already."""
+    from ray.exceptions import RayActorError
+
+    def trial_task_failure(controller: Any, trial: Any, exception: Exception) -> None:
+        if not (isinstance(exception, RayActorError) and trial.status == trial.PENDING):
+            original(controller, trial, exception)
+
+    return trial_task_failure
 
 
 def _without_results(analysis: Any, *arguments: Any, **options: Any) -> None:

@@ -53,7 +53,8 @@ class Patience:
         """What the action returns, in the end.
 
         Raises:
-            RecordLostError: if it has failed for too long, or the user wants the sweep to end.
+            RecordLostError: if it has failed for too long, or for another cause, or the user wants
+                the sweep to end.
         """
         if self.lost:
             raise self.lost
@@ -62,11 +63,13 @@ class Patience:
         while True:
             try:
                 result = action()
+            except RecordLostError as error:
+                self.lost = error
+                raise
             except (OSError, DBAPIError) as error:
-                problem = _passing_problem(error)
-                if problem is None:
-                    raise
-                if monotonic() > deadline or self._ended.wait(SECONDS_BETWEEN_TRIES):
+                problem, may_pass = _problem(error)
+                over = not may_pass or monotonic() > deadline
+                if over or self._ended.wait(SECONDS_BETWEEN_TRIES):
                     self.lost = RecordLostError(f"the sweep's record cannot be written: {problem}")
                     raise self.lost from error
                 if not told:
@@ -78,11 +81,11 @@ class Patience:
                 return result
 
 
-def _passing_problem(error: OSError | DBAPIError) -> str | None:
-    """What is wrong, in a line, if waiting may help."""
+def _problem(error: OSError | DBAPIError) -> tuple[str, bool]:
+    """What is wrong, in a line, and whether waiting may help."""
     if isinstance(error, OSError):
-        return str(error) if error.errno in _FULL else None
+        return str(error), error.errno in _FULL
     problem = str(error.orig).partition("\n")[0]
     if isinstance(error.orig, sqlite3.Error):
-        return problem if any(words in problem for words in _SQLITE) else None
-    return problem if isinstance(error, OperationalError | InterfaceError) else None
+        return problem, any(words in problem for words in _SQLITE)
+    return problem, isinstance(error, OperationalError | InterfaceError)

@@ -40,7 +40,8 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
         """Append the report as a line."""
         del iteration, trials, info
         number = trial.config["number"]
-        last, failed = self._last_of(number)
+        self._patience.attempt(lambda: self._note_last_of(number))
+        last, failed = self._last.get(number, (0, False))
         fails = report.FAILURE in result
         validation = result.get(report.VALIDATION, last)
         if validation < last or (validation == last and fails <= failed):
@@ -50,8 +51,8 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
         self._patience.attempt(lambda: append(path, line.encode("utf-8")))
         self._last[number] = validation, fails
 
-    def _last_of(self, number: int) -> tuple[int, bool]:
-        """The last validation of a trial that is in its file, and whether it failed after it."""
+    def _note_last_of(self, number: int) -> None:
+        """Take note of the last validation in a trial's file, and whether it failed after it."""
         if number not in self._last:
             path = self._folder.result_log(number)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,6 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
             validations = [said.get(report.VALIDATION, 0) for said in known]
             failed = bool(known) and report.FAILURE in known[-1]
             self._last[number] = max(validations, default=0), failed
-        return self._last[number]
 
 
 class ForgetEnded(NotPickled, Callback):  # type: ignore[misc]

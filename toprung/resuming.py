@@ -1,6 +1,7 @@
 """Taking up a sweep that was interrupted or killed, or that is to be given more to do."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from analysis import attributes
-from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
 from analysis.typed import typed
 from search_spaces import SearchSpace, SearchSpaceError, load
@@ -45,6 +45,7 @@ def plan_resume(
         before, settings
     ):
         return None
+    _check_more(said, before, settings)
     if said.config is not None:
         found = space_of_one(said.space, parse(TrialConfig, said.config, "the sweep's config"))
     else:
@@ -97,9 +98,17 @@ def _settings(record: SweepRecord) -> SweepSettings:
     return parse(SweepSettings, attrs[attributes.SETTINGS], "the sweep's settings")
 
 
+def _check_more(said: _Said, before: SweepSettings, now: SweepSettings) -> None:
+    """See that what is given more of means something in this sweep."""
+    if said.config is not None and now.trials > before.trials:
+        raise ToprungError("trials: goes with a search space; this sweep trains one config")
+    if now.max_epochs > before.max_epochs and "training/epochs" in said.overrides:
+        raise ToprungError("max_epochs: has no effect, because training/epochs was fixed (--set)")
+
+
 def _is_more(before: SweepSettings, now: SweepSettings) -> bool:
-    names = ("trials", "max_epochs", "time_budget")
-    return any(getattr(before, name) != getattr(now, name) for name in names)
+    longer = (now.time_budget or 0) > (before.time_budget or float("inf"))
+    return now.trials > before.trials or now.max_epochs > before.max_epochs or longer
 
 
 def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
@@ -117,15 +126,14 @@ def _space(
     record: SweepRecord, origin: str, space: SpaceFunction | None, console: Console
 ) -> SearchSpace:
     """The space that the sweep began with."""
-    copy = _kept_source(record.folder)
+    copy = _text(record.folder.search_space)
     if space is not None or not origin:
         return _function(record, space, copy)
-    try:
-        found = load(origin)
-    except SearchSpaceError:
-        found = None
-    if found is not None and found.source_code == copy:
-        return found
+    if not origin.endswith(".py") or _text(Path(origin)) == copy:  # else it is not to be run
+        with suppress(SearchSpaceError):
+            found = load(origin)
+            if found.source_code == copy:
+                return found
     show_line(
         console,
         f"search space {origin} has changed since, or is gone; the sweep's own copy "
@@ -149,8 +157,7 @@ def _function(record: SweepRecord, space: SpaceFunction | None, copy: str | None
     return found
 
 
-def _kept_source(folder: SweepFolder) -> str | None:
-    path: Path = folder.search_space
+def _text(path: Path) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
 
 

@@ -63,6 +63,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         confirmation: what follows when the search is over.
         settings: the sweep's.
         folder: where the trials' folders are.
+        past: what happened before the sweep was resumed.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         confirmation: Confirmation,
         settings: SweepSettings,
         folder: SweepFolder,
+        past: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
         self._study = study
@@ -92,11 +94,13 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._sampler = study.sampler
         self._stage: Stage | None = None
         self._num_started = self._num_refused = 0
-        self.first_trials = FirstTrials()
-        self.stages_begun: set[str] = set()  # before the sweep was resumed
+        self._first_trials = FirstTrials()
         self._running: dict[str, RunningTrial] = {}
         self._unfinished: deque[FrozenTrial] = deque()
-        self._go_on()
+        self._fixed: dict[str, dict[str, Any]] = {
+            event["name"]: event["fixed"] for event in past if event["event"] == events.STAGE
+        }
+        self._go_on(past)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; those of the search first, then those that confirm its best.
@@ -126,8 +130,10 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     @property
     def verdict(self) -> str:
         """Why the sweep is not worth going on with; empty if it is, or may be."""
-        any_may_succeed = any(running.best for running in self._running.values())
-        return "" if any_may_succeed else self.first_trials.verdict
+        any_may_succeed = any(running.best for running in self._running.values()) or any(
+            attributes.BEST in trial.user_attrs for trial in self._unfinished
+        )
+        return "" if any_may_succeed else self._first_trials.verdict
 
     def note_death(self, trial_id: str, kind: str, reason: str, told: str) -> None:
         """Take note of why a trial's process has died, and what Ray told; it may end the trial."""
@@ -139,7 +145,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """A trial whose process had died goes on in another."""
         self._running[trial_id].failure = None
 
-    def _go_on(self) -> None:
+    def _go_on(self, past: Sequence[Mapping[str, Any]]) -> None:
         """Take the search up where its study is."""
         stages = self._proposals.stages
         for trial in self._study.get_trials(deepcopy=False):
@@ -152,18 +158,24 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 self._num_started, self._num_refused = self._num_started + 1, 0
             elif attributes.ENDED in attrs:
                 self._num_refused += 1
-            self._judge(trial)
+        self._judge(past)
         stage = stages.stage_of(self._num_started - 1) if self._num_started else None
         if stage is not None:
             self._fix(stage)
 
-    def _judge(self, trial: FrozenTrial) -> None:
-        attrs = trial.user_attrs
-        if attrs.get(attributes.ENDED) == attributes.FAILED:
-            kind = attrs.get(attributes.FAILURE_KIND, CODE_ERROR)
-            self.first_trials.failed(kind, attrs.get(attributes.REASON, ""))
-        elif attributes.BEST in attrs:
-            self.first_trials.succeeded()
+    def _judge(self, past: Sequence[Mapping[str, Any]]) -> None:
+        """Find out how the first trials have ended, since the sweep gave up at last."""
+        trials = self._study.get_trials(deepcopy=False)
+        for event in past:
+            if event == events.sweep(attributes.GAVE_UP):
+                self._first_trials = FirstTrials()
+            elif event["event"] == events.ENDED:
+                attrs = trials[event["trial"]].user_attrs
+                if event["how"] == attributes.FAILED:
+                    kind = attrs.get(attributes.FAILURE_KIND, CODE_ERROR)
+                    self._first_trials.failed(kind, event.get("reason", ""))
+                elif attributes.BEST in attrs:
+                    self._first_trials.succeeded()
 
     def _start_again(self, trial_id: str, trial: FrozenTrial) -> dict[str, Any]:
         config = trial_result(trial).config
@@ -202,7 +214,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             except USER_ERRORS as error:
                 trial.set_user_attr(attributes.FAILURE_KIND, CODE_ERROR)
                 self._refuse(trial, TrialState.FAIL, attributes.FAILED, str(error))
-                self.first_trials.failed(CODE_ERROR, str(error))
+                self._first_trials.failed(CODE_ERROR, str(error))
                 continue
             self._num_started, self._num_refused = self._num_started + 1, 0
             return self._start(trial_id, trial, config)
@@ -239,7 +251,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             return False
         values = ", ".join(f"{name} = {value}" for name, value in fixed.items()) or "nothing"
         self._show(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
-        if stage.name not in self.stages_begun:
+        if stage.name not in self._fixed:
             self._record([events.stage(stage.name, fixed)])
         return True
 
@@ -251,6 +263,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         if best is None and not stages.is_first(stage):
             return None
         fixed = stages.fixed(stage, best.parameters if best else {})
+        fixed = self._fixed.get(stage.name, fixed)  # as it was when the stage began
         self._study.sampler = fixing_sampler(fixed, self._sampler)
         self._stage = stage
         return fixed
@@ -310,9 +323,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._confirmation.note(running.trial.number, running.last)
         state, reason, value = running.end(ended)
         if running.failure:
-            self.first_trials.failed(*running.failure)
+            self._first_trials.failed(*running.failure)
         elif running.best:
-            self.first_trials.succeeded()
+            self._first_trials.succeeded()
         self._tell(happened, running.trial, state, ended, reason, value)
 
     def _tell(

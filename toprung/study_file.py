@@ -42,7 +42,7 @@ from analysis.study_place import StudyPlace
 from toprung.append import append
 from toprung.errors import ToprungError
 from toprung.file_systems import is_on_a_network
-from toprung.patience import Patience
+from toprung.patience import Patience, RecordLostError
 from toprung.study_rows import (
     Written,
     insert_trial,
@@ -132,8 +132,7 @@ class StudyFile:
         """Write events, with what they changed of trials and of the study: all or nothing.
 
         Raises:
-            RecordLostError: if it could not be written for too long.
-            ToprungError: if another process writes this study.
+            RecordLostError: if it could not be written for too long, or another process writes it.
         """
         assert events, "nothing changes without an event"
         rows = [
@@ -199,7 +198,7 @@ class StudyFile:
         """Whether this very event is there.
 
         Raises:
-            ToprungError: if another one is in its place.
+            RecordLostError: if another one is in its place.
         """
         this = (_EVENTS.c.study_id == self._study_id) & (_EVENTS.c.number == row["number"])
         found = connection.execute(select(_EVENTS.c.at).where(this)).scalar()
@@ -238,9 +237,9 @@ def _reason(error: Exception) -> str:
     return str(getattr(told, "orig", told)).partition("\n")[0]
 
 
-def _another_writes(place: StudyPlace) -> ToprungError:
-    return ToprungError(f"study {place.name} in {place.url}: another process is writing it")
+def _another_writes(place: StudyPlace) -> RecordLostError:
+    return RecordLostError(f"study {place.name} in {place.url}: another process is writing it")
 
 
 def _line(event: Event) -> str:
-    return json.dumps(event, ensure_ascii=False) + "\n"
+    return json.dumps(event) + "\n"

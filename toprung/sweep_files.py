@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -48,6 +49,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
         "space": plan.space.name,
         "space_origin": plan.space.origin,
         "started_at": _now(),
+        "directory": str(Path.cwd()),
         "command": sys.argv,
         "settings": plan.settings.model_dump(mode="json"),
         "overrides": dict(plan.overrides),

@@ -39,13 +39,11 @@ class SweepState:
         study: in memory.
         file: follows it.
         past: what happened before the sweep was resumed, each with its time.
-        gave_up: whether it had ended because its first trials all failed.
     """
 
     study: optuna.Study
     file: StudyFile
     past: Sequence[tuple[float, Event]] = ()
-    gave_up: bool = False
 
     @property
     def confirmation(self) -> dict[str, Any] | None:
@@ -97,14 +95,19 @@ def _discard_unused(file: StudyFile, folder: SweepFolder, raised: object, *_: ob
 
 @contextmanager
 def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
-    """Take a sweep up where its study is. The caller holds the sweep's lock."""
+    """Take a sweep up where its study is. The caller holds the sweep's lock.
+
+    Raises:
+        ToprungError: if its study cannot be opened, or it is given more to do and no time.
+        RecordLostError: if nothing can be written.
+    """
     with ExitStack() as stack:
         file = StudyFile(plan.study_place, plan.folder.decisions, patience)
         stack.callback(file.close)
         past = file.events()
         if not past:
             raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
-        gave_up = file.attributes.get(attributes.SWEEP_ENDED) == attributes.GAVE_UP
+        _check_time(plan, file, past)
         again, left = _taken_up_again(plan, file, past)
         _tell(plan, again, left)
         by_number = {trial.number: trial for trial in [*file.trials, *again]}
@@ -113,9 +116,10 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         )
         study.add_trials(trial for _, trial in sorted(by_number.items()))
         went_on = events.sweep(RESUMED, taken_up_again=[trial.number for trial in again])
-        file.write([went_on], again, _driven(plan.settings) | _undecided(plan, file, again))
-        write_changed_settings(plan)
-        yield SweepState(study, file, past, gave_up)
+        undecided = _undecided(plan, file, bool(again), has_time=_has_time(plan, past))
+        file.write([went_on], again, _driven(plan.settings) | undecided)
+        patience(lambda: write_changed_settings(plan))
+        yield SweepState(study, file, past)
 
 
 def leave_in_order(record: SweepRecord) -> None:
@@ -136,13 +140,12 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
 def _taken_up_again(
     plan: SweepPlan, file: StudyFile, past: Sequence[tuple[float, Event]]
 ) -> tuple[list[FrozenTrial], list[int]]:
-    budget = plan.settings.time_budget
     return taken_up_again(
         file.trials,
         plan.folder,
         SweepSettings(**file.attributes[attributes.SETTINGS]),
         plan.settings,
-        has_more_time=budget is None or budget > seconds_used(past),
+        has_more_time=_has_time(plan, past),
     )
 
 
@@ -155,13 +158,36 @@ def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) ->
         show_line(plan.console, f"trials that stay as they are, without a checkpoint: {numbers}")
 
 
-def _undecided(plan: SweepPlan, file: StudyFile, again: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """Let what confirms the winner be decided anew, if there are more trials to choose from."""
+def _undecided(
+    plan: SweepPlan, file: StudyFile, any_again: bool, *, has_time: bool
+) -> dict[str, Any]:
+    """Let what confirms the winner be decided anew, if there will be more trials to choose from."""
     told = file.attributes.get(attributes.CONFIRMATION)
-    more = plan.settings.trials > file.attributes[attributes.SETTINGS]["trials"]
-    if not told or not (more or again):
+    search = [t for t in file.trials if attributes.CONFIG in t.user_attrs]
+    begun = [t for t in search if attributes.CONFIRMS not in t.user_attrs]
+    more = has_time and len(begun) < plan.settings.trials
+    if not told or not (more or any_again):
         return {}
     return {attributes.CONFIRMATION: told | {"decided": False, "done": False}}
+
+
+def _has_time(plan: SweepPlan, past: Sequence[tuple[float, Event]]) -> bool:
+    budget = plan.settings.time_budget
+    return budget is None or budget > seconds_used(past)
+
+
+def _check_time(plan: SweepPlan, file: StudyFile, past: Sequence[tuple[float, Event]]) -> None:
+    """More trials or epochs need time.
+
+    Raises:
+        ToprungError: if the time budget is used up.
+    """
+    before, now = SweepSettings(**file.attributes[attributes.SETTINGS]), plan.settings
+    grown = now.trials > before.trials or now.max_epochs > before.max_epochs
+    if grown and not _has_time(plan, past):
+        raise ToprungError(
+            f"time_budget = {now.time_budget:g} s: is used up; give more, such as --time-budget +1h"
+        )
 
 
 def _driven(settings: SweepSettings) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import errno
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,19 @@ def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written, or there was no room for `WAIT_FOR_ROOM_SECONDS`.
     """
+    when_there_is_room(lambda: _write(path, values))
+
+
+def when_there_is_room(write: Callable[[], None]) -> None:
+    """Write; while the disk is full, wait and try again.
+
+    Raises:
+        OSError: if it cannot be written, or there was no room for `WAIT_FOR_ROOM_SECONDS`.
+    """
     deadline = time.monotonic() + WAIT_FOR_ROOM_SECONDS
     while True:
         try:
-            _write(path, values)
+            write()
         except OSError as error:
             if error.errno not in _DISK_IS_FULL or time.monotonic() >= deadline:
                 raise

@@ -10,7 +10,7 @@ import torch
 
 from trainables.any_fit import fit_any
 from trainables.atomic_files import remove_leftovers
-from trainables.checkpoint import UnreadableCheckpointError
+from trainables.checkpoint import UnreadableCheckpointError, when_there_is_room
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.failures import DIVERGED, failure_of
@@ -30,7 +30,7 @@ def train_kept(
         What `fit` and `fit_svm` raise.
         OSError: if the checkpoint cannot be written, as when the disk stays full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    when_there_is_room(lambda: folder.mkdir(parents=True, exist_ok=True))
     checkpoint = folder / CHECKPOINT_FILE
     remove_leftovers(checkpoint)
     restarted = {}

@@ -224,7 +224,9 @@ class TrainingState:
         set_to_position(self.lr_schedule)
         self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
         self.seconds, self.improved_epoch = saved["seconds"], saved["improved_epoch"]
-        self._random_state = saved["random_state"]
+        # One that was trained on the CPU, and goes on on a GPU, has no state of the GPU's yet.
+        missing = self._random_state[len(saved["random_state"]) :]
+        self._random_state = [*saved["random_state"], *missing]
         self.record = Record(**saved["record"])
         self.logged_steps = tuple(LoggedStep(**step) for step in saved["logged_steps"])
         self.best_record = Record(**saved["best_record"])

@@ -167,7 +167,8 @@ def _check_told(outcome: strikes.Outcome, told: str, tally: Tally) -> None:
 def _tear(path: Path, ended: Collection[int]) -> None:
     """Leave half a line where lines are appended."""
     folder = SweepFolder(path)
-    going_on = [folder.result_log(number) for number in folder.numbers if number not in ended]
+    have_ended = [folder.result_log(number) for number in ended]
+    going_on = [log for log in path.glob("trials/*/result.json") if log not in have_ended]
     for file in [folder.decisions, *going_on]:
         if file.exists():
             with file.open("ab") as log:

@@ -45,7 +45,6 @@ class PretendTuner:
         del trainable
         self._searcher = tune_config.search_alg
         self._compares = tune_config.scheduler
-        self._num_samples = tune_config.num_samples
         self._max_at_once = tune_config.max_concurrent_trials
         self._stopper = run_config.stop
         self._callbacks = run_config.callbacks
@@ -78,7 +77,6 @@ class PretendTuner:
                 self._is_over = True
                 return
             self._trials.append(PretendTrial(trial_id, suggested, self._max_failures))
-            self._is_over = len(self._trials) >= self._num_samples
             self._compares.on_trial_add(self, self._trials[-1])
 
     def _maybe_add_actors(self) -> None:
