@@ -133,8 +133,8 @@ class SweepFolder:
         """
         if not self.checkpoint_file(number).exists():
             raise SweepFolderError(
-                f"trial {number} of {self.path}: has no checkpoint (those of the best trials are "
-                "kept; --keep-checkpoints says how many)"
+                f"trial {number} of {self.path}: has no checkpoint; it was removed, or not kept "
+                "(--keep-checkpoints). Its config is there: toprung best"
             )
         return self.trial(number)
 

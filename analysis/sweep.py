@@ -87,15 +87,18 @@ class Sweep(SweepRecord):
         given only with `force`.
 
         Raises:
-            SweepFolderError: if the folder cannot be written, holds something else or, without
-                `force`, another model; for an unknown format, one whose packages are not
-                installed, or one in which the model would not predict the same.
+            SweepFolderError: if the trial was never validated; if the folder cannot be written,
+                holds something else or, without `force`, another model; for an unknown format, one
+                whose packages are not installed, or one in which the model would not predict the
+                same.
         """
         from analysis.exporting.card_facts import Exported
         from analysis.exporting.export import export_model
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)
+        if result.best is None:
+            raise SweepFolderError(f"trial {result.number} of {self.name}: was never validated")
         home = self.folder.best if result == winner else self.folder.export_of(result.number)
         place = home if to is None else Path(to)
         model = self.model(result.number)

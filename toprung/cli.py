@@ -16,7 +16,7 @@ import click
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
-from toprung.cli_report import report
+from toprung.cli_report import report, tell_partial
 from toprung.cli_resume import finish, resume
 
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
@@ -209,6 +209,7 @@ def export(
     if folder == opened.folder.best and before not in (None, after):
         click.echo(f"the winner has changed: {folder} held trial {before}, now trial {after}")
     click.echo(f"exported to {folder}")
+    tell_partial(opened)
 
 
 @toprung.command()

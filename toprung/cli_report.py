@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from analysis.report.page import Report
+    from analysis.sweep import Sweep
 
 
 @click.command()
@@ -23,9 +24,17 @@ def report(sweep: Path, by: tuple[str, ...], before: bool, to: Path | None) -> N
     """Write SWEEP's report: a page for a browser, its pictures, its figures as JSON."""
     from toprung.api import open_sweep
 
-    written = open_sweep(sweep).report(to, by=by, before=before)
+    opened = open_sweep(sweep)
+    written = opened.report(to, by=by, before=before)
     tell_problems(written)
     click.echo(written.path)
+    tell_partial(opened)
+
+
+def tell_partial(sweep: "Sweep") -> None:
+    """Say on stderr that a sweep has not come to its end."""
+    if sweep.is_partial:
+        click.echo(f"warning: {sweep.name} is partial ({sweep.ended})", err=True)
 
 
 def tell_problems(written: "Report") -> None:

@@ -75,11 +75,14 @@ def status(sweep: Sweep) -> str:
     confirmation = sweep.confirmation()
     if confirmation:
         num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
-        begun = f" ({num_runs} runs begun)" if num_runs else ""
+        begun = f" (runs begun: {num_runs})" if num_runs else ""
         lines.append(f"  {confirmation.told}{begun}")
+        if confirmation.chosen:
+            lines += _confirmed(sweep)
     openings = read_openings(sweep.folder.sealed_test)
     lines += [f"  {test(opening)}" for opening in openings]
-    if not openings and not sweep.is_partial:
+    can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
+    if not openings and can_test:
         lines.append(f"  the test set has not been opened: toprung test {sweep.folder.path}")
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
         lines.append(f"  partial; go on: toprung resume {sweep.folder.path}")

@@ -25,7 +25,7 @@ from toprung.plan import SweepPlan
 from toprung.ray_session import RaySession
 from toprung.result_log import ForgetEnded, ResultLog
 from toprung.searcher import StudySearcher
-from toprung.sweep_state import SweepState, begun, resumed, seconds_used
+from toprung.sweep_state import SEARCHING, SweepState, begun, resumed, seconds_used
 from toprung.tensorboard import TensorBoardCallback
 from toprung.trial_function import train_trial
 from toprung.trial_scheduler import RunToTheEnd, SearchOnly, trial_scheduler
@@ -73,8 +73,9 @@ def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience:
     ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
         with signals_set(ending), lean_tune():
-            # Tune would begin trials before it asks whether there is time for them.
-            if not ending.stop_all():
+            state.file.write([events.sweep(SEARCHING)])
+            # Tune would begin trials before it asks whether a resumed sweep has time for them.
+            if not (state.past and ending.stop_all()):
                 tuner.fit()
         ended = ending.ended
     finally:

@@ -175,10 +175,10 @@ def _tell(record: SweepRecord, console: Console) -> None:
     """Say what there is. (It is this process now that the sweep seems to be run by.)"""
     trials = record.trials()
     going_on = [
-        f"{trial.number} (after epoch {trial.last_epoch:g})"
+        f"trial {trial.number} (after epoch {trial.last_epoch:g})"
         for trial in trials
         if trial.ended in (attributes.RUNNING, attributes.INTERRUPTED)
     ]
     ended = len(trials) - len(going_on)
     on = f"; these go on: {', '.join(going_on)}" if going_on else ""
-    show_line(console, f"resuming {record.name}: {ended} trials have ended{on}")
+    show_line(console, f"resuming {record.name}: {ended} of its trials ended{on}")

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from analysis import attributes
+from analysis.attributes import FINISHED, GAVE_UP, TIME_BUDGET
 from analysis.folder import SweepFolder
 from analysis.rungs import rung_heights
 from analysis.trials import read_trials, select_best, trial_result
@@ -164,10 +165,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._fix(stage)
 
     def _judge(self, past: Sequence[Mapping[str, Any]]) -> None:
-        """Find out how the first trials have ended, since the sweep gave up at last."""
+        """Find out how the first trials have ended, since the sweep came to an end at last."""
+        ends = [events.sweep(end) for end in (GAVE_UP, FINISHED, TIME_BUDGET)]
         trials = self._study.get_trials(deepcopy=False)
         for event in past:
-            if event == events.sweep(attributes.GAVE_UP):
+            if event in ends:
                 self._first_trials = FirstTrials()
             elif event["event"] == events.ENDED:
                 attrs = trials[event["trial"]].user_attrs

@@ -28,7 +28,7 @@ from toprung.study_file import Event, StudyFile
 from toprung.sweep_files import write_changed_settings, write_files
 from trainables.config import METRICS
 
-BEGUN, RESUMED = "begun", "resumed"
+BEGUN, RESUMED, SEARCHING = "begun", "resumed", "searching"
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,14 @@ def leave_in_order(record: SweepRecord) -> None:
 
 
 def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
-    """For how long a sweep has run; a driver that was killed, up to the last thing it wrote."""
-    total, began, last = 0.0, 0.0, 0.0
+    """For how long trials have run; with a driver that was killed, up to what it wrote at last."""
+    total, before, searches = 0.0, 0.0, False
     for at, event in past:
-        if event["event"] == events.SWEEP and event["what"] in (BEGUN, RESUMED):
-            total, began = total + last - began, at
-        last = at
-    return total + last - began
+        total += at - before if searches else 0.0
+        before = at
+        if event["event"] == events.SWEEP:
+            searches = event["what"] == SEARCHING
+    return total
 
 
 def _taken_up_again(
@@ -152,10 +153,10 @@ def _taken_up_again(
 def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
     if again:
         numbers = ", ".join(str(trial.number) for trial in again)
-        show_line(plan.console, f"trials that are taken up again: {numbers}")
+        show_line(plan.console, f"taken up again: trial {numbers}")
     if left:
         numbers = ", ".join(map(str, left))
-        show_line(plan.console, f"trials that stay as they are, without a checkpoint: {numbers}")
+        show_line(plan.console, f"as they are, because they have no checkpoint: trial {numbers}")
 
 
 def _undecided(

@@ -23,6 +23,8 @@ from toprung.proposals import Proposals
 from toprung.ranges import can_be, in_words
 from toprung.settings import SweepSettings
 from trainables.config import as_plain, flatten
+from trainables.freezing import FreezeError
+from trainables.network import ImpossibleNetworkError
 
 NUM_ENQUEUED = 5
 """How many of the other sweep's best configs are tried first."""
@@ -80,11 +82,12 @@ def warm_start(
     best = [_translate(trial, proposals) for trial in _best(other, proposals, settings)]
     distinct: dict[frozenset[Any], _Translated] = {}
     for one in best:
-        if one.fits:
+        if one.fits and not one.refused:
             distinct.setdefault(frozenset(one.fits.items()), one)
     taken, told_of_taken = _taken(other, proposals, settings, data_sha256)
     enqueued = _told_of_enqueued(list(distinct.values()), staged=bool(settings.stages))
-    told = (enqueued, *_told_of_misfits(best), told_of_taken)
+    refused = [f"trial {one.trial.number}: {one.refused}" for one in best if one.refused]
+    told = (enqueued, *_told_of_misfits(best), *refused, told_of_taken)
     return WarmStart(
         tuple(one.fits for one in distinct.values()),
         tuple(taken),
@@ -125,6 +128,7 @@ class _Translated:
         fits: the values that it could have.
         misfits: the parameters, of either sweep, that differ.
         differing: what else differs where every parameter fits, in words.
+        refused: why the new space's config would be a mistake; empty if it would be none.
     """
 
     trial: TrialResult
@@ -132,6 +136,7 @@ class _Translated:
     fits: dict[str, Any]
     misfits: tuple[_Misfit, ...]
     differing: tuple[str, ...]
+    refused: str = ""
 
     @property
     def obstacle(self) -> str:
@@ -143,11 +148,13 @@ def _translate(trial: TrialResult, proposals: Proposals) -> _Translated:
     assert trial.config is not None
     theirs = flatten(as_plain(trial.config)) | trial.parameters
     asked = optuna.create_study(sampler=_Following(theirs)).ask()
-    ours, problem = {}, ""
+    ours, problem, refused = {}, "", ""
     try:
         ours = flatten(as_plain(proposals.config(asked)))
     except USER_ERRORS as error:
         problem = f"its config is refused here ({' '.join(str(error).split())})"
+        # Of a network that cannot be, the search tells the sampler.
+        refused = "" if isinstance(error, ImpossibleNetworkError | FreezeError) else problem
     # A space that was led astray by a value that does not fit may not ask for all that it could.
     known = proposals.rehearsal.parameters.items()
     could = {name: d for name, d in known if name in trial.parameters} | asked.distributions
@@ -160,7 +167,7 @@ def _translate(trial: TrialResult, proposals: Proposals) -> _Translated:
     ]
     misfits = [one for one in differing if one.name in could or one.name in trial.parameters]
     others = [] if misfits else [problem] if problem else list(map(str, differing))
-    return _Translated(trial, asked, fits, tuple(misfits), tuple(others))
+    return _Translated(trial, asked, fits, tuple(misfits), tuple(others), refused)
 
 
 def _in_words(value: Any) -> str:
