@@ -31,8 +31,9 @@ def resume(sweep: Path, **given: Any) -> None:
     """
     from toprung import api
 
-    _go_where_it_began(sweep)
-    finish(api.resume(sweep.absolute(), **given))
+    path = sweep.absolute()
+    _go_where_it_began(path)
+    finish(api.resume(path, **given))
 
 
 def _go_where_it_began(sweep: Path) -> None:
