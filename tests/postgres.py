@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _USER = "toprung"
 _SETTINGS = {
@@ -72,8 +73,10 @@ class PostgresServer:
         return (self._data / "postmaster.pid").exists()
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*_as_user(), str(programs() / program), "-D", str(self._data), *arguments]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True)
+        command = [str(programs() / program), "-D", str(self._data), *arguments]
+        done = subprocess.run(
+            command, cwd=self._folder, capture_output=True, text=True, **_as_user()
+        )
         if done.returncode != 0:
             log = self._folder / "log"
             said = log.read_text() if log.exists() else ""
@@ -99,6 +102,7 @@ def postgres_server() -> Iterator[PostgresServer]:
                 server.stop()
 
 
-def _as_user() -> list[str]:
+def _as_user() -> dict[str, Any]:
     """PostgreSQL refuses to be run by root; Debian's package has a user for it."""
-    return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    as_postgres = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    return as_postgres if os.geteuid() == 0 else {}

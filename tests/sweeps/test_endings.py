@@ -197,7 +197,6 @@ def test_a_killed_sweep_goes_on_as_if_nothing_had_been(local_ray: None, tmp_path
     path = tmp_path / "sweeps" / "killed"
     log = path / "decisions.jsonl"
     try:
-        whole = toprung.run("digits_cnn", **ONE_AT_A_TIME, name="whole", out=tmp_path)
         deadline = time.monotonic() + 120
         while not log.exists() or log.read_text().count("reported") < 3:
             assert process.poll() is None, process.communicate()[0]
@@ -207,6 +206,7 @@ def test_a_killed_sweep_goes_on_as_if_nothing_had_been(local_ray: None, tmp_path
         process.kill()
         process.communicate()
     assert toprung.open(path).ended == "killed"
+    whole = toprung.run("digits_cnn", **ONE_AT_A_TIME, name="whole", out=tmp_path)
     resumed = toprung.resume(path)
     assert resumed.ended == "finished"
     assert decided(resumed) == decided(whole)
