@@ -70,7 +70,7 @@ def _check_allowed(trial: int, openings: list[TestResult], *, is_winner: bool) -
     if openings:
         first = openings[0]
         raise SweepFolderError(
-            f"the test set was opened on {first.opened_at} for trial {first.trial}; as it "
+            f"the test set was opened on {first.opened_at} for trial {first.trial}, as it "
             f"was then; opening it for trial {trial}, as it is now, would make it a second "
             "validation set. Force it "
             "(--force) if you must: the opening will be marked"

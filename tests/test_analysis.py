@@ -235,7 +235,7 @@ class TestSealedTest:
     def test_another_model_is_refused_unless_forced(self, sweep: Sweep) -> None:
         first = sweep.test()
         other = 2 - first.trial
-        with pytest.raises(SweepFolderError, match=rf"was opened on .* for trial {first.trial};"):
+        with pytest.raises(SweepFolderError, match=rf"was opened on .* for trial {first.trial},"):
             sweep.test(other)
         assert len(json.loads(sweep.folder.sealed_test.read_text())) == 1
         forced = sweep.test(other, force=True)
