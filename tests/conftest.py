@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fuzzed_sweep import Place, whole_sweep
 from tests.postgres import PostgresServer, postgres_server
 from toprung.ray_session import ray_session
 
@@ -46,3 +47,23 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; a test that stops it starts it again."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A small sweep, tested and exported, with its images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
+        return whole_sweep(tmp_path_factory.mktemp("whole") / "place")
+
+
+@pytest.fixture
+def place(
+    whole: Place,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Place:
+    """A copy of it, to be damaged."""
+    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
+    return whole.copied(tmp_path / "place")

@@ -19,7 +19,6 @@ from tests.fuzzed_sweep import (
     commands,
     run,
     unchanged,
-    whole_sweep,
 )
 from toprung.cli import main
 
@@ -47,25 +46,6 @@ FAILS = {
 }
 """Without these files a command cannot do its work."""
 MAY_WRITE = {"test": ("best",), "export in place": ("best",)}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
-        return whole_sweep(tmp_path_factory.mktemp("whole") / "place")
-
-
-@pytest.fixture
-def place(
-    whole: Place,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Place:
-    """A copy, to be damaged."""
-    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
-    return whole.copied(tmp_path / "place")
 
 
 def test_a_whole_one(place: Place) -> None:

@@ -91,7 +91,7 @@ class Whole:
 
     def facts(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Of the sweep with these settings."""
-        name = str(len(settings)) + str(settings.get("confirm"))
+        name = "_".join(f"{key}={value}" for key, value in sorted(settings.items()))
         if name not in self._facts:
             begin(self._folder / name, **settings)
             self._facts[name] = facts_of(self._folder / name)

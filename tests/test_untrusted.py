@@ -21,7 +21,7 @@ from analysis.model import load_model
 from analysis.predictions import load_predictions
 from analysis.report.sections import SECTIONS
 from analysis.sweep import Sweep
-from tests.fuzzed_sweep import WINNER, Place, commands, run, whole_sweep
+from tests.fuzzed_sweep import WINNER, Place, commands, run
 from trainables.config import TrialConfig, load_config
 from trainables.settings import ConfigError, parse
 
@@ -37,24 +37,6 @@ class Payload:
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, (f"touch '{self.marker}'",)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
-        return whole_sweep(tmp_path_factory.mktemp("whole") / "place")
-
-
-@pytest.fixture
-def place(
-    whole: Place,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Place:
-    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
-    return whole.copied(tmp_path / "place")
 
 
 @pytest.fixture

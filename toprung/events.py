@@ -4,7 +4,8 @@ With one trial at a time, two sweeps of the same seed have the same lines, also 
 killed and resumed. So nothing stands here that depends on time or machine.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial
 
@@ -13,6 +14,18 @@ from trainables.record import Record
 SWEEP = "sweep"
 """Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""
 REPORTED, ENDED, STAGE = "reported", "ended", "stage"
+
+
+class WriteStudy(Protocol):
+    """Writes events with what they changed, all or nothing; see `StudyFile.write`."""
+
+    def __call__(
+        self,
+        events: Sequence[Mapping[str, Any]],
+        trials: Sequence[FrozenTrial] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write."""
 
 
 def sweep(what: str, **details: Any) -> dict[str, Any]:

@@ -16,17 +16,6 @@ from toprung.settings import SweepSettings, resolve, seconds
 from toprung.staged_search import stage_ends
 from trainables.config import dump_config
 
-MAY_CHANGE = (
-    "trials",
-    "max_epochs",
-    "time_budget",
-    "concurrency",
-    "cpus_per_trial",
-    "gpus_per_trial",
-    "trial_timeout",
-)
-"""Settings that a sweep may be resumed with; with others its trials could not be compared."""
-
 
 def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
     """The settings with what the user gave on resuming laid over them.

@@ -1,11 +1,10 @@
 """Whether a sweep is worth going on with, when its first trials all fail."""
 
-from trainables.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
+from toprung.running_trial import OF_THE_SPACE
 
 MAX_ALIKE = 3
 MAX_ALIKE_OF_THE_SPACE = 10
 """How many may fail for a reason that the sampler can move away from."""
-_OF_THE_SPACE = {DIVERGED, OUT_OF_MEMORY, GPU_OUT_OF_MEMORY}
 
 
 class FirstTrials:
@@ -30,7 +29,7 @@ class FirstTrials:
         if self._any_succeeded or not self._failures:
             return ""
         kind, reason = self._failures[0]
-        enough = MAX_ALIKE_OF_THE_SPACE if kind in _OF_THE_SPACE else MAX_ALIKE
+        enough = MAX_ALIKE_OF_THE_SPACE if kind in OF_THE_SPACE else MAX_ALIKE
         alike = {_sort(*failure) for failure in self._failures}
         if len(self._failures) < enough or len(alike) > 1:
             return ""
@@ -39,4 +38,4 @@ class FirstTrials:
 
 def _sort(kind: str, reason: str) -> tuple[str, str]:
     """What two failures have in common that are alike; the numbers in a reason may differ."""
-    return kind, "" if kind in _OF_THE_SPACE else reason.partition(":")[0]
+    return kind, "" if kind in OF_THE_SPACE else reason.partition(":")[0]

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from toprung.errors import ToprungError
 
 
-class _Walk(optuna.samplers.BaseSampler):
+class _Walk(optuna.samplers.RandomSampler):
     """Leads one trial after the other through a space, as an odometer counts.
 
     `_ahead` has the values that are still to come of each parameter, in the order in which the
@@ -22,17 +22,10 @@ class _Walk(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, max_values: int) -> None:
+        super().__init__()
         self._max_values = max_values
         self._ahead: dict[str, list[Any]] = {}
         self.endless: list[str] = []
-
-    def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
-        """Nothing: every parameter is chosen when it is asked for."""
-        return {}
-
-    def sample_relative(self, *_: Any) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def sample_independent(
         self,

@@ -1,6 +1,5 @@
 """Waiting for what comes back: room on the disk, the connection to a database."""
 
-import errno
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -11,12 +10,12 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from toprung.errors import NOT_FINISHED, ToprungError
+from trainables.failures import DISK_IS_FULL
 
 Result = TypeVar("Result")
 
 SECONDS_BETWEEN_TRIES = 1.0
 MAX_SECONDS = 600.0
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _SQLITE = ("database or disk is full", "database is locked", "disk I/O error")
 
 
@@ -84,7 +83,7 @@ class Patience:
 def _problem(error: OSError | DBAPIError) -> tuple[str, bool]:
     """What is wrong, in a line, and whether waiting may help."""
     if isinstance(error, OSError):
-        return str(error), error.errno in _FULL
+        return str(error), error.errno in DISK_IS_FULL
     problem = str(error.orig).partition("\n")[0]
     if isinstance(error.orig, sqlite3.Error):
         return problem, any(words in problem for words in _SQLITE)

@@ -44,6 +44,9 @@ def plan_resume(
     if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
         before, settings
     ):
+        given_now = ", ".join(name for name, value in given.items() if value is not None)
+        unused = f"; without effect: {given_now}" if given_now else ""
+        show_line(console, f"{record.name}: has come to its end, with nothing more to run{unused}")
         return None
     _check_more(said, before, settings)
     if said.config is not None:

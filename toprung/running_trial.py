@@ -13,7 +13,7 @@ from trainables import report
 from trainables.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
 from trainables.record import Record
 
-_OF_THE_SPACE = {
+OF_THE_SPACE = {
     DIVERGED: "stays finite",
     OUT_OF_MEMORY: "fits in memory",
     GPU_OUT_OF_MEMORY: "fits in memory",
@@ -90,8 +90,8 @@ class RunningTrial:
         self.trial.set_user_attr(attributes.FAILURE_KIND, kind)
         if self.traceback:
             self.trial.set_user_attr(attributes.TRACEBACK, self.traceback)
-        if kind in _OF_THE_SPACE and self.confirms is None:
-            self.trial.set_constraint(_OF_THE_SPACE[kind], 1.0)
+        if kind in OF_THE_SPACE and self.confirms is None:
+            self.trial.set_constraint(OF_THE_SPACE[kind], 1.0)
             return TrialState.PRUNED, reason, None  # samplers do not look at those that FAIL
         return TrialState.FAIL, reason, None
 

@@ -8,7 +8,7 @@ it knows can be read from the study again, so that a resumed sweep goes on where
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -38,18 +38,6 @@ from trainables.network import ImpossibleNetworkError
 MAX_REFUSALS_IN_A_ROW = 200
 
 
-class WriteStudy(Protocol):
-    """Writes events with what they changed, all or nothing; see `StudyFile.write`."""
-
-    def __call__(
-        self,
-        events: Sequence[Mapping[str, Any]],
-        trials: Sequence[FrozenTrial] = (),
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write."""
-
-
 class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     """Asks the study for trials and tells it what became of them.
 
@@ -70,7 +58,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def __init__(
         self,
         study: optuna.Study,
-        write: WriteStudy,
+        write: events.WriteStudy,
         proposals: Proposals,
         complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],

@@ -104,7 +104,6 @@ class StudyFile:
             sql_event.listen(self._engine, "connect", _log_ahead)
             self._engine.dispose()
         study = _opened(place.name, self._storage, direction)
-        self.direction = study.direction
         self._study_id = study._study_id
         _EVENTS.create(self._engine, checkfirst=True)
         self.attributes: dict[str, Any] = study.user_attrs

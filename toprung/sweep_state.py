@@ -107,8 +107,11 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         past = file.events()
         if not past:
             raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
-        _check_time(plan, file, past)
-        again, left = _taken_up_again(plan, file, past)
+        before, has_time = _settings(file), _has_time(plan, past)
+        _check_time(before, plan.settings, has_time=has_time)
+        again, left = taken_up_again(
+            file.trials, plan.folder, before, plan.settings, has_more_time=has_time
+        )
         _tell(plan, again, left)
         by_number = {trial.number: trial for trial in [*file.trials, *again]}
         study = optuna.create_study(
@@ -116,7 +119,7 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         )
         study.add_trials(trial for _, trial in sorted(by_number.items()))
         went_on = events.sweep(RESUMED, taken_up_again=[trial.number for trial in again])
-        undecided = _undecided(plan, file, bool(again), has_time=_has_time(plan, past))
+        undecided = _undecided(plan, file, bool(again), has_time=has_time)
         file.write([went_on], again, _driven(plan.settings) | undecided)
         patience(lambda: write_changed_settings(plan))
         yield SweepState(study, file, past)
@@ -136,18 +139,6 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
         if event["event"] == events.SWEEP:
             searches = event["what"] == SEARCHING
     return total
-
-
-def _taken_up_again(
-    plan: SweepPlan, file: StudyFile, past: Sequence[tuple[float, Event]]
-) -> tuple[list[FrozenTrial], list[int]]:
-    return taken_up_again(
-        file.trials,
-        plan.folder,
-        SweepSettings(**file.attributes[attributes.SETTINGS]),
-        plan.settings,
-        has_more_time=_has_time(plan, past),
-    )
 
 
 def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
@@ -177,15 +168,18 @@ def _has_time(plan: SweepPlan, past: Sequence[tuple[float, Event]]) -> bool:
     return budget is None or budget > seconds_used(past)
 
 
-def _check_time(plan: SweepPlan, file: StudyFile, past: Sequence[tuple[float, Event]]) -> None:
+def _settings(file: StudyFile) -> SweepSettings:
+    return SweepSettings(**file.attributes[attributes.SETTINGS])
+
+
+def _check_time(before: SweepSettings, now: SweepSettings, *, has_time: bool) -> None:
     """More trials or epochs need time.
 
     Raises:
         ToprungError: if the time budget is used up.
     """
-    before, now = SweepSettings(**file.attributes[attributes.SETTINGS]), plan.settings
     grown = now.trials > before.trials or now.max_epochs > before.max_epochs
-    if grown and not _has_time(plan, past):
+    if grown and not has_time:
         raise ToprungError(
             f"time_budget = {now.time_budget:g} s: is used up; give more, such as --time-budget +1h"
         )

@@ -181,20 +181,12 @@ def _differ(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bo
     return bool(theirs.get(name, _ABSENT) != ours.get(name, _ABSENT))
 
 
-class _Following(optuna.samplers.BaseSampler):
+class _Following(optuna.samplers.RandomSampler):
     """Leads a trial along given values, and anywhere where it cannot have them."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(seed=0)
         self._values = values
-        self._random = optuna.samplers.RandomSampler(seed=0)
-
-    def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
-        """Nothing: every parameter is chosen when it is asked for."""
-        return {}
-
-    def sample_relative(self, *_: Any) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def sample_independent(
         self,
@@ -207,7 +199,7 @@ class _Following(optuna.samplers.BaseSampler):
         value = self._values.get(param_name, _ABSENT)
         if can_be(value, param_distribution):
             return value
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def _taken(

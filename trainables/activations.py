@@ -10,7 +10,6 @@ whose process dies is computed by another; what was finished before is kept.
 The folder has a size limit. What was used last stays longest.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ from trainables.atomic_files import flush_folder
 from trainables.data import DataError
 from trainables.data.cache import CACHE_VARIABLE, LIMIT_VARIABLE, limit_bytes
 from trainables.data.files import sync
+from trainables.failures import DISK_IS_FULL
 
 DISK_LEFT_FREE = 2**30
 IMAGES_PER_BATCH = 32
@@ -137,7 +137,7 @@ def stored(key: str, layout: Layout, compute: Compute) -> Activations:
             _build(folder, key, layout, compute)
     except OSError as error:
         given_up = isinstance(error, FileNotFoundError) and not building.exists()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or given_up:
+        if error.errno in DISK_IS_FULL or given_up:
             with _room_lock(folder):
                 shutil.rmtree(building, ignore_errors=True)
             raise TooLargeError(f"{_gb(layout.num_bytes)}, and its disk became full") from error

@@ -11,13 +11,12 @@ import torch
 
 from trainables.atomic_files import atomic_file
 from trainables.config import TrialConfig, as_plain, flatten
-from trainables.failures import OUT_OF_MEMORY, failure_of
+from trainables.failures import DISK_IS_FULL, OUT_OF_MEMORY, failure_of
 from trainables.settings import ConfigError
 
 WAIT_FOR_ROOM_SECONDS = 600
 """How long a trial waits for room on a full disk before it fails."""
 SECONDS_BETWEEN_ATTEMPTS = 5
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EPOCHS = "training/epochs"
 _NOT_THERE = "not there"
 _NEEDED = {
@@ -59,7 +58,7 @@ def when_there_is_room(write: Callable[[], None]) -> None:
         try:
             write()
         except OSError as error:
-            if error.errno not in _DISK_IS_FULL or time.monotonic() >= deadline:
+            if error.errno not in DISK_IS_FULL or time.monotonic() >= deadline:
                 raise
         else:
             return

@@ -29,7 +29,8 @@ MAX_REASON = 500
 
 _RESOURCES = (DISK_FULL, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY)
 """What may hide behind any other error."""
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a disk without room."""
 _TEXTS = {
     # numpy tells no errno, and torch's writer no more than that it could not write.
     DISK_FULL: r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written"
@@ -74,7 +75,7 @@ def _kind(error: BaseException) -> str:
         return GPU_OUT_OF_MEMORY
     if isinstance(error, MemoryError) or _errno(error) == errno.ENOMEM:
         return OUT_OF_MEMORY
-    if _errno(error) in _FULL:
+    if _errno(error) in DISK_IS_FULL:
         return DISK_FULL
     return _by_text(error) or (BAD_DATA if _is_about_data(error) else CODE_ERROR)
 
