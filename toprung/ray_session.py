@@ -126,19 +126,25 @@ def ray_session() -> Iterator[RaySession]:
 
 @contextmanager
 def _only_what_trials_need() -> Iterator[None]:
-    """Ray without its dashboard's server, its autoscaler and its forwarding of logs and errors.
+    """Ray without its dashboard's server and agents, its autoscaler, its forwarding of logs.
 
     Nothing here uses them. They are three more Python processes that import for seconds while
     the workers do, and `ray.init` waits for the server, also when told to leave the dashboard out.
     """
-    from ray._private import worker
+    from ray._private import utils, worker
     from ray._private.node import Node
 
     with ExitStack() as stack:
+        # What Ray asks before it starts its agents: without the dashboard's packages, they are few.
+        stack.enter_context(replaced(utils, "get_dashboard_dependency_error", _left_out))
         for start in ("start_api_server", "start_monitor", "start_log_monitor"):
             stack.enter_context(replaced(Node, start, nothing))
         stack.enter_context(replaced(worker, "listen_error_messages", nothing))
         yield
+
+
+def _left_out() -> Exception:
+    return ImportError("the dashboard is left out")
 
 
 @contextmanager
