@@ -3,8 +3,8 @@
 Command:  uv run python -m benchmarks --images FOLDER --weights FILE [--quick]
 
 FOLDER has a folder for each class, FILE is SqueezeNet 1.0's state dict as torchvision names it.
-Without a path, the benchmarks that need it are left out, and it says which; so is `gpu_steps` where
-torch sees no CUDA GPU. Each can also be run by itself, with options of its own:
+Without a path, the benchmarks that need it are left out, and it says which; so are `gpu_steps` and
+`gpu_packing` where torch sees no CUDA GPU. Each can also be run by itself, with options of its own:
 `uv run python -m benchmarks.small_sweep --help`.
 """
 
@@ -53,12 +53,14 @@ BENCHMARKS = (
     Benchmark("small_sweep", ("--pairs=1",)),
     Benchmark("small_sweep", ("--pairs=1",), options=("--fixed",)),
     Benchmark("overhead", ("--counts=100",)),
+    Benchmark("cluster_scale", ("--trials=40", "--places=2", "--study-sizes=100")),
     Benchmark(
         "frozen_sweep",
         ("--image-size=32", "--trials=2", "--epochs=1", "--pairs=1"),
         needs=("images", "weights"),
     ),
     Benchmark("gpu_steps", ("--rounds=1",), needs_gpu=True),
+    Benchmark("gpu_packing", ("--rounds=1", "--most=2"), needs_gpu=True),
 )
 
 
