@@ -7,9 +7,13 @@ the process ends, however it does, so there is no stale lock.
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+MAX_LEASE_SECONDS = 60.0
+"""How long a driver may say nothing to its store and still be thought to run."""
 
 
 def this_driver() -> dict[str, Any]:
@@ -42,3 +46,8 @@ def still_runs(lock: Path, owner: Mapping[str, Any]) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def is_leased(lease: Path) -> bool:
+    """Whether a sweep in a store is still run, by what the store told of its driver."""
+    return lease.is_file() and time.time() - lease.stat().st_mtime < MAX_LEASE_SECONDS

@@ -154,8 +154,8 @@ def _check_seal(
         if model.digest not in opened:
             raise SweepFolderError(
                 f"{len(sealed)} of the {len(labelled.names)} images are of the sealed test set of "
-                f"{folder.path}, such as {sealed[0]}. It is opened once, for the winner: toprung "
-                f"test {folder.path}"
+                f"{folder.address}, such as {sealed[0]}. It is opened once, for the winner: "
+                f"toprung test {folder.address}"
             )
         remarks.append(
             f"{len(sealed)} of the images are, or are copies of, images of the sweep's test set, "

@@ -20,7 +20,10 @@ ADVICE = {
     failures.OUT_OF_MEMORY: "Run fewer trials at a time (--concurrency), or lower the upper end of "
     "training/batch_size, data/image_size or the network's size.",
     failures.GPU_OUT_OF_MEMORY: "Lower the upper end of training/batch_size, data/image_size or "
-    "the network's size, or put fewer trials on a GPU (a larger --gpus-per-trial).",
+    "the network's size, or put fewer trials on a GPU: a larger --gpus-per-trial, or auto, which "
+    "finds out how many fit.",
+    failures.GPU_MISSING: "Mend the GPU's driver, or torch, on the machine that the reason names, "
+    "or take it out of the cluster; then go on with toprung resume.",
     failures.DIVERGED: "Lower the upper end of optimizer/lr, or set training/gradient_clip_norm.",
     failures.BAD_DATA: "Mend or remove what the reason names, or leave out files that cannot be "
     "read (--skip-bad-images).",
@@ -32,6 +35,8 @@ ADVICE = {
     "toprung resume.",
     failures.TIMED_OUT: "Allow more time between two reports (--trial-timeout), or lower the upper "
     "end of what makes an epoch slow: data/image_size or the network's size.",
+    failures.STORE_AWAY: "See that every node can reach the sweep's object store, and may write to "
+    "it, then go on with toprung resume.",
     IMPOSSIBLE: "Nothing has to be done: the sampler is told, and another config was tried; "
     "narrow the search space to propose fewer of them.",
     UNSORTED: "Read the reasons.",

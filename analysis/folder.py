@@ -2,6 +2,7 @@
 
 sweep.yaml        what was asked for: settings, space, data, versions
 search_space.py   the space's own source
+code/             what the space can import from its folder, if the sweep was sent to a cluster
 study.db          the Optuna study: what was tried, what each trial scored, how it ended
 decisions.jsonl   what was decided, in order, a line each
 driver.lock       held by the process that runs the sweep
@@ -14,16 +15,28 @@ exports/          exports of other trials, where asked for
 sealed_test.json  every opening of the test set
 test_predictions/ what each model that was opened said of the test images, and some of them
 report/           the report and its pictures
+
+A sweep may lie in an object store instead, under the same names, with a working copy of it on the
+machine that looks at it or runs it. Its trials' checkpoints are in the store only, until they are
+asked for; `driver.json` is kept up to date there by the process that runs the sweep.
 """
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from analysis import stored_files
+from analysis.files import write_atomically
+from trainables.atomic_files import remove_leftovers
+from trainables.object_store import ObjectStore
 from trainables.report import CHECKPOINT_FILE
 
 RAY_EXPERIMENT = "trials"
+LEASE = "driver.json"
+_TRIAL = "trial_"
+_STORE = ".toprung-store"
 
 
 class SweepFolderError(ValueError):
@@ -36,6 +49,65 @@ class SweepFolder:
 
     path: Path
 
+    @classmethod
+    def working_copy(cls, store: ObjectStore, home: Path) -> "SweepFolder":
+        """The folder under `home` of a sweep in a store; made, but for the sweep's own."""
+        home.mkdir(parents=True, exist_ok=True)
+        (home / _STORE).write_text(store.parent.url, "utf-8")
+        return cls(home / store.name)
+
+    @property
+    def store(self) -> ObjectStore | None:
+        """Where the sweep lies, if this is a working copy of it."""
+        marker = self.path.parent / _STORE
+        if not marker.is_file():
+            return None
+        return _store(marker.read_text("utf-8"), self.path.name)
+
+    @property
+    def address(self) -> str:
+        """What the user calls it: the path, or the URL in a store."""
+        return self.shown(self.path)
+
+    def shown(self, path: Path) -> str:
+        """A path in it as the user knows it."""
+        store = self.store
+        if store is None or not path.is_relative_to(self.path):
+            return str(path)
+        inside = path.relative_to(self.path).as_posix()
+        return store.url if inside == "." else f"{store.url}/{inside}"
+
+    def publish(self, path: Path) -> None:
+        """Bring a file or folder in it to the store, if it lies in one.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        store = self.store
+        if store is not None and path.is_relative_to(self.path):
+            stored_files.publish(store, self.path, path)
+
+    def write(self, path: Path, content: str) -> None:
+        """Write a file in it; first to the store, if it lies in one.
+
+        Raises:
+            OSError: if it cannot be written; it may be in the store then.
+        """
+        store = self.store
+        if store is not None:
+            store.write(path.relative_to(self.path).as_posix(), content.encode())
+        write_atomically(path, content)
+
+    def refresh(self, path: Path) -> None:
+        """Let a file in it be as it is in the store, if it lies in one.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        store = self.store
+        if store is not None:
+            stored_files.refresh(store, self.path, path)
+
     @property
     def settings(self) -> Path:
         """What was asked for."""
@@ -45,6 +117,11 @@ class SweepFolder:
     def search_space(self) -> Path:
         """The source of the search space."""
         return self.path / "search_space.py"
+
+    @property
+    def code(self) -> Path:
+        """What the search space can import from its folder; missing if that was not sent here."""
+        return self.path / "code"
 
     @property
     def study(self) -> Path:
@@ -60,6 +137,11 @@ class SweepFolder:
     def lock(self) -> Path:
         """The file that the process which runs the sweep holds locked."""
         return self.path / "driver.lock"
+
+    @property
+    def lease(self) -> Path:
+        """What the store last told of the process that runs the sweep."""
+        return self.path / LEASE
 
     @property
     def splits(self) -> Path:
@@ -115,28 +197,67 @@ class SweepFolder:
     @staticmethod
     def trial_name(number: int) -> str:
         """The name of a trial's folders."""
-        return f"trial_{number:05d}"
+        return f"{_TRIAL}{number:05d}"
 
     def trial(self, number: int) -> Path:
         """A trial's folder."""
         return self.path / RAY_EXPERIMENT / self.trial_name(number)
 
+    def trial_place(self, number: int) -> str:
+        """Where a trial keeps its checkpoint: a path, or a URL."""
+        return self.shown(self.trial(number))
+
     def checkpoint_file(self, number: int) -> Path:
-        """Where the one checkpoint of a trial is, if it has one."""
+        """Where the one checkpoint of a trial is on this machine, if it has one here."""
         return self.trial(number) / CHECKPOINT_FILE
+
+    def checkpoints(self) -> set[int]:
+        """The numbers of the trials that have a checkpoint.
+
+        Raises:
+            StoreError: if the sweep lies in a store that cannot be read.
+        """
+        store = self.store
+        if store is not None:
+            places = [Path(name) for name in store.list(RAY_EXPERIMENT)]
+        else:
+            places = list((self.path / RAY_EXPERIMENT).glob(f"*/{CHECKPOINT_FILE}"))
+        names = {place.parent.name for place in places if place.name == CHECKPOINT_FILE}
+        numbers = [name.removeprefix(_TRIAL) for name in names if name.startswith(_TRIAL)]
+        return {int(number) for number in numbers if number.isdecimal()}
 
     def checkpoint(self, number: int) -> Path:
         """The folder of a trial's checkpoint, which holds the trial's best weights too.
 
         Raises:
             SweepFolderError: if the trial has none, or it has not been kept.
+            StoreError: if the sweep lies in a store that cannot be read.
         """
-        if not self.checkpoint_file(number).exists():
+        file = self.checkpoint_file(number)
+        self.refresh(file)
+        if not file.exists():
             raise SweepFolderError(
-                f"trial {number} of {self.path}: has no checkpoint; it was removed, or not kept "
+                f"trial {number} of {self.address}: has no checkpoint; it was removed, or not kept "
                 "(--keep-checkpoints). Its config is there: toprung best"
             )
         return self.trial(number)
+
+    def remove_checkpoint(self, number: int) -> None:
+        """Remove a trial's checkpoint, if it has one.
+
+        Raises:
+            StoreError: if the sweep lies in a store that cannot be written.
+        """
+        store, file = self.store, self.checkpoint_file(number)
+        if store is not None:
+            store.delete(file.relative_to(self.path).as_posix())
+        remove_leftovers(file)
+        file.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=16)
+def _store(url: str, name: str) -> ObjectStore:
+    return ObjectStore(url).within(name)
 
 
 def _reports(results: Path) -> list[dict[str, Any]]:

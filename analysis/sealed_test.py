@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import torch
 from filelock import FileLock
 
-from analysis.files import write_atomically
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import TestResult, read_openings
@@ -45,6 +44,7 @@ def open_test_set(
     """
     path = folder.sealed_test
     with FileLock(path.with_name(f".{path.name}.lock")):
+        folder.refresh(path)  # others may have opened it since this copy was made
         openings = read_openings(path)
         for opening in openings:
             if opening.weights_sha256 == model.digest:
@@ -59,10 +59,12 @@ def open_test_set(
         kept = folder.test_predictions(trial)
         try:
             save_predictions(kept, predictions)
-            write_atomically(path, json.dumps(entries, indent=2) + "\n")
+            folder.write(path, json.dumps(entries, indent=2) + "\n")
         except OSError as error:
             kept.unlink(missing_ok=True)  # without the record nothing may be known
-            raise SweepFolderError(f"{path}: cannot be written: {error.strerror}") from None
+            reason = error.strerror or error
+            raise SweepFolderError(f"{path}: cannot be written: {reason}") from None
+        folder.publish(kept)
     return result
 
 

@@ -106,7 +106,9 @@ class Sweep(SweepRecord):
         test = next((o for o in openings if o.weights_sha256 == model.digest), None)
         replace = force or real_path(place) == real_path(home)
         exported = Exported(self, result, model, test)
-        return export_model(place, exported, formats, replace=replace)
+        folder = export_model(place, exported, formats, replace=replace)
+        self.folder.publish(folder)
+        return folder
 
     def report(
         self, to: str | Path | None = None, *, by: Sequence[str] = (), before: bool = False
@@ -131,4 +133,6 @@ class Sweep(SweepRecord):
         from analysis.report.page import write_report
         from analysis.results import Results
 
-        return write_report(Results(self, by, before=before), Path(to or self.folder.report))
+        written = write_report(Results(self, by, before=before), Path(to or self.folder.report))
+        self.folder.publish(written.path.parent)
+        return written

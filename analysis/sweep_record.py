@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from analysis import attributes
 from analysis.confirmation import Confirmation, read_confirmation
-from analysis.driver import still_runs
+from analysis.driver import is_leased, still_runs, this_driver
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.study_place import StudyPlace, study_in_file
 from analysis.trials import TrialResult, read_trials, select_best
@@ -92,7 +92,7 @@ class SweepRecord:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {ended}" for ended, count in self.counts().items())
-        return f"{type(self).__name__}({str(self.folder.path)!r}: {counts or 'no trials yet'})"
+        return f"{type(self).__name__}({self.folder.address!r}: {counts or 'no trials yet'})"
 
     @property
     def name(self) -> str:
@@ -160,9 +160,13 @@ class SweepRecord:
         ended = self._attribute(attributes.SWEEP_ENDED, str) or attributes.RUNNING
         if ended != attributes.RUNNING:
             return ended
+        return attributes.RUNNING if self._still_runs() else attributes.KILLED
+
+    def _still_runs(self) -> bool:
         owner = self._attribute(attributes.OWNER, dict[str, Any]) or {}
-        runs = still_runs(self.folder.lock, owner)
-        return attributes.RUNNING if runs else attributes.KILLED
+        if self.folder.store is None:
+            return still_runs(self.folder.lock, owner)
+        return still_runs(self.folder.lock, this_driver()) or is_leased(self.folder.lease)
 
     def _attribute(self, name: str, kind: type[T]) -> T | None:
         """What the study has by this name, if anything."""

@@ -109,18 +109,19 @@ def _from_function(function: SpaceFunction) -> SearchSpace:
     )
 
 
-def load_copy(copy: Path, origin: str) -> SearchSpace:
+def load_copy(copy: Path, origin: str, home: Path | None = None) -> SearchSpace:
     """The space as a sweep has kept it, though what it came from has changed, or is gone.
 
     Args:
         copy: the file.
         origin: of the space; what lies beside it can be imported.
+        home: a folder from which to import instead.
 
     Raises:
         SearchSpaceError: if the file cannot be run.
     """
     is_file = origin.endswith(".py")
-    module = _run_file(copy, Path(origin).parent if is_file else Path.cwd())
+    module = _run_file(copy, home or (Path(origin).parent if is_file else Path.cwd()))
     return _from_module(Path(origin).stem if is_file else origin, module, origin)
 
 

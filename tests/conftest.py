@@ -8,6 +8,7 @@ import torch
 
 from tests.fuzzed_sweep import Place, whole_sweep
 from tests.postgres import PostgresServer, postgres_server
+from tests.s3 import S3Server, s3_server
 from toprung.ray_session import ray_session
 
 
@@ -46,6 +47,13 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; a test that stops it starts it again."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server with a bucket; this process's environment leads to it."""
+    with s3_server() as server:
         yield server
 
 

@@ -262,7 +262,7 @@ class TestSealedTest:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("analysis.sealed_test.write_atomically", full)
+        monkeypatch.setattr("analysis.folder.write_atomically", full)
         with pytest.raises(SweepFolderError, match="No space left on device"):
             sweep.test()
         assert not list(sweep.folder.path.glob("test_predictions/*"))

@@ -31,7 +31,11 @@ def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     progress.setup()
     failure = failure_report(DIVERGED, "it became NaN")
     trials: list[Any] = [
-        SimpleNamespace(trial_id=str(n), config={"number": n, "confirms": None}, last_result=report)
+        SimpleNamespace(
+            trial_id=str(n),
+            config={"number": n, "confirms": None, "resources": {}},
+            last_result=report,
+        )
         for n, report in enumerate([reports[-1], reports[0], failure])
     ]
     for trial in trials:

@@ -15,7 +15,6 @@ from trainables import failures, report
 from trainables.config import TrialConfig
 from trainables.kept_trial import tell_failure, train_kept
 from trainables.report import CHECKPOINT_FILE
-from trainables.settings import ConfigError
 from trainables.training_state import read_checkpoint
 
 DATA = tiny_data()
@@ -72,11 +71,17 @@ class TestKeptTrial:
         assert all("the trial began again" in reason for reason in reasons)
         assert list(kept(folder)) == whole[-1:]
 
-    def test_fails_if_the_checkpoint_is_another_trial_s(self, tmp_path: Path) -> None:
-        next(kept(tmp_path))
-        with pytest.raises(ConfigError, match=r"another trial's: seed = 1, was 0$"):
-            next(kept(tmp_path, CONFIG.model_copy(update={"seed": 1})))
-        assert (tmp_path / CHECKPOINT_FILE).exists()
+    def test_begins_again_if_the_checkpoint_is_of_another_config_and_says_so(
+        self, whole: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        next(kept(folder, CONFIG.model_copy(update={"seed": 1})))
+        again = list(kept(folder))
+        reasons = {reported.pop(report.RESTARTED) for reported in again}
+        assert again == whole
+        assert reasons == {
+            "the checkpoint is another trial's: seed = 0, was 1; the trial began again"
+        }
 
 
 class _State:

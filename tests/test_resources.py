@@ -11,9 +11,9 @@ LAPTOP = {"CPU": 2.0, "GPU": 0.0}
 SERVER = {"CPU": 16.0, "GPU": 4.0}
 
 
-def settled(machines: list[dict[str, float]], **given: float) -> tuple[float | None, int | None]:
+def settled(machines: list[dict[str, float]], **given: float) -> tuple[float, int | None]:
     settings = settle(parse(SweepSettings, {"trials": 100, **given}, "the sweep"), machines)
-    return settings.gpus_per_trial, settings.concurrency
+    return settings.each_trial["GPU"], settings.concurrency
 
 
 def test_as_many_trials_as_fit_and_a_gpu_each_where_there_is_one() -> None:
@@ -49,6 +49,25 @@ def test_more_than_there_is(
 ) -> None:
     with pytest.raises(ToprungError, match=message):
         settled(machines, **given)
+
+
+def test_a_trial_does_not_share_two_gpus() -> None:
+    assert settled([SERVER], gpus_per_trial=0.6) == (0.6, 4)
+
+
+def test_on_a_cluster_the_concurrency_stays_open_unless_it_was_asked_for() -> None:
+    def concurrency(**given: int) -> int | None:
+        settings = parse(SweepSettings, {"trials": 100, **given}, "the sweep")
+        return settle(settings, [LAPTOP] * 3, elastic=True).concurrency
+
+    assert concurrency() is None
+    assert concurrency(concurrency=2) == 2
+
+
+def test_an_autoscaler_may_bring_what_no_machine_has_now() -> None:
+    asked = parse(SweepSettings, {"gpus_per_trial": 1, "cpus_per_trial": 4}, "the sweep")
+    given = settle(asked, [LAPTOP], elastic=True, grows=True)
+    assert (given.each_trial, given.concurrency) == ({"CPU": 4, "GPU": 1}, None)
 
 
 def test_one_and_a_half_gpus() -> None:

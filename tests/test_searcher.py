@@ -18,6 +18,7 @@ from analysis.trials import read_trials
 from search_spaces import load
 from tests.helpers import tiny_config, tiny_data
 from toprung.confirm import Confirmation
+from toprung.packing import Packing
 from toprung.proposals import Proposals
 from toprung.samplers import sampler_of
 from toprung.searcher import StudySearcher
@@ -38,8 +39,10 @@ def space(trial: optuna.Trial) -> dict[str, Any]:
 class Sweep:
     """A searcher over an in-memory study, and what it says of refused trials."""
 
-    def __init__(self, **defaults: Any) -> None:
+    def __init__(self, *, packing: Packing | None = None, **defaults: Any) -> None:
         self.settings = resolve(defaults, {})
+        self.packing = packing
+        self.at_once = 100
         sampler = sampler_of(self.settings)
         self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.refused: list[tuple[str, str]] = []
@@ -67,9 +70,11 @@ class Sweep:
                 self.told.append,
                 self.kept.get("confirmation"),
             ),
+            lambda: self.at_once,
             self.settings,
             SweepFolder(Path("sweep")),
             self.events,
+            self.packing,
         )
 
     def write(
@@ -151,6 +156,40 @@ def test_a_gpu_error_keeps_its_reason_though_the_process_dies(sweep: Sweep) -> N
     sweep.searcher.on_trial_result("ray", failure_report(CODE_ERROR, "GPU error: illegal address"))
     sweep.searcher.on_trial_complete("ray", error=True)
     assert sweep.last.user_attrs["reason"] == "GPU error: illegal address"
+
+
+def test_no_trial_is_suggested_before_there_is_a_place_for_it(
+    sweep: Sweep, reports: list[dict[str, Any]]
+) -> None:
+    sweep.at_once = 1
+    sweep.start()
+    assert sweep.searcher.suggest("second") is None
+    assert len(sweep.study.trials) == 1
+    sweep.searcher.on_trial_complete("ray", reports[-1])
+    assert sweep.searcher.suggest("second") is not None
+    sweep.at_once = 3  # nodes came
+    assert sweep.searcher.suggest("third") is not None
+    sweep.at_once = 0  # they all went: those that run wait for places, and no more come
+    assert sweep.searcher.suggest("fourth") is None
+
+
+def test_one_trial_is_suggested_though_no_node_is_left(sweep: Sweep) -> None:
+    sweep.at_once = 0
+    assert sweep.searcher.suggest("first") is not None
+
+
+def test_what_a_trial_tells_again_from_an_older_checkpoint_is_dropped(
+    sweep: Sweep, reports: list[dict[str, Any]]
+) -> None:
+    """A process on a node that was cut off may have written its checkpoint over a newer one."""
+    sweep.start()
+    for report in [*reports[:2], reports[0], *reports[1:]]:
+        sweep.searcher.on_trial_result("ray", report)
+    sweep.searcher.on_trial_complete("ray", reports[-1])
+    told = [event["epoch"] for event in sweep.events if event["event"] == "reported"]
+    assert told == [1, 2, 3]
+    assert [event["event"] for event in sweep.events].count("ended") == 1
+    assert sweep.last.value == max(report["val_accuracy"] for report in reports)
 
 
 def test_a_process_that_dies(sweep: Sweep) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
     from toprung.api import resume, run
+    from toprung.cluster.fetching import fetch
+    from toprung.cluster.jobs import submit
     from toprung.errors import ToprungError
 
 _HOMES = {
@@ -27,10 +29,12 @@ _HOMES = {
     "ToprungError": ("toprung.errors", "ToprungError"),
     "TrainedModel": ("analysis.model", "TrainedModel"),
     "TrialResult": ("analysis.trials", "TrialResult"),
+    "fetch": ("toprung.cluster.fetching", "fetch"),
     "load_model": ("analysis.model", "load_model"),
     "open": ("toprung.api", "open_sweep"),
     "resume": ("toprung.api", "resume"),
     "run": ("toprung.api", "run"),
+    "submit": ("toprung.cluster.jobs", "submit"),
 }
 
 __all__ = [
@@ -39,10 +43,12 @@ __all__ = [
     "ToprungError",
     "TrainedModel",
     "TrialResult",
+    "fetch",
     "load_model",
     "open",
     "resume",
     "run",
+    "submit",
 ]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from analysis.sweep import Sweep
-from analysis.sweep_record import SweepRecord
 from search_spaces.loading import SpaceFunction
-from toprung.driver_lock import driver_lock
+from toprung.cluster.joining import joined
+from toprung.cluster.preflight import check_cluster
 from toprung.plan import SweepPlan, plan_sweep
 from toprung.ray_session import ray_session
 from toprung.resuming import plan_resume
 from toprung.sweep_state import leave_in_order
+from toprung.working_copy import bring_back, local_path, taken_up
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     time_budget: str | float | None = None,
     concurrency: int | None = None,
     cpus_per_trial: int | None = None,
-    gpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     seed: int | None = None,
     sampler: str | None = None,
     trial_scheduler: str | None = None,
@@ -45,6 +46,7 @@ def run(
     keep_checkpoints: int | None = None,
     warm_start: str | Path | None = None,
     storage: str | None = None,
+    address: str | None = None,
     console: Console | None = None,
 ) -> Sweep:
     """Search a space of image classifiers; the test set stays sealed.
@@ -61,16 +63,20 @@ def run(
             given.
         overrides: settings or parameters to fix, by path: `{"optimizer/lr": 0.01}`.
         name: the sweep's name; the space's name and the time if not given.
-        out: the folder in which the sweep's folder is made.
+        out: the folder in which the sweep's folder is made; or the URL of a place in an object
+            store, such as `s3://bucket/sweeps`, without credentials.
         trials: how many configurations to try.
         max_epochs: how long a trial trains at the most.
         grace_epochs: how long a trial trains at the least before it can be stopped early.
         reduction_factor: ASHA lets the best 1/`reduction_factor` of a rung go on.
         time_budget: of the search and of a confirmation that was not asked for; seconds, or a
             duration such as `"2h"`.
-        concurrency: how many trials run at a time; as many as fit if not given.
-        cpus_per_trial: CPUs of one trial; also its number of threads.
-        gpus_per_trial: GPUs of one trial, whole or a fraction; one if there is one.
+        concurrency: how many trials run at a time; as many as fit if not given, on a cluster as
+            its nodes come and go.
+        cpus_per_trial: CPUs of one trial; also its number of threads. One if not given; where
+            GPUs are packed ("auto"), a machine's CPUs are shared out, up to two for each.
+        gpus_per_trial: GPUs of one trial, whole or a fraction; one if there is one. `"auto"`: as
+            many trials on each as its memory holds; this is measured, and fewer if it was too many.
         seed: of every random choice in the sweep. (The data's split has its own, see
             `data/split_seed`.)
         sampler: `tpe`, `random`, `grid` or `gp`.
@@ -81,10 +87,13 @@ def run(
         seeds: with how many seeds each, at least 2.
         trial_timeout: end a trial that reports nothing for so long; seconds, or a duration.
         keep_checkpoints: of how many of the best trials the checkpoint is kept.
-        warm_start: the folder of another sweep: its best configs are tried first, and where it
-            trained the same, the sampler is given its trials.
+        warm_start: the folder or URL of another sweep: its best configs are tried first, and where
+            it trained the same, the sampler is given its trials.
         storage: where the study is to be, if not in the sweep's folder: a PostgreSQL URL without
             a password, such as `postgresql://USER@HOST/DATABASE`.
+        address: of the Ray cluster on which the trials are to run, this process being the driver:
+            `"auto"` (this machine is one of its nodes) or `"HOST:6379"`, its head. A Ray of this
+            machine's own if not given. One that this process has joined is used anyhow.
         console: where progress is shown; stderr if not given.
 
     Settings that are None are the space's own (its `SWEEP`), or the default of `SweepSettings`.
@@ -111,19 +120,21 @@ def run(
         "trial_timeout": trial_timeout,
         "keep_checkpoints": keep_checkpoints,
     }
-    plan = plan_sweep(
-        space,
-        config,
-        given,
-        overrides=overrides or {},
-        data=data,
-        out=Path(out),
-        name=name,
-        storage=storage,
-        warm_start=warm_start,
-        console=console or Console(stderr=True),
-    )
-    _launch(plan)
+    shown = console or Console(stderr=True)
+    with joined(address, shown):
+        plan = plan_sweep(
+            space,
+            config,
+            given,
+            overrides=overrides or {},
+            data=data,
+            out=out,
+            name=name,
+            storage=storage,
+            warm_start=warm_start,
+            console=shown,
+        )
+        _launch(plan)
     return Sweep(plan.folder.path)
 
 
@@ -136,8 +147,9 @@ def resume(
     time_budget: str | float | None = None,
     concurrency: int | None = None,
     cpus_per_trial: int | None = None,
-    gpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     trial_timeout: str | float | None = None,
+    address: str | None = None,
     console: Console | None = None,
 ) -> Sweep:
     """Go on with a sweep that was interrupted or killed, or give one more to do.
@@ -152,7 +164,7 @@ def resume(
     >>> sweep = toprung.resume("sweeps/digits", trials="+50")  # doctest: +SKIP
 
     Args:
-        path: the sweep's folder.
+        path: the sweep's folder, or its URL in an object store.
         space: the search space, if it was given as a function.
         trials: how many configurations to try in all, or `"+50"`: so many more.
         max_epochs: how long a trial trains at the most, or `"+10"`; trials that had come to their
@@ -160,8 +172,9 @@ def resume(
         time_budget: of all that the sweep has run, or `"+1h"`.
         concurrency: how many trials run at a time; as before, if so many fit.
         cpus_per_trial: CPUs of one trial.
-        gpus_per_trial: GPUs of one trial.
+        gpus_per_trial: GPUs of one trial, or `"auto"`.
         trial_timeout: end a trial that reports nothing for so long.
+        address: of the Ray cluster on which it goes on, as for `run`.
         console: where progress is shown; stderr if not given.
 
     Raises:
@@ -176,12 +189,13 @@ def resume(
         "gpus_per_trial": gpus_per_trial,
         "trial_timeout": trial_timeout,
     }
-    record = SweepRecord(path)
-    with driver_lock(record.folder):
-        plan = plan_resume(record, given, space=space, console=console or Console(stderr=True))
+    shown = console or Console(stderr=True)
+    with joined(address, shown), taken_up(path) as record:
+        plan = plan_resume(record, given, space=space, console=shown)
         record.close()  # one who reads would keep the driver from leaving one plain file behind
         if plan is None:
             leave_in_order(record)
+            bring_back(record.folder)
         else:
             _launch(plan)
     return Sweep(record.folder.path)
@@ -191,13 +205,17 @@ def _launch(plan: SweepPlan) -> None:
     with ray_session() as session:
         from toprung.launch import launch
 
+        if session.joined:
+            check_cluster(plan)
         launch(plan, session)
 
 
 def open_sweep(path: str | Path) -> Sweep:
-    """Open the folder of a sweep, finished or still running.
+    """Open the folder of a sweep, finished or still running; or its URL in an object store.
 
     Raises:
         SweepFolderError: if the folder holds no sweep.
+        ToprungError: if the URL holds none.
+        StoreError: if the store cannot be read.
     """
-    return Sweep(path)
+    return Sweep(local_path(path))

@@ -13,13 +13,15 @@ from typing import Any
 
 import click
 
+from toprung.cli_cluster import ADDRESS, fetch, jobs, logs, status_there, stop, submit_command
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
+from toprung.cli_place import SWEEP_PLACE
 from toprung.cli_report import report, tell_partial
-from toprung.cli_resume import finish, resume
+from toprung.cli_resume import GPUS_PER_TRIAL, finish, resume
 
-SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
+SWEEP = click.argument("sweep", type=SWEEP_PLACE)
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
 
 
@@ -80,7 +82,7 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--time-budget", help="End the search after 90s, 15m, 2h …")
 @click.option("--concurrency", type=int, help="Trials at a time (default: as many as fit).")
 @click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
-@click.option("--gpus-per-trial", type=float, help="GPUs of a trial, whole or a fraction.")
+@GPUS_PER_TRIAL
 @SET
 @click.option("--seed", type=int, help="Seed of every random choice of the sweep.")
 @click.option("--sampler", help="tpe, random, grid or gp.")
@@ -92,15 +94,31 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--keep-checkpoints", type=int, help="Of the best so many (default: 5).")
 @click.option(
     "--warm-start",
-    type=click.Path(path_type=Path),
+    type=SWEEP_PLACE,
     metavar="SWEEP",
     help="Try another sweep's best configs first, and learn from its trials.",
 )
 @click.option("--storage", metavar="URL", help="Keep the study in this PostgreSQL database.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
-@click.option("--out", default="sweeps", show_default=True, help="Folder of the sweep's folder.")
-def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
+@click.option(
+    "--out",
+    default="sweeps",
+    show_default=True,
+    help="Folder or URL (s3://…) of the sweep's folder.",
+)
+@click.option(
+    "--address",
+    metavar="auto|HOST:6379|ray://…",
+    help="Run the trials on this Ray cluster (default: on this machine).",
+)
+def run(
+    space: str | None,
+    overrides: dict[str, Any],
+    skip_bad_images: bool,
+    address: str | None,
+    **given: Any,
+) -> None:
     """Search SPACE, test the best model once, and export it.
 
     SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
@@ -109,7 +127,11 @@ def run(overrides: dict[str, Any], skip_bad_images: bool, **given: Any) -> None:
 
     if skip_bad_images:
         overrides = {**overrides, "data/skip_bad_images": True}
-    finish(api.run(overrides=overrides, **given))
+    if address is not None and address.startswith("ray://"):
+        from toprung.cluster.client_driver import run_there
+
+        sys.exit(run_there(address, space, overrides, given))
+    finish(api.run(space, overrides=overrides, address=address, **given))
 
 
 @toprung.command()
@@ -136,12 +158,16 @@ def describe(what: str, data: str | None, overrides: dict[str, Any]) -> None:
 
 
 @toprung.command()
-@SWEEP
-def status(sweep: Path) -> None:
-    """Show how far a sweep is."""
+@click.argument("sweep")
+@ADDRESS
+def status(sweep: str, address: str | None) -> None:
+    """Show how far a sweep is: one here, or on a cluster its folder, name or job."""
     from toprung import cli_text
     from toprung.api import open_sweep
 
+    if address is not None:
+        click.echo(status_there(sweep, address))
+        return
     click.echo(cli_text.status(open_sweep(sweep)))
 
 
@@ -157,7 +183,7 @@ def best(sweep: Path) -> None:
 
 
 @toprung.command()
-@click.argument("sweeps", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sweeps", nargs=-1, required=True, type=SWEEP_PLACE)
 @click.option(
     "--by",
     multiple=True,
@@ -256,6 +282,8 @@ def checks() -> None:
 
 
 toprung.add_command(resume)
+for command in (submit_command(run), jobs, logs, stop, fetch):
+    toprung.add_command(command)
 toprung.add_command(evaluate)
 toprung.add_command(inspect)
 toprung.add_command(dashboard)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from toprung.cli_place import SWEEP_PLACE
+
 PORT = click.IntRange(1, 65535)
 
 
 @click.command()
-@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("sweep", type=SWEEP_PLACE)
 @click.option("--port", type=PORT, help="optuna-dashboard's port (default: a free one).")
 @click.option("--tensorboard-port", type=PORT, help="TensorBoard's (default: a free one).")
 @click.option("--no-browser", is_flag=True, help="Open no browser.")

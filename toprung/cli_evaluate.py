@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from toprung.cli_place import SWEEP_PLACE
+
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=SWEEP_PLACE)
 @click.argument("data")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from toprung.cli_place import SWEEP_PLACE
+
 
 def _numbers(
     context: click.Context, parameter: click.Parameter, text: str | None
@@ -19,7 +21,7 @@ def _numbers(
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=SWEEP_PLACE)
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
     "--layer",

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toprung.cli_place import SWEEP_PLACE
+
 if TYPE_CHECKING:
     from analysis.report.page import Report
     from analysis.sweep import Sweep
 
 
 @click.command()
-@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("sweep", type=SWEEP_PLACE)
 @click.option(
     "--by",
     multiple=True,

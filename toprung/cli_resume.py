@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toprung.cli_cluster import resume_job
 from toprung.cli_report import tell_problems
 
 if TYPE_CHECKING:
@@ -14,29 +15,69 @@ if TYPE_CHECKING:
     from analysis.sweep import Sweep
 
 
+def _number_or_auto(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> float | str | None:
+    del context, parameter
+    if value is None or value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} must be a number such as 1 or 0.5, or auto") from None
+
+
+GPUS_PER_TRIAL = click.option(
+    "--gpus-per-trial",
+    callback=_number_or_auto,
+    metavar="N",
+    help="GPUs of a trial, whole or a fraction; auto: as many trials on each as its memory holds.",
+)
+
+
+CLUSTER = click.option(
+    "--address",
+    metavar="auto|HOST:6379|ray://…",
+    help="Run the trials on this Ray cluster (default: on this machine).",
+)
+
+
 @click.command()
-@click.argument("sweep", metavar="SWEEP", type=click.Path(path_type=Path))
+@click.argument("sweep", metavar="SWEEP")
 @click.option("--trials", help="In all, or +50: so many more.")
 @click.option("--max-epochs", help="Epochs of a trial at the most, or +10: so many more.")
 @click.option("--time-budget", help="Of all that the sweep runs: 4h, or +1h.")
 @click.option("--concurrency", type=int, help="Trials at a time (default: as before).")
 @click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
-@click.option("--gpus-per-trial", type=float, help="GPUs of a trial, whole or a fraction.")
+@GPUS_PER_TRIAL
 @click.option("--trial-timeout", help="End a trial that reports nothing for so long.")
-def resume(sweep: Path, **given: Any) -> None:
+@click.option(
+    "--address",
+    metavar="auto|HOST:6379|ray://…|http://…",
+    help="Run the trials on this Ray cluster; with http://HOST:8265, all of it as a job there.",
+)
+def resume(sweep: str, address: str | None, **given: Any) -> None:
     """Go on with a SWEEP that was interrupted or killed, or give it more to do.
 
     It ends as a run does: test, export, report. It runs the sweep's search space, whose source is
-    kept in its folder.
+    kept in its folder. SWEEP is a folder or a URL; for a job, also its name or the earlier job's.
     """
     from toprung import api
+    from trainables.object_store import is_url
 
-    path = sweep.absolute()
-    _go_where_it_began(path)
-    finish(api.resume(path, **given))
+    if address is not None and address.startswith(("http://", "https://")):
+        resume_job(sweep, address, given)
+        return
+    if address is not None and address.startswith("ray://"):
+        from toprung.cluster.client_driver import resume_there
+
+        sys.exit(resume_there(address, sweep, given))
+    place = sweep if is_url(sweep) else Path(sweep).absolute()
+    _go_where_it_began(place)
+    finish(api.resume(place, address=address, **given))
 
 
-def _go_where_it_began(sweep: Path) -> None:
+def _go_where_it_began(sweep: str | Path) -> None:
     """What the sweep has been told of relative paths is meant from there, if it is still there."""
     from toprung.api import open_sweep
 
@@ -65,7 +106,7 @@ def finish(sweep: "Sweep") -> None:
         if sweep.ended == attributes.GAVE_UP:
             click.echo(
                 "  once data or machine are mended: toprung resume "
-                f"{sweep.folder.path}; with another search space: a new sweep",
+                f"{sweep.folder.address}; with another search space: a new sweep",
                 err=True,
             )
         sys.exit(1)
@@ -74,7 +115,7 @@ def finish(sweep: "Sweep") -> None:
     click.echo(cli_text.outcome(sweep, best, test, untested))
     written = sweep.report()
     tell_problems(written)
-    click.echo(f"  report:       {written.path}")
+    click.echo(f"  report:       {sweep.folder.shown(written.path)}")
 
 
 def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
@@ -84,6 +125,7 @@ def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
 
     if sweep.description["data"]["num_test"] == 0:
         return None, "there is no test set"
+    sweep.folder.refresh(sweep.folder.sealed_test)
     before = read_openings(sweep.folder.sealed_test)
     try:
         return sweep.test(), ""

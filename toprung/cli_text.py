@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from analysis import attributes
 from analysis.comparison import Comparison
+from analysis.folder import SweepFolder
 from analysis.openings import TestResult, read_openings
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
@@ -28,13 +29,25 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untest
         *_confirmed(sweep),
         f"  {test(result)}" if result else f"  no test figures: {untested}",
         *searched,
-        f"  everything:   {sweep.folder.path}",
-        f"  best model:   {sweep.folder.best}",
-        f"  its config:   {sweep.folder.best / 'trial.yaml'}",
-        f"  all curves:   tensorboard --logdir {sweep.folder.path}",
-        f"  classify:     toprung predict {sweep.folder.best} IMAGE…",
+        *_places(sweep.folder),
     ]
     return "\n".join(lines)
+
+
+def _places(folder: SweepFolder) -> list[str]:
+    """Where everything lies, and how to look at it."""
+    places = [
+        f"  everything:   {folder.address}",
+        f"  best model:   {folder.shown(folder.best)}",
+        f"  its config:   {folder.shown(folder.best / 'trial.yaml')}",
+    ]
+    if folder.store is not None:
+        return [*places, f"  bring it here: toprung fetch {folder.address}"]
+    return [
+        *places,
+        f"  all curves:   tensorboard --logdir {folder.path}",
+        f"  classify:     toprung predict {folder.best} IMAGE…",
+    ]
 
 
 def _confirmed(sweep: Sweep) -> Iterator[str]:
@@ -60,8 +73,8 @@ def partial(sweep: Sweep) -> str:
             f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
             *failures_in_short(sweep),
             "  the test set was not opened; nothing was exported",
-            f"  go on:        toprung resume {sweep.folder.path}",
-            f"  best so far:  toprung best {sweep.folder.path}",
+            f"  go on:        toprung resume {sweep.folder.address}",
+            f"  best so far:  toprung best {sweep.folder.address}",
         ]
     )
 
@@ -83,9 +96,9 @@ def status(sweep: Sweep) -> str:
     lines += [f"  {test(opening)}" for opening in openings]
     can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
     if not openings and can_test:
-        lines.append(f"  the test set has not been opened: toprung test {sweep.folder.path}")
+        lines.append(f"  the test set has not been opened: toprung test {sweep.folder.address}")
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
-        lines.append(f"  partial; go on: toprung resume {sweep.folder.path}")
+        lines.append(f"  partial; go on: toprung resume {sweep.folder.address}")
     lines += failures(sweep)
     return "\n".join(lines)
 

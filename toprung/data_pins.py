@@ -24,6 +24,11 @@ class DataPins:
         """The data of the first config."""
         return next(iter(self._prepared.values()))
 
+    @property
+    def kinds(self) -> list[DataSettings]:
+        """Each kind of data that there was, its digest pinned."""
+        return [prepared.settings for prepared in self._prepared.values()]
+
     def __call__(self, config: TrialConfig) -> TrialConfig:
         """The config with its data's content pinned.
 

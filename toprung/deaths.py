@@ -1,6 +1,7 @@
-"""Trials whose process dies, or hangs: tried again from their checkpoint, or given up."""
+"""Trials whose process or node dies, or that hang: tried again, or given up."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -9,6 +10,7 @@ from typing import Any
 import ray
 from ray.tune import Callback
 
+from toprung.cluster.lost_node import is_node_lost
 from toprung.disk_watch import DiskWatch
 from toprung.ray_parts import NotPickled
 from toprung.searcher import StudySearcher
@@ -17,6 +19,11 @@ from trainables.failures import OUT_OF_MEMORY, TIMED_OUT, WORKER_LOST
 
 MAX_DEATHS = 3
 """How often a trial is tried again without a new validation in between."""
+MAX_NODES_LOST = 20
+"""The same for a trial whose node goes, which is no fault of its own, or hardly ever."""
+
+_EACH_BEGINS = "Failure # "
+"""In the file in which Tune writes what Ray says of each of a trial's deaths."""
 
 
 class Deaths(NotPickled, Callback):  # type: ignore[misc]
@@ -26,7 +33,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         searcher: is told why a trial has died.
         tell: shows the user a line.
         timeout: of a trial between two reports, in seconds; None waits for ever.
-        disk: knows whether trials wait for room, which is not held against them.
+        disk: knows whether trials wait for room or for their store, which is not held against them.
     """
 
     def __init__(
@@ -44,12 +51,17 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         self._validations: dict[Any, int] = {}
         self._looked = monotonic()
         self._timed_out: set[Any] = set()
+        self._nodes_lost: Counter[Any] = Counter()
+        self._without_node: set[Any] = set()
 
     def died(self, trial: Any) -> None:
         """Find out why the process of this trial has died."""
         self._heard.pop(trial, None)
         text = Path(trial.error_file).read_text("utf-8", "replace") if trial.error_file else ""
-        kind, reason = _why(text)
+        last = text.rpartition(_EACH_BEGINS)[2]
+        kind, reason = _why(last)
+        if is_node_lost(last):
+            self._note_node_lost(trial)
         if trial in self._timed_out:
             kind, reason = TIMED_OUT, f"reported nothing for {self._timeout:g} s"
         self._searcher.note_death(trial.trial_id, kind, reason, text)
@@ -71,6 +83,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         validation = result.get(report.VALIDATION, 0)
         if validation > self._validations.get(trial, 0):  # a trial that goes on repeats its last
             self._validations[trial] = validation
+            self._nodes_lost.pop(trial, None)
             trial.run_metadata.num_failures = 0
         if report.FAILURE in result:
             trial.max_failures = 0
@@ -80,10 +93,15 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         del iteration, trials, info
         self._searcher.note_recovery(trial.trial_id)
         number, times = trial.config["number"], trial.run_metadata.num_failures
-        self._tell(
-            f"trial {number}: its process died; it goes on from its last checkpoint "
-            f"(time {times} of {MAX_DEATHS} without a new validation)"
-        )
+        how = "goes on from its last checkpoint" if trial in self._validations else "begins again"
+        if trial in self._without_node:
+            self._without_node.discard(trial)
+            self._tell(f"trial {number}: its node was lost or cut off; it {how}")
+        else:
+            self._tell(
+                f"trial {number}: its process died; it {how} "
+                f"(time {times} of {MAX_DEATHS} without a new validation)"
+            )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's time no longer runs."""
@@ -97,18 +115,33 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
             return
         now = monotonic()
         # What the driver itself has waited for, a database say, is not held against the trials.
-        waited = now - self._looked if self._disk.is_full or now - self._looked > 1 else 0.0
+        waited = now - self._looked if self._disk.trials_wait or now - self._looked > 1 else 0.0
         self._heard = {trial: heard + waited for trial, heard in self._heard.items()}
         self._looked = now
         for trial in [t for t, heard in self._heard.items() if now - heard > self._timeout]:
             del self._heard[trial]
             self._timed_out.add(trial)
             trial.max_failures = 0
-            ray.kill(trial.temporary_state.ray_actor)
+            if trial.temporary_state.ray_actor is not None:  # else it has ended in this step
+                ray.kill(trial.temporary_state.ray_actor)
+
+    def _note_node_lost(self, trial: Any) -> None:
+        """It is not the trial's fault (see `lean_tune`), unless it is so again and again."""
+        self._without_node.add(trial)
+        self._nodes_lost[trial] += 1
+        if trial in self._timed_out:
+            self._timed_out.discard(trial)
+            trial.max_failures = MAX_DEATHS
+        if self._nodes_lost[trial] == MAX_NODES_LOST:
+            trial.run_metadata.num_failures = MAX_DEATHS + 1  # the next is its last
 
 
 def _why(text: str) -> tuple[str, str]:
     """The kind and the reason of a death, from what Ray says of it."""
+    if is_node_lost(text):
+        return WORKER_LOST, (
+            f"its node was lost or cut off, {MAX_NODES_LOST + 1} times without a new validation"
+        )
     exits = re.findall(r"Worker exit type: (\w+)", text)
     if "OutOfMemoryError" in text or "NODE_OUT_OF_MEMORY" in exits:
         return OUT_OF_MEMORY, "Ray ended its process, because the machine's memory was nearly full"

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.folder import SweepFolder
+from toprung.mirror import Mirror
 from toprung.ray_parts import NotPickled
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -21,13 +22,22 @@ class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
     Args:
         folder: the sweep's.
         tell: shows the user a line.
+        mirror: knows whether the store is away, if the sweep lies in one.
     """
 
-    def __init__(self, folder: SweepFolder, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: SweepFolder, tell: Callable[[str], None], mirror: Mirror | None = None
+    ) -> None:
         self._folder = folder
         self._tell = tell
         self._looked = monotonic()
+        self._mirror = mirror
         self.is_full = False
+
+    @property
+    def trials_wait(self) -> bool:
+        """Whether trials wait for room, or for the store, to write their checkpoints."""
+        return self.is_full or (self._mirror is not None and self._mirror.is_store_away)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say that the disk is full, or that it no longer is."""

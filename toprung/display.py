@@ -14,6 +14,7 @@ from rich.table import Table
 from analysis import attributes
 from analysis.trials import TrialResult, has_score
 from toprung.lines import show_line
+from toprung.packing import Packing
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
 from trainables import report
@@ -34,6 +35,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         console: where to show it.
         before: the trials that there were before the sweep was resumed.
         seconds_used: for how long it had run.
+        packing: knows which trials begin again that ran out of a GPU's memory.
     """
 
     def __init__(
@@ -43,13 +45,16 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         console: Console,
         before: Sequence[TrialResult] = (),
         seconds_used: float = 0.0,
+        packing: Packing | None = None,
     ) -> None:
         self._name = name
+        self._packing = packing or Packing(settings)
         self._settings = settings
         self._seconds_used = seconds_used
         self._console = console
         self._started = self._last_line = time.monotonic()
         self._running: set[str] = set()
+        self._waiting: set[str] = set()
         self._ended: Counter[str] = Counter()
         self._epochs: dict[int, float] = {}
         self._best: tuple[Record, int] | None = None
@@ -74,6 +79,15 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         """Show a trial as running."""
         del iteration, trials, info
         self._running.add(trial.trial_id)
+        self._waiting.discard(trial.trial_id)
+        self._show()
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial whose process, or node, has died waits for a place."""
+        del iteration, trials, info
+        self._waiting.add(trial.trial_id)
         self._show()
 
     def on_trial_result(
@@ -86,7 +100,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
     ) -> None:
         """Take note of a validation, and of how the trial ends if it ends with it."""
         del iteration, trials, info
-        if report.FAILURE in result:
+        if report.FAILURE in result and self._begins_again(trial, result):
+            self._running.discard(trial.trial_id)
+        elif report.FAILURE in result:
             self._ended[_ending(trial.config["confirms"], "failed")] += 1
             self._running.discard(trial.trial_id)
             self.tell(f"{_told(trial)} failed: {result[report.FAILURE]}")
@@ -159,6 +175,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             return
         self._note_best(report.best_record_of(result), trial.config["number"])
 
+    def _begins_again(self, trial: Trial, result: dict[str, Any]) -> bool:
+        return self._packing.begins_again(result[report.FAILURE_KIND], trial.config["resources"])
+
     def _note_best(self, record: Record, number: int) -> None:
         if is_better(record, self._best[0] if self._best else None, self._settings.metric):
             self._best = record, number
@@ -189,7 +208,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         num_ended = self._num_ended
         figures = {
             "trials": f"{num_ended}/{self._settings.trials}",
-            "running": str(len(self._running)),
+            "running": str(len(self._running - self._waiting)),
             "finished": str(self._ended["finished"]),
             "stopped early": str(self._ended["stopped early"]),
         }
@@ -198,6 +217,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             for ended in ("infeasible", "failed", _CONFIRMED, _NOT_CONFIRMED)
             if self._ended[ended]
         }
+        waiting = self._running & self._waiting
+        if waiting:
+            figures["waiting for a place"] = str(len(waiting))
         done, total = num_images_building()
         if total:
             figures["frozen part"] = f"computed for {done} of {total} images"

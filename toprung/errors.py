@@ -5,6 +5,7 @@ from search_spaces import SearchSpaceError
 from trainables.data import DataError
 from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
+from trainables.object_store import StoreError
 from trainables.settings import ConfigError
 
 NOT_FINISHED = 130
@@ -26,4 +27,5 @@ USER_ERRORS = (
     FreezeError,
     DataError,
     ConfigError,
+    StoreError,
 )

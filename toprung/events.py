@@ -14,6 +14,8 @@ from trainables.record import Record
 SWEEP = "sweep"
 """Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""
 REPORTED, ENDED, STAGE = "reported", "ended", "stage"
+PACKING = "packing"
+"""Lines of this kind tell what the GPUs' memory holds, and depend on the machine."""
 
 
 class WriteStudy(Protocol):
@@ -65,6 +67,12 @@ def ended(number: int, how: str, reason: str = "") -> dict[str, Any]:
     """A trial has ended, or never started; `how` is a word of `analysis.attributes`."""
     because = {"reason": reason} if reason else {}
     return {"event": ENDED, "trial": number, "how": how, **because}
+
+
+def packing(trials_per_gpu: int, trial: int | None = None) -> dict[str, Any]:
+    """So many trials share a GPU from now on: as measured, or as this trial ran out of memory."""
+    because = {} if trial is None else {"trial": trial}
+    return {"event": PACKING, "trials_per_gpu": trials_per_gpu, **because}
 
 
 def stage(name: str, fixed: dict[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def taken_up_again(
         numbers of those that would go on if their checkpoint had been kept.
     """
     again, left = [], []
+    kept = folder.checkpoints()
     for trial in trials:
         result = trial_result(trial)
         if result.config is None:
@@ -117,7 +118,7 @@ def taken_up_again(
         if not (cut or (longer and (came_to_its_end or running))):
             continue
         trained = result.last is not None and not running
-        if trained and not folder.checkpoint_file(trial.number).exists():
+        if trained and trial.number not in kept:
             left.append(trial.number)
             continue
         training = result.config.training

@@ -1,5 +1,6 @@
 """Which checkpoints are kept: of the trials that run, and of the best that have ended."""
 
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -12,7 +13,6 @@ from analysis.trials import TrialResult, has_score, rank, recipe, trial_result
 from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
-from trainables.atomic_files import remove_leftovers
 
 
 class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
@@ -27,18 +27,25 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
         settings: the sweep's.
         study: the sweep's.
         patience: knows whether what has happened could be written; if not, it will happen again.
+        remove: removes a trial's checkpoint; if not given, it is removed at once.
     """
 
     def __init__(
-        self, folder: SweepFolder, settings: SweepSettings, study: optuna.Study, patience: Patience
+        self,
+        folder: SweepFolder,
+        settings: SweepSettings,
+        study: optuna.Study,
+        patience: Patience,
+        remove: Callable[[int], None] | None = None,
     ) -> None:
-        self._folder = folder
         self._settings = settings
         self._study = study
         self._patience = patience
+        self._remove = remove or folder.remove_checkpoint
         self._kept: list[tuple[TrialResult, str]] = []
+        there = patience(folder.checkpoints)
         for trial in study.get_trials(deepcopy=False):
-            if folder.checkpoint_file(trial.number).exists():
+            if trial.number in there:
                 self._take(trial)
         self._remove_others()
 
@@ -77,7 +84,3 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
             else:
                 self._remove(result.number)
         self._kept = still
-
-    def _remove(self, number: int) -> None:
-        remove_leftovers(self._folder.checkpoint_file(number))
-        self._folder.checkpoint_file(number).unlink(missing_ok=True)

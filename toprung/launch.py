@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,16 +11,21 @@ from ray import tune
 from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from analysis.trials import read_trials
-from toprung import events
+from toprung import events, resources
+from toprung.cluster.capacity import Capacity
+from toprung.cluster.room_watch import RoomWatch
 from toprung.confirm import Confirmation
 from toprung.deaths import MAX_DEATHS, Deaths
 from toprung.disk_watch import DiskWatch
 from toprung.display import Progress
 from toprung.ending import Ending, signals_set
+from toprung.gpu_memory import find_packing
 from toprung.kept_checkpoints import KeptCheckpoints
 from toprung.lean_tune import lean_tune
 from toprung.lines import show_line
+from toprung.mirror import Mirror, mirrored
 from toprung.network_checks import NetworkChecks
+from toprung.packing import Packing, resources_of
 from toprung.patience import Patience, RecordLostError
 from toprung.plan import SweepPlan
 from toprung.ray_session import RaySession
@@ -40,21 +46,32 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
     tell = partial(show_line, plan.console)
     patience = Patience(tell)
     state_of = begun if plan.said is None else resumed
-    with state_of(plan, patience) as state:
+    with mirrored(plan, patience) as mirror, state_of(plan, patience) as state:
         session.wait()
         checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)
-        _search(plan, state, checks, patience)
+        packing = find_packing(plan, resources.nodes(), [event for _, event in state.past], tell)
+        if packing.trials_per_gpu is not None:
+            state.file.write([events.packing(packing.trials_per_gpu)])
+            plan = replace(plan, settings=packing.settings)  # numbers; "auto" is what is kept
+        _search(plan, state, checks, patience, packing, mirror)
     if patience.lost:
-        raise RecordLostError(f"{patience.lost}; go on with: toprung resume {plan.folder.path}")
+        raise RecordLostError(f"{patience.lost}; go on with: toprung resume {plan.folder.address}")
 
 
-def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience: Patience) -> None:
-    settings, study = plan.settings, state.study
+def _search(
+    plan: SweepPlan,
+    state: SweepState,
+    checks: NetworkChecks,
+    patience: Patience,
+    packing: Packing,
+    mirror: Mirror | None,
+) -> None:
+    settings, study, name = plan.settings, state.study, plan.folder.path.name
     used = seconds_used(state.past)
-    progress = Progress(plan.folder.path.name, settings, plan.console, read_trials(study), used)
-    searcher = _searcher(plan, state, checks, progress)
-    disk = DiskWatch(plan.folder, progress.tell)
+    progress = Progress(name, settings, plan.console, read_trials(study), used, packing)
+    searcher = _searcher(plan, state, checks, progress, packing)
+    disk = DiskWatch(plan.folder, progress.tell, mirror)
     deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk)
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
@@ -64,8 +81,12 @@ def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience:
         TensorBoardCallback(plan.folder, list(plan.proposals.rehearsal.parameters), patience),
         disk,
         deaths,
+        RoomWatch(settings, progress.tell),
         progress,
-        KeptCheckpoints(plan.folder, settings, study, patience),
+        KeptCheckpoints(
+            plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None
+        ),
+        *([mirror] if mirror else []),
         ForgetEnded(),
     ]
     tuner = _tuner(plan, searcher, compares, ending, callbacks)
@@ -85,7 +106,11 @@ def _search(plan: SweepPlan, state: SweepState, checks: NetworkChecks, patience:
 
 
 def _searcher(
-    plan: SweepPlan, state: SweepState, checks: NetworkChecks, progress: Progress
+    plan: SweepPlan,
+    state: SweepState,
+    checks: NetworkChecks,
+    progress: Progress,
+    packing: Packing,
 ) -> StudySearcher:
     confirmation = Confirmation(
         state.study,
@@ -103,9 +128,11 @@ def _searcher(
         progress.refused,
         progress.tell,
         confirmation,
+        Capacity(packing, progress.tell),
         plan.settings,
         plan.folder,
         [event for _, event in state.past],
+        packing,
     )
 
 
@@ -118,14 +145,13 @@ def _tuner(
 ) -> tune.Tuner:
     settings = plan.settings
     return tune.Tuner(
-        tune.with_resources(
-            train_trial, {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial or 0}
-        ),
+        tune.with_resources(train_trial, resources_of),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=compares,
             num_samples=-1,  # the searcher says when it is over
-            max_concurrent_trials=settings.concurrency,
+            # The searcher holds back what is too much; this is how many Tune asks for at a time.
+            max_concurrent_trials=settings.concurrency or settings.max_at_once,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,

@@ -6,7 +6,13 @@ These are Tune's internals, which is one reason why `pyproject.toml` holds Ray t
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from time import monotonic
 from typing import Any
+
+from toprung.cluster.lost_node import is_node_lost
+
+MAX_SECONDS_IDLE = 60.0
+"""For how long a trial's process waits for the next; to start another costs some five."""
 
 
 @contextmanager
@@ -20,14 +26,20 @@ def lean_tune() -> Iterator[None]:
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
     - No other name for a trial's folder than ours, if a sweep that began in the same second, in
       the same Ray, has one of that name: each sweep has a folder of its own.
-    - No end of an idle trial process while more trials may come: Tune would keep only one, so that
-      after a pause (between stages, before the confirmation) trials would run one after another.
+    - No end of an idle trial process while more trials may come soon: Tune would keep only one, so
+      that after a pause (between stages, before the confirmation) trials would run one after
+      another. After a minute it ends: others may need its place, or its node may be gone.
+    - No trial that is taken from a process that is still starting, to be given to an idle one:
+      where trials are short, a node that has just come would never run any.
     - No search through all trials, again and again, for the one that is to start.
     - No trial that fails for good because the idle process that it was given had died: Tune tells
       of that twice, and takes the second time for a failure of the trial that it has begun again.
+    - No failure counted against a trial whose node was lost; `Deaths` counts those.
+    - No guess that the cluster is too small, told between our lines.
     """
     from ray.tune import ExperimentAnalysis
     from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
+    from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import trial
     from ray.tune.registry import _Registry
@@ -35,6 +47,8 @@ def lean_tune() -> Iterator[None]:
     from ray.tune.trainable.metadata import _TrainingRunMetadata
     from ray.tune.utils.object_cache import _ObjectCache
 
+    _reuse = _unless_starting(TuneController._maybe_reuse_cached_actor)
+    _counted = _unless_node_lost(trial.Trial._handle_ray_actor_error)
     with ExitStack() as stack:
         for owner, name, method in (
             (Snapshots, "sync_up_experiment_state", nothing),
@@ -43,12 +57,15 @@ def lean_tune() -> Iterator[None]:
             (TuneController, "_cleanup_trials", _kill_actors),
             (TuneController, "_actor_failed", _failed(TuneController._actor_failed)),
             (TuneController, "_trial_task_failure", _once(TuneController._trial_task_failure)),
+            (TuneController, "_maybe_reuse_cached_actor", _reuse),
+            (trial.Trial, "_handle_ray_actor_error", _counted),
+            (_InsufficientResourcesManager, "on_no_available_trials", nothing),
             (trial, "_create_unique_logdir_name", _as_named),
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
             (FIFOScheduler, "choose_trial_to_run", _oldest_pending),
             (_ObjectCache, "cache_object", _keep),
-            (_ObjectCache, "flush_cached_objects", _flushed_at_the_end),
+            (_ObjectCache, "flush_cached_objects", _flushed_when_idle),
         ):
             stack.enter_context(replaced(owner, name, method))
         stack.enter_context(_early_workers_for_trials())
@@ -104,22 +121,60 @@ def _as_named(root: str, name: str) -> str:
 
 
 def _oldest_pending(scheduler: Any, controller: Any) -> Any:
+    """Of the trials that have no process yet, not even one that is starting."""
     del scheduler
-    pending = [trial for trial in controller.get_live_trials() if trial.status == trial.PENDING]
+    pending = [
+        trial
+        for trial in controller.get_live_trials()
+        if trial.status == trial.PENDING and not _is_starting(controller._tune_controller, trial)
+    ]
     return min(pending, key=lambda trial: trial.config["number"], default=None)
+
+
+def _is_starting(controller: Any, trial: Any) -> bool:
+    """Whether a process is being started for a trial (and no idle one made ready for it)."""
+    actor = controller._trial_to_actor.get(trial)
+    resetting = trial in controller._resetting_trials
+    return controller._actor_manager.is_actor_started(actor) if actor and not resetting else False
+
+
+def _unless_starting(original: Callable[..., bool]) -> Callable[..., bool]:
+    """As Tune's, but for a trial whose own process is starting."""
+
+    def maybe_reuse_cached_actor(controller: Any, trial: Any) -> bool:
+        return not _is_starting(controller, trial) and original(controller, trial)
+
+    return maybe_reuse_cached_actor
+
+
+def _unless_node_lost(original: Callable[..., None]) -> Callable[..., None]:
+    """As Tune's, which counts an actor's death against its trial, but for one with its node."""
+
+    def handle_ray_actor_error(trial: Any, exception: Exception) -> None:
+        if not is_node_lost(str(exception)):
+            original(trial, exception)
+
+    return handle_ray_actor_error
 
 
 def _keep(cache: Any, key: Any, actor: Any) -> bool:
     cache._cached_objects[key].append(actor)
     cache._num_cached_objects += 1
+    vars(cache).setdefault("idle_since", {})[actor] = monotonic()
     return True
 
 
-def _flushed_at_the_end(cache: Any, force_all: bool = False) -> Iterator[Any]:
-    for actors in cache._cached_objects.values() if force_all else ():
-        while actors:
+def _flushed_when_idle(cache: Any, force_all: bool = False) -> Iterator[Any]:
+    """All, or those that have been idle for long, or hold what a trial waits for in other parts."""
+    since, long_ago = vars(cache).get("idle_since", {}), monotonic() - MAX_SECONDS_IDLE
+    wanted = {resources for resources, number in cache._max_num_objects.items() if number > 0}
+    for resources, actors in cache._cached_objects.items():
+        end = force_all or (wanted and resources not in wanted)
+        for actor in [actor for actor in actors if end or since[actor] < long_ago]:
+            actors.remove(actor)
             cache._num_cached_objects -= 1
-            yield actors.pop(0)
+            del since[actor]
+            yield actor
 
 
 def _kill_actors(controller: Any) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for what comes back: room on the disk, the connection to a database."""
+"""Waiting for what comes back: room on the disk, the connection to a database or a store."""
 
 import sqlite3
 import threading
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from toprung.errors import NOT_FINISHED, ToprungError
 from trainables.failures import DISK_IS_FULL
+from trainables.object_store import StoreError
 
 Result = TypeVar("Result")
 
@@ -82,6 +83,8 @@ class Patience:
 
 def _problem(error: OSError | DBAPIError) -> tuple[str, bool]:
     """What is wrong, in a line, and whether waiting may help."""
+    if isinstance(error, StoreError):
+        return str(error), error.may_pass
     if isinstance(error, OSError):
         return str(error), error.errno in DISK_IS_FULL
     problem = str(error.orig).partition("\n")[0]

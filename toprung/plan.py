@@ -24,8 +24,10 @@ from toprung.settings import SweepSettings, resolve
 from toprung.storage import new_study_place
 from toprung.warm_start import WarmStart
 from toprung.warm_start import warm_start as find_warm_start
+from toprung.working_copy import local_path, new_copy
 from trainables.config import TrialConfig, as_plain, load_config
 from trainables.data.cache import limit_bytes
+from trainables.object_store import ObjectStore, is_url
 
 _SEARCHING = (
     "trials",
@@ -72,6 +74,11 @@ class SweepPlan:
     config: Mapping[str, Any] | None = None
     said: Mapping[str, Any] | None = None
 
+    @property
+    def store(self) -> ObjectStore | None:
+        """Where the sweep lies, if not in a folder; `folder` is then the driver's working copy."""
+        return self.folder.store
+
 
 def plan_sweep(
     space: str | SpaceFunction | None,
@@ -80,22 +87,29 @@ def plan_sweep(
     *,
     overrides: Mapping[str, Any],
     data: str | Path | None,
-    out: Path,
+    out: str | Path,
     name: str | None,
     console: Console,
     storage: str | None = None,
     warm_start: str | Path | None = None,
 ) -> SweepPlan:
     """Check everything that can be checked, and prepare the data; see `toprung.run`."""
-    of_one = _find_config(space, config, given)
-    found = space_of_one(Path(str(config)).stem, of_one) if of_one else load(space or "")
-    settings = resources.settle(resolve(found.defaults, given), resources.nodes())
+    of_one, found = _find_space(space, config, given)
+    asked = resolve(found.defaults, given)
+    settings = resources.settle(
+        asked,
+        resources.nodes(),
+        elastic=resources.is_joined(),
+        grows=resources.autoscales(),
+    )
+    if told := resources.without_gpus(asked, settings):
+        show_line(console, told)
     fixed = _with_data(overrides, data)
     if name is None:
         name = f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = _new_folder(out, name)
     place = new_study_place(storage, folder)
-    other = SweepRecord(warm_start) if warm_start is not None else None
+    other = SweepRecord(local_path(warm_start)) if warm_start is not None else None
     proposals = Proposals(found, settings, fixed)
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:
@@ -123,14 +137,38 @@ def plan_sweep(
     )
 
 
+def check_before(
+    space: str | None,
+    config: str | Path | None,
+    given: Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any],
+    data: str | Path | None,
+) -> tuple[SearchSpace, Proposals]:
+    """Check what of a sweep needs neither its data nor its cluster; see `plan_sweep`."""
+    _, found = _find_space(space, config, given)
+    return found, Proposals(found, resolve(found.defaults, given), _with_data(overrides, data))
+
+
 def prepared(proposals: Proposals, console: Console) -> DataPins:
     """Have all there that the trials will ask for: images, weights."""
     limit_bytes()  # told here if it is no size
     pins = DataPins(console)
-    _fetch_weights(proposals.rehearsal.configs)
+    for with_weights in with_each_weights(proposals.rehearsal.configs):
+        with_weights.model.fetch_weights()
     for example in proposals.rehearsal.configs:
         pins(example)
     return pins
+
+
+def _find_space(
+    space: str | SpaceFunction | None, config: str | Path | None, given: Mapping[str, Any]
+) -> tuple[TrialConfig | None, SearchSpace]:
+    """The one config that is trained, if it is one; and the space that is searched."""
+    of_one = _find_config(space, config, given)
+    if of_one:
+        return of_one, space_of_one(Path(str(config)).stem, of_one)
+    return None, load(space or "")
 
 
 def _find_config(
@@ -149,12 +187,12 @@ def _find_config(
     return load_config(Path(config))
 
 
-def _fetch_weights(configs: Sequence[TrialConfig]) -> None:
-    """See that all pretrained weights are there before any trial starts."""
+def with_each_weights(configs: Sequence[TrialConfig]) -> list[TrialConfig]:
+    """A config for each of the pretrained weights that these configs begin with."""
     decides = {"architecture", "backbone", "weights"}
-    models = {str(config.model.model_dump(include=decides)): config.model for config in configs}
-    for model in models.values():
-        model.fetch_weights()
+    return list(
+        {str(config.model.model_dump(include=decides)): config for config in configs}.values()
+    )
 
 
 def space_of_one(name: str, config: TrialConfig) -> SearchSpace:
@@ -186,11 +224,13 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def _new_folder(out: Path, name: str) -> SweepFolder:
-    """Where the sweep will go; nothing is made yet."""
+def _new_folder(out: str | Path, name: str) -> SweepFolder:
+    """Where the sweep will go; nothing is made there yet."""
     if not name or "/" in name or name in (".", ".."):
         raise ToprungError(f"name = {name!r}: must be the name of a folder")
-    folder = SweepFolder(out.absolute() / name)
+    if isinstance(out, str) and is_url(out):
+        return new_copy(ObjectStore(out).within(name))
+    folder = SweepFolder(Path(out).absolute() / name)
     try:
         exists = folder.path.exists()
         parent = next(parent for parent in folder.path.parents if parent.exists())

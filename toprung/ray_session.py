@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
+from toprung.cluster.token import have_own_token
 from toprung.errors import ToprungError
 from toprung.lean_tune import nothing, replaced
 from toprung.resources import this_machine
@@ -45,7 +46,7 @@ class RaySession:
     """A Ray of our own, or the one that was running already."""
 
     def __init__(self) -> None:
-        os.environ.update(RAY_ENVIRONMENT)
+        prepare_ray()
         import ray
 
         self.joined = ray.is_initialized()
@@ -67,7 +68,7 @@ class RaySession:
         imports.start()
         try:
             if not self.joined:
-                with _signals_kept():
+                with signals_kept():
                     self._start_ray()
         finally:
             imports.join()
@@ -92,11 +93,8 @@ class RaySession:
 
     def _start_ray(self) -> None:
         import ray
-        from ray._private import ray_constants
 
-        # Under `uv run`, Ray would build each worker process an environment of its own. (Its
-        # variable of this name is read when ray is imported, which may have been long before.)
-        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+        have_own_token()
         try:
             with _only_what_trials_need(), _signals_for_the_driver_alone():
                 ray.init(
@@ -111,6 +109,16 @@ class RaySession:
                 )
         except Exception as error:
             raise ToprungError(f"Ray could not be started: {error}") from error
+
+
+def prepare_ray() -> None:
+    """Say what Ray is to do, and to leave, in this process; before it starts or is joined."""
+    os.environ.update(RAY_ENVIRONMENT)
+    from ray._private import ray_constants
+
+    # Under `uv run`, Ray would build each worker process an environment of its own. (Its
+    # variable of this name is read when ray is imported, which may have been long before.)
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
 
 
 @contextmanager
@@ -161,8 +169,8 @@ def _signals_for_the_driver_alone() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """SIGTERM is answered as before: Ray's start puts handlers of its own in place that abort."""
+def signals_kept() -> Iterator[None]:
+    """SIGTERM is answered as before: Ray, started or joined, puts handlers in place that abort."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

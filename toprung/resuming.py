@@ -40,7 +40,10 @@ def plan_resume(
         The plan; None if the sweep has ended and is given nothing more to do.
     """
     said, before = _said(record), _settings(record)
-    settings = _on_this_machine(changed(before, given), given)
+    asked = changed(before, given)
+    settings = _on_this_machine(asked, given)
+    if told := resources.without_gpus(asked, settings):
+        show_line(console, told)
     if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
         before, settings
     ):
@@ -115,12 +118,19 @@ def _is_more(before: SweepSettings, now: SweepSettings) -> bool:
 
 
 def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
-    """As many trials at a time as before, or as fit on this machine, if those are fewer."""
-    nodes = resources.nodes()
-    if given.get("concurrency") is not None:
-        return resources.settle(settings, nodes)
+    """As many trials at a time as before, or as fit here, if those are fewer.
+
+    A sweep that took what a cluster had goes on so: on a cluster as its nodes come and go.
+    """
+    nodes, elastic = resources.nodes(), settings.concurrency is None and resources.is_joined()
+    grows = resources.autoscales()
+    if elastic or grows or given.get("concurrency") is not None:
+        return resources.settle(settings, nodes, elastic=elastic, grows=grows)
     fitting = resources.settle(settings.model_copy(update={"concurrency": None}), nodes)
-    assert fitting.concurrency is not None
+    if fitting.concurrency is None:  # GPUs are packed as they are found
+        packs_anew = given.get("gpus_per_trial") is not None
+        at_once = None if packs_anew else settings.concurrency
+        return fitting.model_copy(update={"concurrency": at_once})
     at_once = min(settings.concurrency or fitting.concurrency, fitting.concurrency)
     return fitting.model_copy(update={"concurrency": at_once})
 
@@ -132,6 +142,8 @@ def _space(
     copy = _text(record.folder.search_space)
     if space is not None or not origin:
         return _function(record, space, copy)
+    if record.folder.code.is_dir():  # what was sent to the cluster then
+        return load_copy(record.folder.search_space, origin, record.folder.code)
     if not origin.endswith(".py") or _text(Path(origin)) == copy:  # else it is not to be run
         with suppress(SearchSpaceError):
             found = load(origin)

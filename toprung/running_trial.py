@@ -28,6 +28,7 @@ class RunningTrial:
     Attributes:
         trial: in the study.
         metric: what it is judged by.
+        resources: what it was given of a machine, as Ray names it.
         confirms: the number of the trial that it trains again.
         last: its last validation so far.
         best: its best one.
@@ -37,6 +38,7 @@ class RunningTrial:
 
     trial: optuna.Trial
     metric: str
+    resources: Mapping[str, float]
     confirms: int | None = None
     last: Record | None = None
     best: Record | None = None
@@ -44,12 +46,19 @@ class RunningTrial:
     traceback: str = ""
 
     @classmethod
-    def again(cls, study: optuna.Study, trial: FrozenTrial, metric: str) -> "RunningTrial":
-        """A trial that ran before the sweep was resumed."""
+    def again(
+        cls,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        metric: str,
+        resources: Mapping[str, float],
+    ) -> "RunningTrial":
+        """A trial that has run before."""
         attrs = trial.user_attrs
         return cls(
             optuna.Trial(study, trial._trial_id),
             metric,
+            resources,
             attrs.get(attributes.CONFIRMS),
             _record(attrs.get(attributes.LAST)),
             _record(attrs.get(attributes.BEST)),

@@ -23,6 +23,7 @@ from toprung import events
 from toprung.confirm import Confirmation
 from toprung.errors import USER_ERRORS
 from toprung.first_trials import FirstTrials
+from toprung.packing import Packing
 from toprung.patience import RecordLostError
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
@@ -50,9 +51,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         refused: is told of each trial that never starts: how it ended, and why.
         tell: shows the user a line.
         confirmation: what follows when the search is over.
+        at_once: tells how many trials are to run now.
         settings: the sweep's.
         folder: where the trials' folders are.
         past: what happened before the sweep was resumed.
+        packing: what each trial is given of a machine.
     """
 
     def __init__(
@@ -64,9 +67,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         refused: Callable[[str, str], None],
         tell: Callable[[str], None],
         confirmation: Confirmation,
+        at_once: Callable[[], int],
         settings: SweepSettings,
         folder: SweepFolder,
         past: Sequence[Mapping[str, Any]] = (),
+        packing: Packing | None = None,
     ) -> None:
         super().__init__()
         self._study = study
@@ -76,8 +81,10 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._refused = refused
         self._show = tell
         self._confirmation = confirmation
+        self._at_once = at_once
         self._settings = settings
         self._folder = folder
+        self._packing = packing or Packing(settings)
         self._rungs = rung_heights(settings.model_dump())
         self._search_is_over = self._is_cut_off = False
         self._sampler = study.sampler
@@ -94,8 +101,12 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; those of the search first, then those that confirm its best.
 
-        None while a stage, or the confirmation, waits for the last trials of what was before.
+        None while as many run as are to, or while a stage, or the confirmation, waits for the last
+        trials of what was before. (If none runs there is one: Tune would wait for it, and for
+        nothing else. Where no node is left, it is what an autoscaler sees.)
         """
+        if self._running and len(self._running) >= self._at_once():
+            return None
         if self._unfinished:
             return self._start_again(trial_id, self._unfinished.popleft())
         if not self._search_is_over and self._num_started < self._settings.trials:
@@ -170,17 +181,23 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     def _start_again(self, trial_id: str, trial: FrozenTrial) -> dict[str, Any]:
         config = trial_result(trial).config
         assert config is not None
-        running = RunningTrial.again(self._study, trial, config.training.metric)
+        given = self._packing.each_trial
+        running = RunningTrial.again(self._study, trial, config.training.metric, given)
         self._running[trial_id] = running
-        return self._for_tune(trial.number, running.confirms, config)
+        return self._for_tune(running, config)
 
     def _confirming(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._confirmation.wanted:
-            return str(Searcher.FINISHED)
+            return self._no_more()
         if any(running.confirms is None for running in self._running.values()):
             return None
         following = self._confirmation.next()
-        return self._start(trial_id, *following) if following else str(Searcher.FINISHED)
+        return self._start(trial_id, *following) if following else self._no_more()
+
+    def _no_more(self) -> str | None:
+        """The end; not yet while trials run that may begin again, as Tune would ask no more."""
+        given = [running.resources for running in self._running.values()]
+        return None if any(map(self._packing.has_more_for, given)) else str(Searcher.FINISHED)
 
     def _searched(self, trial_id: str) -> dict[str, Any] | str | None:
         """The search's next trial; networks that cannot exist never reach a worker."""
@@ -224,14 +241,22 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """What Tune is given to run; the study's database has the trial from now on."""
         trial.set_user_attr(attributes.CONFIG, dump_config(config))
         self._write([events.suggested(self._frozen(trial), confirms)], trial)
-        self._running[trial_id] = RunningTrial(trial, config.training.metric, confirms)
-        return self._for_tune(trial.number, confirms, config)
+        given = self._packing.each_trial
+        running = RunningTrial(trial, config.training.metric, given, confirms)
+        self._running[trial_id] = running
+        return self._for_tune(running, config)
 
-    def _for_tune(self, number: int, confirms: int | None, config: TrialConfig) -> dict[str, Any]:
+    def _for_tune(self, running: RunningTrial, config: TrialConfig) -> dict[str, Any]:
         # As text: Tune copies, flattens and keeps what it is given, with every report.
         text = config.model_dump_json()
-        folder = str(self._folder.trial(number))
-        return {"number": number, "confirms": confirms, "config": text, "folder": folder}
+        number = running.trial.number
+        return {
+            "number": number,
+            "confirms": running.confirms,
+            "config": text,
+            "folder": self._folder.trial_place(number),
+            "resources": dict(running.resources),
+        }
 
     def _begin(self, stage: Stage) -> bool:
         """Fix what this stage leaves alone; False if the stages before have found nothing."""
@@ -276,6 +301,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
         running = self._running[trial_id]
         happened = running.note(result) if result and not running.failure else []
+        if running.failure and self._packing.begins_again(running.failure[0], running.resources):
+            self._begin_again(trial_id, happened)
+            return
         if error and not running.failure:
             running.failure = WORKER_LOST, "its process died; see Ray's log of the trial"
         if running.failure:
@@ -317,6 +345,22 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         elif running.best:
             self._first_trials.succeeded()
         self._tell(happened, running.trial, state, ended, reason, value)
+
+    def _begin_again(self, trial_id: str, happened: list[dict[str, Any]]) -> None:
+        """Let a trial that ran out of a GPU's memory beside others go on with more of it."""
+        running, packing = self._running.pop(trial_id), self._packing
+        number, before = running.trial.number, packing.trials_per_gpu
+        less = ""
+        if packing.loosen(running.resources):
+            less = f"{packing.trials_per_gpu} instead of {before} trials per GPU from now on; "
+        how = "goes on from its last checkpoint" if running.last else "begins again"
+        self._show(
+            f"trial {number} ran out of GPU memory: {less}it {how}, "
+            f"with gpus_per_trial = {packing.each_trial['GPU']:g}"
+        )
+        assert packing.trials_per_gpu is not None
+        self._write([*happened, events.packing(packing.trials_per_gpu, number)], running.trial)
+        self._unfinished.append(self._frozen(running.trial))
 
     def _tell(
         self,

@@ -62,8 +62,10 @@ class SweepSettings(Settings):
     `max_epochs`, `grace_epochs` and `reduction_factor` are ASHA's (Li et al., 2020): a trial is
     compared at rungs of `grace_epochs * reduction_factor**k` epochs and goes on if it is in the
     best 1/`reduction_factor` of those that came so far. `concurrency` None means as many trials
-    as the CPUs and GPUs hold; `gpus_per_trial` None means one where there is one. Only a space
-    says `stages`, and the values that the parameters of later stages `start` from.
+    as the CPUs and GPUs hold. `gpus_per_trial` None means one where there is one; "auto" as many
+    trials on a GPU as its memory holds. `cpus_per_trial` None means one, and with "auto" a part of
+    a machine's. Only a space says `stages`, and the values that the parameters of later stages
+    `start` from.
 
     After the search, the best `confirm` trials are trained again in full, with `seeds` fresh seeds
     each. With `confirm` None it is 3, if that costs less than a quarter of the search and there is
@@ -79,8 +81,8 @@ class SweepSettings(Settings):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     time_budget: Annotated[float, BeforeValidator(seconds)] | None = None
     concurrency: PositiveInt | None = None
-    cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: NonNegativeFloat | None = None
+    cpus_per_trial: PositiveInt | None = None
+    gpus_per_trial: NonNegativeFloat | Literal["auto"] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
     trial_scheduler: Literal["asha", "none"] = "asha"
@@ -91,6 +93,12 @@ class SweepSettings(Settings):
     seeds: Annotated[int, Field(ge=2)] = 3
     stages: tuple[Stage, ...] = ()
     start: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+
+    @property
+    def each_trial(self) -> dict[str, float]:
+        """What a trial is given, as Ray names it: `CPU` and `GPU`. To be asked when settled."""
+        assert self.gpus_per_trial != "auto"
+        return {"CPU": float(self.cpus_per_trial or 1), "GPU": float(self.gpus_per_trial or 0)}
 
     @property
     def num_confirmed(self) -> int:
@@ -104,8 +112,8 @@ class SweepSettings(Settings):
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _whole_or_a_fraction(cls, gpus: float | None) -> float | None:
-        if gpus is not None and gpus > 1 and not gpus.is_integer():
+    def _whole_or_a_fraction(cls, gpus: float | str | None) -> float | str | None:
+        if isinstance(gpus, float) and gpus > 1 and not gpus.is_integer():
             raise ValueError("must be whole, or a fraction below 1")
         return gpus
 

@@ -17,12 +17,17 @@ def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
     """
     if storage is None:
         return study_in_file(folder.study)
-    place = StudyPlace(_checked(storage), folder.path.name)
+    place = StudyPlace(checked_url(storage), folder.path.name)
     _check_there(place)
     return place
 
 
-def _checked(storage: str) -> str:
+def checked_url(storage: str) -> str:
+    """A storage URL that the sweep's folder can keep: one of PostgreSQL, without a password.
+
+    Raises:
+        ToprungError: if it is not.
+    """
     try:
         url = make_url(storage)
     except ArgumentError:

@@ -10,6 +10,7 @@ import yaml
 
 from analysis.files import write_atomically
 from analysis.versions import software_versions
+from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
 from trainables.atomic_files import remove_leftovers
@@ -25,6 +26,7 @@ def write_files(plan: SweepPlan) -> None:
     try:
         if plan.space.source_code:
             write_atomically(folder.search_space, plan.space.source_code)
+            keep_code(plan.space.origin, folder)
         data.write_splits(folder.splits)
         if data.duplicates.groups:
             data.duplicates.write(folder.duplicates)

@@ -36,6 +36,10 @@ class UnreadableCheckpointError(Exception):
     """A file that is no checkpoint, or no longer a whole one."""
 
 
+class OtherTrialError(ConfigError):
+    """A checkpoint of a trial with another config."""
+
+
 def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
     """Put a checkpoint in the place of the one before, which stays whole until then.
 
@@ -92,7 +96,7 @@ def check_same_trial(saved: Mapping[str, Any], config: TrialConfig) -> None:
     """See whether a checkpoint is of this trial, which may have got more epochs since.
 
     Raises:
-        ConfigError: with every path that differs.
+        OtherTrialError: with every path that differs.
     """
     before, now = flatten(saved["config"]), flatten(as_plain(config))
     pairs = {
@@ -104,7 +108,7 @@ def check_same_trial(saved: Mapping[str, Any], config: TrialConfig) -> None:
         if value != old and not (path == _EPOCHS and value > old)
     ]
     if differing:
-        raise ConfigError(f"the checkpoint is another trial's: {'; '.join(differing)}")
+        raise OtherTrialError(f"the checkpoint is another trial's: {'; '.join(differing)}")
 
 
 def _check_sums(path: Path) -> None:

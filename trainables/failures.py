@@ -4,23 +4,29 @@ import errno
 import re
 from collections.abc import Iterator
 
+from trainables.object_store import StoreError
+
 OUT_OF_MEMORY = "out of memory"
 GPU_OUT_OF_MEMORY = "GPU out of memory"
+GPU_MISSING = "GPU missing"
 DIVERGED = "diverged"
 BAD_DATA = "bad data"
 CODE_ERROR = "code error"
 WORKER_LOST = "worker lost"
 DISK_FULL = "disk full"
 TIMED_OUT = "timed out"
+STORE_AWAY = "store away"
 KINDS = (
     OUT_OF_MEMORY,
     GPU_OUT_OF_MEMORY,
+    GPU_MISSING,
     DIVERGED,
     BAD_DATA,
     CODE_ERROR,
     WORKER_LOST,
     DISK_FULL,
     TIMED_OUT,
+    STORE_AWAY,
 )
 """`WORKER_LOST` and `TIMED_OUT` are seen by who waits for the trial, never by the trial."""
 
@@ -67,12 +73,17 @@ def _kind(error: BaseException) -> str:
     # Not at the top: the driver, which needs the words only, does without torch.
     import torch
 
+    from trainables.device import GpuMissingError
     from trainables.record import DivergedError
 
     if isinstance(error, DivergedError):
         return DIVERGED
+    if isinstance(error, GpuMissingError):
+        return GPU_MISSING
     if isinstance(error, torch.OutOfMemoryError):
         return GPU_OUT_OF_MEMORY
+    if isinstance(error, StoreError):
+        return STORE_AWAY
     if isinstance(error, MemoryError) or _errno(error) == errno.ENOMEM:
         return OUT_OF_MEMORY
     if _errno(error) in DISK_IS_FULL:

@@ -2,7 +2,7 @@
 
 import gc
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ import torch
 
 from trainables.any_fit import fit_any
 from trainables.atomic_files import remove_leftovers
-from trainables.checkpoint import UnreadableCheckpointError, when_there_is_room
+from trainables.checkpoint import (
+    OtherTrialError,
+    UnreadableCheckpointError,
+    when_there_is_room,
+)
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.failures import DIVERGED, failure_of
@@ -18,16 +22,29 @@ from trainables.report import CHECKPOINT_FILE, RESTARTED, failure_report, to_rep
 
 
 def train_kept(
-    config: TrialConfig, data: TrainingData, device: torch.device, folder: Path
-) -> Iterator[dict[str, Any]]:
+    config: TrialConfig,
+    data: TrainingData,
+    device: torch.device,
+    folder: Path,
+    saved: Callable[[], None] = lambda: None,
+) -> Generator[dict[str, Any], None, None]:
     """Train a trial, or go on with it, and yield what it reports after each validation.
 
     Its one checkpoint is in `folder`, and is never older than what was reported. If it is there
     already, the validation that it holds is reported again first: nobody may have heard of it.
-    One that cannot be read is thrown away: the trial begins again, and its reports tell so.
+    One that cannot be read is thrown away, and so is one with another config, which a trial of
+    this number may have had that a killed driver could not write down: the trial begins again, and
+    its reports tell so.
+
+    Args:
+        config: the trial's.
+        data: what it trains on.
+        device: where.
+        folder: the trial's own.
+        saved: is called when the checkpoint is written, before the report.
 
     Raises:
-        What `fit` and `fit_svm` raise.
+        What `fit`, `fit_svm` and `saved` raise.
         OSError: if the checkpoint cannot be written, as when the disk stays full.
     """
     when_there_is_room(lambda: folder.mkdir(parents=True, exist_ok=True))
@@ -36,13 +53,13 @@ def train_kept(
     restarted = {}
     if checkpoint.exists():
         try:
-            yield from _reports(config, data, device, folder, resume_from=folder)
-        except UnreadableCheckpointError as error:
+            yield from _reports(config, data, device, folder, saved, resume_from=folder)
+        except (UnreadableCheckpointError, OtherTrialError) as error:
             checkpoint.unlink()
             restarted = {RESTARTED: f"{error}; the trial began again"}
         else:
             return
-    for report in _reports(config, data, device, folder):
+    for report in _reports(config, data, device, folder, saved):
         yield report | restarted
 
 
@@ -51,6 +68,7 @@ def _reports(
     data: TrainingData,
     device: torch.device,
     folder: Path,
+    saved: Callable[[], None],
     resume_from: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     validations = fit_any(config, data, device, resume_from)
@@ -58,6 +76,7 @@ def _reports(
         yield to_report(next(validations), config.training.metric)
     for validation in validations:
         validation.save_checkpoint(folder)
+        saved()
         yield to_report(validation, config.training.metric)
 
 

@@ -1,5 +1,6 @@
 """The function that Ray Tune runs for a trial: the only file here that knows Ray."""
 
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from ray import tune
 
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
+from trainables.device import device_for, give_back_gpu_memory
 from trainables.kept_trial import tell_failure, train_kept
 from trainables.memory import keep_freed_memory
+from trainables.object_store import is_url
+from trainables.stored_trial import train_stored
 from trainables.without_compiler import leave_compiler_out
 
 leave_compiler_out()
@@ -20,21 +24,31 @@ keep_freed_memory()
 def train_trial(trial: dict[str, Any]) -> None:
     """Train the trial that `trial["config"]` (a `TrialConfig` as JSON) describes, or go on with it.
 
-    Its checkpoint is kept in `trial["folder"]`. Failures are reported rather than raised (see
-    `tell_failure`): a function that raises costs the next trial a fresh process.
+    Its checkpoint is kept in `trial["folder"]`, a path or the URL of a store. Failures are reported
+    rather than raised (see `tell_failure`): a function that raises costs the next trial a fresh
+    process.
     """
-    tell_failure(
-        lambda: _train(TrialConfig.model_validate_json(trial["config"]), Path(trial["folder"])),
-        tune.report,
-    )
+    try:
+        tell_failure(
+            lambda: _train(TrialConfig.model_validate_json(trial["config"]), trial["folder"]),
+            tune.report,
+        )
+    finally:
+        give_back_gpu_memory()
 
 
-def _train(config: TrialConfig, folder: Path) -> None:
+def _train(config: TrialConfig, folder: str) -> None:
     resources = tune.get_context().get_trial_resources().required_resources
     torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-    device = torch.device("cuda" if resources.get("GPU") else "cpu")
-    for report in train_kept(config, _open_data(config.data), device, folder):
-        tune.report(report)
+    device = device_for(resources)
+    data = _open_data(config.data)
+    if is_url(folder):
+        reports = train_stored(config, data, device, folder)
+    else:
+        reports = train_kept(config, data, device, Path(folder))
+    with closing(reports):  # also where Tune ends the trial from within `report`
+        for report in reports:
+            tune.report(report)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """The answer that a report begins with: the winner, its figures, what it cost, how to use it."""
 
 import math
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def _accuracy(label: str, accuracy: float, num_images: int | None, source: str) 
 def _device_time(results: Results) -> Fact:
     """How long how many CPUs or GPUs computed."""
     settings = results.sweep.description["settings"]
-    gpus, cpus = settings.get("gpus_per_trial") or 0, settings.get("cpus_per_trial")
+    gpus, cpus = _gpus_of_trial(results), settings.get("cpus_per_trial")
     device, number = ("GPU", gpus) if gpus else ("CPU", cpus)
     runs = read_curves(results.sweep.folder, [run.number for run in results.runs])
     last = [curve.records[-1] for curve in [*results.curves.values(), *runs.values()]]
@@ -196,6 +197,18 @@ def _device_time(results: Results) -> Fact:
         f"{sum(record.epoch for record in last):,.4g} epochs trained" if last else "",
         "trials/*/result.json, sweep.yaml",
     )
+
+
+def _gpus_of_trial(results: Results) -> float:
+    """GPUs of a trial; where they were packed as memory allowed, as they were at the last."""
+    gpus = results.sweep.description["settings"].get("gpus_per_trial") or 0
+    if gpus != "auto":
+        return float(gpus)
+    log = results.sweep.folder.decisions
+    lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
+    found = [re.search(r'"trials_per_gpu": ([1-9]\d*)', line) for line in lines]
+    numbers = [int(match[1]) for match in found if match]
+    return 1 / numbers[-1] if numbers else 1.0
 
 
 def _wall_time(results: Results) -> Fact:
@@ -305,7 +318,8 @@ def uses(results: Results) -> list[Use]:
         return []
     folder = results.sweep.folder
     sweep, best, trial = (
-        shlex.quote(str(path)) for path in (folder.path, folder.best, folder.best / "trial.yaml")
+        shlex.quote(folder.shown(path))
+        for path in (folder.path, folder.best, folder.best / "trial.yaml")
     )
     exported = trial_of_export(folder.best) == results.winner.number
     first = [] if exported else [Use("Export it first", f"toprung export {sweep}")]

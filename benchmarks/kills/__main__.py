@@ -3,6 +3,7 @@
 Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
     uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
+    sudo uv run python -m benchmarks.kills cluster [--rounds 1] --folder /tmp
 
 `pretend` runs Toprung's whole driver in one process, without Ray, on trials that only pretend to
 train, and kills it at every write point in turn: before a write, in the middle of it, twice, with
@@ -12,6 +13,9 @@ each. `real` kills the driver, or the worker, of a real sweep on Ray at random m
 while a checkpoint is being written. A sweep that was killed is resumed, and then compared: the
 decision log line by line; every trial of the study; the reports, checkpoints and TensorBoard files;
 the winner. A trial that had ended before the kill must not have changed at all.
+
+`cluster` runs one sweep on a Ray cluster whose nodes are in network namespaces of this machine (it
+needs root and `ip`), and strikes workers, nodes and links while it runs, and the head at last.
 """
 
 import argparse
@@ -27,7 +31,7 @@ from benchmarks.kills.tally import Tally, show
 def main() -> None:
     """Run what the command line asks for; the exit code is 1 if anything differed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["pretend", "real"])
+    parser.add_argument("kind", choices=["pretend", "real", "cluster"])
     parser.add_argument(
         "--sweeps", nargs="+", default=[], help="of the pretended; all if not given"
     )
@@ -36,12 +40,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of the driver of a real sweep")
     parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
     parser.add_argument("--workers", type=int, default=4, help="of a worker")
+    parser.add_argument("--trials", type=int, default=40, help="of the sweep on a cluster")
+    parser.add_argument("--rounds", type=int, default=1, help="of strikes at a cluster")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="for the sweeps; in memory it is quicker")
     given = parser.parse_args()
     if given.kind == "pretend":
         load_library()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="kills", dir=given.folder) as folder:
+        if given.kind == "cluster":
+            sys.exit(_cluster(given, Path(folder)))
         run = _pretend if given.kind == "pretend" else _real
         tallies = run(given, Path(folder))
     show(f"{given.kind} sweeps, killed and resumed", tallies)
@@ -65,6 +73,15 @@ def _pretend(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], T
                 tallies[scenario.name, mode] = tally
                 show(scenario.name, {(scenario.name, mode): tally})
     return tallies
+
+
+def _cluster(given: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.kills import cluster
+
+    campaign = cluster.ClusterCampaign(folder, trials=given.trials, epochs=40)
+    rows = campaign.run(given.rounds)
+    cluster.show(rows, campaign.problems)
+    return int(bool(campaign.problems) or any(row.lost or row.repeated for row in rows.values()))
 
 
 def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:

@@ -22,14 +22,15 @@ from trainables import kept_trial
 SPACE = "benchmarks.kills.space"
 
 
-def begin(path: Path, space: str = SPACE, **settings: Any) -> None:
-    """Run a new sweep in this folder, with one trial at a time."""
+def begin(path: Path | str, space: str = SPACE, **settings: Any) -> None:
+    """Run a new sweep in this folder, or at this URL, with one trial at a time."""
+    out, _, name = str(path).rpartition("/")
     with _pretended() as console:
         at_a_time = {"concurrency": 1} | settings
-        toprung.run(space, out=path.parent, name=path.name, console=console, **at_a_time)
+        toprung.run(space, out=out, name=name, console=console, **at_a_time)
 
 
-def go_on(path: Path, **given: Any) -> None:
+def go_on(path: Path | str, **given: Any) -> None:
     """Resume it."""
     with _pretended() as console:
         toprung.resume(path, console=console, **given)
@@ -55,4 +56,4 @@ def _pretended() -> Iterator[Console]:
 
 @contextmanager
 def _no_session() -> Iterator[SimpleNamespace]:
-    yield SimpleNamespace(wait=lambda: None)
+    yield SimpleNamespace(joined=False, wait=lambda: None)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables import kept_trial
+from trainables import kept_trial, stored_trial
 from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 from trainables.config import TrialConfig, as_plain
+from trainables.object_store import is_url
 from trainables.record import DivergedError, Record, Validation, is_better
 from trainables.report import CHECKPOINT_FILE
 
@@ -33,7 +34,10 @@ def reports(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
     config, folder = TrialConfig.model_validate_json(trial["config"]), Path(trial["folder"])
     data: Any = folder
     try:
-        yield from kept_trial.train_kept(config, data, CPU, folder)
+        if is_url(trial["folder"]):
+            yield from stored_trial.train_stored(config, data, CPU, trial["folder"])
+        else:
+            yield from kept_trial.train_kept(config, data, CPU, folder)
     except Exception as error:
         told: list[dict[str, Any]] = []
         kept_trial.tell_failure(partial(_raise, error), told.append)

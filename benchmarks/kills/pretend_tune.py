@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from ray.tune.result import DONE
 from ray.tune.schedulers import TrialScheduler
@@ -23,6 +23,7 @@ PENDING, RUNNING, TERMINATED, ERROR = "PENDING", "RUNNING", "TERMINATED", "ERROR
 class PretendTrial:
     """What is used of Tune's `Trial`."""
 
+    RUNNING: ClassVar[str] = RUNNING
     trial_id: str
     config: dict[str, Any]
     max_failures: int

@@ -155,7 +155,7 @@ def interrupted(tmp_path: Path) -> tuple[int, str]:
     try:
         log = tmp_path / "sweeps" / "cut" / "trials"
         deadline = time.monotonic() + 120
-        while not any(log.glob("*/checkpoint.pt")):
+        while not any(log.glob("*/result.json")):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.2)

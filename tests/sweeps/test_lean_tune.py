@@ -1,12 +1,16 @@
 """What Tune is relieved of while a sweep runs, it does again afterwards."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from toprung.lean_tune import lean_tune
+from toprung.lean_tune import lean_tune, replaced
 
 
 def test_tune_is_as_before_afterwards() -> None:
@@ -33,3 +37,37 @@ def test_idle_trial_processes_are_kept_until_nothing_more_comes() -> None:
     with lean_tune():
         assert kept() == ([], ["first", "second"])
     assert kept() == ([], ["first"])
+
+
+def test_an_idle_trial_process_gives_its_place_back_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with lean_tune():
+        cache: _ObjectCache = _ObjectCache()
+        cache.cache_object("place", "idle for long")
+        monkeypatch.setattr("toprung.lean_tune.MAX_SECONDS_IDLE", -1.0)
+        assert list(cache.flush_cached_objects()) == ["idle for long"]
+        assert not cache.has_cached_object("place")
+        monkeypatch.undo()
+        cache.cache_object("place", "idle")
+        assert cache.pop_cached_object("place") == "idle"
+        assert list(cache.flush_cached_objects(force_all=True)) == []
+
+
+def test_a_process_that_starts_keeps_its_trial_and_the_idle_one_is_for_the_next() -> None:
+    """Otherwise a node that has just come would never run one, where trials are short."""
+    controller: Any = TuneController.__new__(TuneController)
+    controller._resetting_trials = set()
+    controller._trial_to_actor = {"starting": "actor", "waiting": "no place yet"}
+    controller._actor_manager = SimpleNamespace(is_actor_started=lambda actor: actor == "actor")
+    asked: list[str] = []
+
+    def reuse(controller: Any, trial: str) -> bool:
+        asked.append(trial)
+        return True
+
+    with replaced(TuneController, "_maybe_reuse_cached_actor", reuse), lean_tune():
+        assert not controller._maybe_reuse_cached_actor("starting")
+        assert controller._maybe_reuse_cached_actor("waiting")
+        assert controller._maybe_reuse_cached_actor("new")
+    assert asked == ["waiting", "new"]

@@ -1,0 +1,127 @@
+"""What of the user's files travels to a cluster, and what does not."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from ray._private import ray_constants
+
+from toprung.cluster.package import FOLDER, package
+from toprung.errors import ToprungError
+
+STAYS = {
+    ".git/config": "",
+    ".env": "KEY=1",
+    ".venv/lib/mine.py": "",
+    ".ssh/config.txt": "",
+    "env/pyvenv.cfg": "",
+    "env/lib/thing.py": "",
+    "__pycache__/space.cpython-311.py": "",
+    "node_modules/x/package.json": "{}",
+    "sweeps/first/sweep.yaml": "",
+    "sweeps/first/search_space.py": "",
+    "images/cat/1.png": "",
+    "features.npz": "",
+    "model.safetensors": "",
+    "id_rsa": "",
+    "gcp-credentials.json": "{}",
+    "secrets/prod.yaml": "",
+    "service-account.json": "{}",
+    "notes.txt": "-----BEGIN RSA PRIVATE KEY-----\nx",
+    "cloud.py": "KEY = 'AKIAABCDEFGHIJKLMNOP'",
+    "scratch.py": "",
+    "sub/local.py": "",
+    "sub/large.csv": "",
+}
+TRAVELS = {
+    "space.py": "",
+    "helpers/layers.py": "",
+    "helpers/password_strength.py": "",
+    "settings/trial.yaml": "",
+    "sub/labels.csv": "path,label\n",
+    "classes.json": "[]",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    ignores = {".gitignore": "scratch.py\n", "sub/.rayignore": "large.csv\n"}
+    for name, content in {**STAYS, **TRAVELS, **ignores, "sub/.gitignore": "local.py\n"}.items():
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return tmp_path / "project"
+
+
+def test_code_and_settings_travel_and_nothing_else(project: Path) -> None:
+    assert set(package(project).files) == set(TRAVELS)
+
+
+def test_the_repository_above_says_what_is_ignored_too(project: Path) -> None:
+    (project / ".gitignore").write_text("sub/labels.csv\n/settings\n")
+    assert package(project / "sub").files == {}
+    assert package(project / "settings").files == {}
+
+
+def test_a_link_that_leads_out_stays(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.yaml").write_text("")
+    (project / "link.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    (project / "inside.py").symlink_to(project / "space.py")
+    (project / "round").symlink_to(project)
+    found = package(project)
+    assert set(found.files) == {*TRAVELS, "inside.py"}
+    assert "link.yaml" in found.told()
+
+
+def test_it_says_what_travels_and_what_may_surprise(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toprung.cluster.package._MAX_FILE_BYTES", 100)
+    (project / "big.csv").write_text("x" * 101)
+    told = package(project).told()
+    assert told.startswith(f"sends {len(TRAVELS)} files, ")
+    assert "(big.csv)" in told
+    assert "gcp-credentials.json" in told
+    assert "1.png" not in told  # data are only counted
+
+
+def test_the_same_files_make_the_same_package(project: Path, tmp_path: Path) -> None:
+    found = package(project)
+    found.write(tmp_path / "a.zip")
+    (project / "space.py").touch()
+    found.write(tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert set(archive.namelist()) == {f"{FOLDER}/", *(f"{FOLDER}/{name}" for name in TRAVELS)}
+        assert archive.read(f"{FOLDER}/classes.json") == b"[]"
+
+
+def test_a_file_that_was_asked_for_travels_from_anywhere(project: Path, tmp_path: Path) -> None:
+    config = tmp_path / "best.yaml"
+    config.write_text("x: 1")
+    found = package(project)
+    assert found.place(config) == "given/best.yaml"
+    assert found.place(project / "scratch.py") == "scratch.py"  # though it is ignored
+    assert found.files["scratch.py"] == project / "scratch.py"
+    assert package(None).place(config) == "given/best.yaml"
+    with pytest.raises(ToprungError, match="no such file"):
+        found.place(tmp_path / "none.yaml")
+
+
+def test_a_package_that_ray_does_not_take_is_refused_with_its_largest_files(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "table.csv").write_text("".join(f"{i * i}\n" for i in range(2000)))
+    monkeypatch.setattr(ray_constants, "DASHBOARD_CLIENT_MAX_SIZE", 3000)
+    with pytest.raises(ToprungError) as refused:
+        package(project).write(tmp_path / "a.zip")
+    first, *rest = str(refused.value).splitlines()
+    assert "Ray takes at most 3 KiB" in first
+    assert ".rayignore" in first
+    assert rest[0].split()[1:] == ["KiB", "table.csv"]
+
+
+@pytest.mark.parametrize("root", [Path("/"), Path.home()])
+def test_the_whole_home_does_not_travel(root: Path) -> None:
+    with pytest.raises(ToprungError, match="folder of its own"):
+        package(root)

@@ -1,0 +1,100 @@
+"""Places in an object store, against a real S3-compatible server."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from tests.s3 import BUCKET, S3Server
+from trainables.failures import STORE_AWAY, failure_of
+from trainables.object_store import ObjectStore, StoreError, is_url
+
+
+@pytest.fixture
+def store(s3: S3Server, request: pytest.FixtureRequest) -> ObjectStore:
+    return ObjectStore(f"s3://{BUCKET}/{request.node.name}")
+
+
+class TestUrls:
+    @pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket", "abfs://a@b.example/c"])
+    def test_are_told_from_paths(self, url: str) -> None:
+        assert is_url(url)
+        assert not is_url(Path(url))
+        assert not is_url(url.replace("://", "/"))
+
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            ("ftp://bucket/x", r"^ftp://…: is no object store that is known; known: s3://, gs://"),
+            ("s3://me:hush@bucket/x", "leave the credentials out of the URL"),
+            ("s3://hush@bucket/x", "leave the credentials out of the URL"),
+            ("s3://bucket/x?secret%5Fkey=hush", "leave the credentials out of the URL"),
+            ("abfs://container:hush@account.example/x", "leave the credentials out of the URL"),
+            ("s3://bucket/x?colour=red", "Unexpected query parameter"),
+            ("s3:///x", "Missing bucket name"),
+        ],
+    )
+    def test_that_cannot_be_used_are_told_without_their_secrets(
+        self, url: str, message: str
+    ) -> None:
+        with pytest.raises(StoreError, match=message) as error:
+            ObjectStore(url)
+        assert "hush" not in str(error.value)
+
+    def test_have_names_and_places_within(self) -> None:
+        store = ObjectStore("s3://bucket/sweeps/?region=eu-central-1").within("a b")
+        assert store.url == "s3://bucket/sweeps/a%20b?region=eu-central-1"
+        assert store.name == "a b"
+        assert store.parent.url == "s3://bucket/sweeps?region=eu-central-1"
+        assert pickle.loads(pickle.dumps(store)).url == store.url
+
+
+class TestObjects:
+    def test_are_written_read_listed_and_deleted(self, store: ObjectStore, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.write_bytes(b"large" * 3_000_000)
+        store.write("deep/in/small", b"small")
+        store.upload(file, "large")
+        assert {name: found.size for name, found in store.list().items()} == {
+            "deep/in/small": 5,
+            "large": 15_000_000,
+        }
+        assert list(store.list("deep")) == ["deep/in/small"]
+        assert store.read("deep/in/small") == b"small"
+        assert store.download("large", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == file.read_bytes()
+        store.delete("large")
+        assert not store.exists("large")
+        assert store.exists("deep/in/small")
+
+    def test_that_are_not_there_are_no_error(self, store: ObjectStore, tmp_path: Path) -> None:
+        store.delete("none")
+        assert store.read("none") is None
+        assert store.find("none") is None
+        assert not store.download("none", tmp_path / "none")
+        assert list(tmp_path.iterdir()) == []
+        assert store.list() == {}
+
+    def test_leave_nothing_behind_when_it_is_tried_whether_they_can_be_written(
+        self, store: ObjectStore
+    ) -> None:
+        assert store.check_writable() > 0
+        assert store.list() == {}
+
+
+class TestErrors:
+    @pytest.mark.usefixtures("s3")
+    def test_a_bucket_that_is_not_there_is_for_good(self) -> None:
+        with pytest.raises(StoreError, match=r"s3://nowhere/x/.*: cannot write it:") as error:
+            ObjectStore("s3://nowhere/x").check_writable()
+        assert not error.value.may_pass
+        assert "Request ID" not in str(error.value)
+        assert failure_of(error.value)[0] == STORE_AWAY
+
+    def test_a_disk_that_is_full_here_is_none_of_the_store(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        store.write("small", b"small")
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(NotADirectoryError):
+            store.download("small", tmp_path / "file" / "small")

@@ -1,0 +1,207 @@
+"""A sweep in an object store: run, killed, taken up elsewhere, looked at, tested, fetched.
+
+The trials are pretended, and there is no Ray (see `tests/test_resume.py`); the store is real.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import toprung
+from analysis import stored_files
+from analysis.folder import LEASE, SweepFolder
+from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
+from benchmarks.kills.pretend_sweep import begin, go_on, tables_known
+from tests.fuzzed_sweep import Place
+from tests.s3 import BUCKET, S3Server
+from toprung import lease, proposals
+from toprung.errors import ToprungError
+from toprung.lean_tune import replaced
+from toprung.mirror import Mirror
+from toprung.patience import Patience, RecordLostError
+from toprung.working_copy import fetch_from_store, local_path
+from trainables.object_store import ObjectStore, StoreError
+
+KILLED = """
+import os, signal
+from benchmarks.kills.pretend_sweep import begin
+from toprung import mirror
+from trainables import kept_trial
+mirror.SECONDS_BETWEEN_PASSES = 0.05
+original, calls = kept_trial.to_report, 0
+def struck(*arguments):
+    global calls
+    calls += 1
+    return original(*arguments) if calls < 12 else os.kill(os.getpid(), signal.SIGKILL)
+kept_trial.to_report = struck
+begin({url!r}, trials=5)
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with tables_known(), replaced(proposals, "NUM_REHEARSALS", 10):
+        yield
+
+
+@pytest.fixture
+def url(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a sweep that is not there yet; its working copies are the test's own."""
+    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path / "cache"))
+    return f"s3://{BUCKET}/{tmp_path.name}/sweep"
+
+
+def fetched(url: str, to: Path) -> Path:
+    fetch_from_store(url, to, checkpoints=True)
+    return to
+
+
+def other_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From now on, there are no working copies."""
+    monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path / "other cache"))
+
+
+class TestRun:
+    def test_leaves_in_the_store_what_it_would_leave_in_a_folder(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        begin(tmp_path / "local", trials=5)
+        begin(url, trials=5)
+        local, stored = facts_of(tmp_path / "local"), facts_of(fetched(url, tmp_path / "fetched"))
+        assert differences(local, stored) == []
+        names = {
+            path.relative_to(tmp_path / "local").as_posix()
+            for path in stored_files.visible_files(tmp_path / "local")
+        }
+        in_store = {name for name in ObjectStore(url).list() if "events.out" not in name}
+        assert in_store == {
+            name for name in names if "events.out" not in name and name != "driver.lock"
+        }
+
+    def test_is_refused_where_something_is_already(self, url: str) -> None:
+        ObjectStore(url).write("notes.txt", b"mine")
+        with pytest.raises(ToprungError, match=f"^{url}: holds something else already; choose"):
+            begin(url)
+        ObjectStore(url).write("sweep.yaml", b"another's")
+        with pytest.raises(ToprungError, match="holds another sweep already"):
+            begin(url)
+
+    @pytest.mark.usefixtures("url")
+    def test_into_a_bucket_that_is_not_there_is_one_clear_line(self) -> None:
+        with pytest.raises(StoreError, match=r"s3://nowhere/sweep.*: cannot write it"):
+            begin("s3://nowhere/sweep", trials=1)
+
+
+class TestKilled:
+    def test_goes_on_from_what_is_in_the_store(self, url: str, tmp_path: Path) -> None:
+        killed = subprocess.run([sys.executable, "-c", KILLED.format(url=url)], check=False)
+        assert killed.returncode == -9
+        before = ended_trials(fetched(url, tmp_path / "before"))
+        assert before.trials
+        (tmp_path / "cache").rename(tmp_path / "lost")
+        assert toprung.open(url).ended == "running"  # as far as anybody can know
+        go_on(url)
+        after = fetched(url, tmp_path / "after")
+        assert lost(before, after) == []
+        assert toprung.open(after).counts().keys() <= {"finished", "stopped early", "failed"}
+        assert toprung.open(url).ended == "finished"
+
+    def test_what_did_not_get_to_the_store_is_taken_from_the_copy_of_this_machine(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(mirror: Mirror) -> None:
+            store = ObjectStore(url)
+            store.write("sweep.yaml", b"what there was when the store went away")
+            raise StoreError(f"{mirror._store} is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Mirror, "_last_pass", gone)
+            with pytest.raises(RecordLostError, match=f"is gone; go on with: toprung resume {url}"):
+                begin(url, trials=2)
+        whole = facts_of(local_path(url))
+        go_on(url)
+        fetch_from_store(url, tmp_path / "fetched")
+        assert differences(whole, facts_of(tmp_path / "fetched")) == []
+
+
+class TestLease:
+    def tell(self, url: str, **who: object) -> None:
+        told = {"host": "elsewhere", "pid": 7, "id": "other"} | who
+        ObjectStore(url).write(LEASE, json.dumps(told).encode())
+
+    def test_of_another_driver_is_respected_while_it_is_young(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin(url, trials=1)
+        self.tell(url)
+        with pytest.raises(ToprungError, match=r"run by process 7 on elsewhere, .* try again in"):
+            go_on(url, trials="+1")
+        monkeypatch.setattr(lease, "MAX_LEASE_SECONDS", 0)
+        go_on(url, trials="+1")
+        assert len(toprung.open(url).trials()) == 2
+
+    def test_that_another_has_taken_ends_the_sweep(self, url: str, tmp_path: Path) -> None:
+        folder = SweepFolder.working_copy(ObjectStore(url), tmp_path)
+        folder.path.mkdir()
+        patience = Patience(print)
+        mirror = Mirror(folder, ObjectStore(url), patience)
+        lease.take(ObjectStore(url))
+        self.tell(url)
+        mirror.start()
+        mirror.end()
+        assert isinstance(patience.lost, RecordLostError)
+        assert "process 7 on elsewhere has taken the sweep over" in str(patience.lost)
+        assert lease.holder(ObjectStore(url)) == "other"
+
+
+class TestLookedAt:
+    @pytest.fixture
+    def whole_url(self, url: str, place: Place) -> str:
+        """A sweep with a model, tested and exported, that was brought to the store."""
+        stored_files.publish(ObjectStore(url), place.sweep, place.sweep)
+        return url
+
+    def test_the_test_set_stays_sealed_whatever_copy_is_made(
+        self, whole_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = ObjectStore(whole_url)
+        sealed = store.read("sealed_test.json")
+        store.delete("sealed_test.json")
+        here = toprung.open(whole_url)
+        assert sealed is not None
+        store.write("sealed_test.json", sealed)  # another machine has opened it since
+        result = here.test()
+        assert result.opened_at == json.loads(sealed)[0]["opened_at"]
+        store.delete("sealed_test.json")
+        other_machine(monkeypatch, tmp_path)
+        opened = toprung.open(whole_url).test()
+        assert json.loads(store.read("sealed_test.json") or b"")[0]["opened_at"] == opened.opened_at
+
+    def test_an_export_and_a_report_go_to_the_store(self, whole_url: str) -> None:
+        store = ObjectStore(whole_url)
+        for name in store.list("best"):
+            store.delete(name)
+        sweep = toprung.open(whole_url)
+        sweep.export()
+        assert "best/model.safetensors" in store.list("best")
+
+    def test_there_must_be_a_sweep(self, url: str, tmp_path: Path) -> None:
+        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep"):
+            toprung.open(url)
+        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep"):
+            fetch_from_store(url, tmp_path / "to")
+        with pytest.raises(ToprungError, match="names a bucket"):
+            toprung.open(f"s3://{BUCKET}")
+
+    def test_it_is_fetched_without_checkpoints_into_a_new_folder(
+        self, whole_url: str, tmp_path: Path
+    ) -> None:
+        fetch_from_store(whole_url, tmp_path / "to")
+        assert toprung.open(tmp_path / "to").best().number == 1
+        assert not SweepFolder(tmp_path / "to").checkpoints()
+        with pytest.raises(ToprungError, match="holds something already"):
+            fetch_from_store(whole_url, tmp_path / "to")

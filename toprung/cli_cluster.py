@@ -1,0 +1,199 @@
+"""The commands for sweeps that run as jobs on a Ray cluster."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from toprung.cluster.jobs import Cluster, Job
+
+ADDRESS = click.option(
+    "--address",
+    metavar="URL",
+    help="The cluster's job server, http://HOST:8265 (or set RAY_API_SERVER_ADDRESS).",
+)
+PYTHON = click.option(
+    "--python", metavar="PATH", help="Toprung's Python on the cluster (default: its Ray's)."
+)
+JOB = click.argument("job", metavar="JOB|SWEEP")
+
+
+def submit_command(run: click.Command) -> click.Command:
+    """The command `toprung submit`, with the arguments and options of `toprung run`."""
+    params = [parameter for parameter in run.params if parameter.name not in ("address", "out")]
+    command = click.Command("submit", params=params, callback=_submit, help=_submit.__doc__)
+    out = click.option("--out", help="Folder that all nodes share, or URL, of the sweep's folder.")
+    return PYTHON(ADDRESS(out(command)))
+
+
+def _submit(
+    overrides: dict[str, Any],
+    skip_bad_images: bool,
+    address: str | None,
+    **given: Any,
+) -> None:
+    """Hand a sweep to a Ray cluster, where it runs as a job.
+
+    SPACE is as for `toprung run`. Code and settings in the current folder travel along; data do
+    not. This returns when the cluster has checked the sweep and begins it.
+    """
+    from toprung.cluster.jobs import Cluster
+
+    if skip_bad_images:
+        overrides = {**overrides, "data/skip_bad_images": True}
+    cluster = Cluster(address)
+    job = cluster.submit(tell=click.echo, overrides=overrides, **given)
+    follow_the_start(cluster, job)
+
+
+@click.command()
+@ADDRESS
+def jobs(address: str | None) -> None:
+    """List the sweeps that run, or ran, as jobs on a cluster."""
+    from toprung.cluster.jobs import Cluster
+
+    found = Cluster(address).jobs()
+    rows = [("JOB", "STATUS", "SWEEP", "STARTED", "ENDED"), *map(_row, found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@click.command()
+@JOB
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
+@ADDRESS
+def logs(job: str, follow: bool, address: str | None) -> None:
+    """Show what a sweep's job has printed.
+
+    With -f the exit code is that of the job: 0 if its sweep came to its end, 130 if it can be
+    resumed. Ctrl-C ends only the showing.
+    """
+    from toprung.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    found = cluster.job(job)
+    if not follow:
+        click.echo(cluster.server.log(found.id))
+        return
+    with _left_running(found):
+        for line in cluster.lines(found):
+            click.echo(line)
+        sys.exit(_ended(cluster.now(found)))
+
+
+@click.command()
+@JOB
+@ADDRESS
+def stop(job: str, address: str | None) -> None:
+    """Stop a sweep's job in order; the sweep can be resumed."""
+    from toprung.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    found = cluster.job(job)
+    if found.ended:
+        click.echo(f"{found.id} has ended already: {found.status}")
+        return
+    click.echo(f"stopping {found.id} (it has 30 s to end its trials in order)")
+    after = cluster.stop(found)
+    click.echo(f"{after.id}: {after.status}")
+    click.echo(f"  go on: toprung resume {found.folder} --address {cluster.address}")
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP|JOB")
+@click.option("--to", type=click.Path(path_type=Path), help="Folder (default: the sweep's name).")
+@ADDRESS
+def fetch(sweep: str, to: Path | None, address: str | None) -> None:
+    """Bring a sweep's study, report and export here; not its trials' checkpoints.
+
+    SWEEP is its folder, its URL, or with a cluster its name there.
+    """
+    from toprung.cluster.fetching import fetch as fetch_it
+
+    folder = fetch_it(sweep, to, address)
+    click.echo(f"fetched to {folder}")
+    click.echo(f"  model:  {folder / 'best'}" if (folder / "best").is_dir() else "  (no model yet)")
+    if (page := folder / "report" / "report.html").is_file():
+        click.echo(f"  report: {page}")
+
+
+def resume_job(sweep: str, address: str, given: dict[str, Any]) -> None:
+    """`toprung resume SWEEP --address http://…`: go on as a job on the cluster."""
+    from toprung.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    follow_the_start(cluster, cluster.resume(sweep, **given))
+
+
+def status_there(sweep: str, address: str) -> str:
+    """What `toprung status` says on the cluster, and how the sweep's job is."""
+    from toprung.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    said = cluster.output_of(["toprung.cluster.job_driver", "status", cluster.folder(sweep)])
+    running = [job for job in cluster.jobs() if sweep in (job.id, job.sweep, job.folder)]
+    return said + (f"\n  job {running[-1].id}: {running[-1].status}" if running else "")
+
+
+def follow_the_start(cluster: "Cluster", job: "Job") -> None:
+    """Show what a job prints until its sweep begins; end with its exit code if it never does."""
+    from toprung.cluster.jobs import PASSED
+
+    click.echo(f"submitted as job {job.id}; Ctrl-C leaves it running")
+    with _left_running(job):
+        for line in cluster.lines(job):
+            click.echo(line)
+            if line.startswith(PASSED):
+                click.echo(_how_to_go_on(cluster, job))
+                return
+        if code := _ended(cluster.now(job)):
+            sys.exit(code)
+
+
+def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:
+    at = f"--address {cluster.address}"
+    return "\n".join(
+        [
+            f"{job.sweep} runs on the cluster; this machine is no longer needed",
+            f"  follow: toprung logs -f {job.id} {at}",
+            f"  stop:   toprung stop {job.id} {at}",
+            f"  fetch:  toprung fetch {job.id} {at}",
+        ]
+    )
+
+
+def _ended(job: "Job") -> int:
+    """Say what became of a job if its log does not, and with which exit code."""
+    if job.status == "FAILED" and job.exit_code is None:  # it never began, or was lost
+        click.echo(f"error: {job.id}: {_last_line(job.message)}", err=True)
+    elif job.status != "SUCCEEDED":
+        click.echo(f"{job.id}: {job.status}", err=True)
+    return job.outcome
+
+
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "failed, and Ray does not say why"
+
+
+@contextmanager
+def _left_running(job: "Job") -> Iterator[None]:
+    """Ctrl-C ends what is shown of a job, and not the job."""
+    from toprung.errors import NOT_FINISHED
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"{job.id} goes on without this; toprung stop ends it", err=True)
+        sys.exit(NOT_FINISHED)
+
+
+def _row(job: "Job") -> tuple[str, ...]:
+    times = [f"{time:%Y-%m-%d %H:%M:%S}" if time else "" for time in (job.started_at, job.ended_at)]
+    return (job.id, job.status, job.sweep, *times)

@@ -1,0 +1,206 @@
+"""What of the user's files travels with a sweep to a cluster: code and settings, never data.
+
+What stays behind: hidden files and folders (`.git`, `.env`, `.ssh`, `.venv` …), caches, virtual
+environments, other sweeps, what `.gitignore` and `.rayignore` name, whatever is neither code nor
+settings nor a small table, and what looks as if it held a secret.
+"""
+
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toprung.errors import ToprungError
+
+FOLDER = "packaged"
+"""In it the files lie in the package; the package's own folder comes before Python's packages."""
+_TRAVEL = {".py", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"}
+_MAX_FILE_BYTES = 10 * 2**20
+_FOLDERS_LEFT_OUT = {"__pycache__", "node_modules", "site-packages"}
+_MARKS_LEFT_OUT = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG", "sweep.yaml")
+"""What lies in a virtual environment, a cache, a sweep's folder."""
+_SECRET_NAME = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519)|credential|passw(or)?d|secret|auth_token|api_?key"
+    r"|kube_?config|service[-_]account",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b")
+_NUM_NAMED = 5
+
+_IGNORED = "ignored by .gitignore or .rayignore"
+_NO_CODE = "neither code nor settings"
+_LARGE = f"over {_MAX_FILE_BYTES // 2**20} MiB"
+_SECRET = "that may hold a secret"
+_LEADS_OUT = "that link to somewhere else"
+_NAMED = (_LARGE, _SECRET, _LEADS_OUT)
+"""Reasons that may surprise: these files are told by name."""
+
+_Ignores = list[Callable[[Path], bool]]
+
+
+@dataclass
+class Package:
+    """The files that travel, by their names in it; and those that do not, by reason.
+
+    Attributes:
+        root: the folder that they are in; a trial's config may come from elsewhere.
+    """
+
+    root: Path | None
+    files: dict[str, Path] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def place(self, file: Path) -> str:
+        """The path of one of the user's files on the cluster; it is added if it is not there.
+
+        Raises:
+            ToprungError: if there is no such file.
+        """
+        path = whole_path(file)
+        if not path.is_file():
+            raise ToprungError(f"{file}: there is no such file")
+        inside = self.root is not None and path.is_relative_to(self.root)
+        name = path.relative_to(self.root or "").as_posix() if inside else f"given/{path.name}"
+        self.files[name] = path
+        return name
+
+    def write(self, archive: Path) -> None:
+        """Write it as a zip file, the same bytes for the same files.
+
+        Raises:
+            ToprungError: if that is more than Ray takes.
+        """
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+            written.mkdir(FOLDER)
+            for name, path in sorted(self.files.items()):
+                entry = zipfile.ZipInfo(f"{FOLDER}/{name}")
+                entry.external_attr = 0o644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                written.writestr(entry, path.read_bytes())
+        size, most = archive.stat().st_size, most_bytes()
+        if size >= most:
+            raise ToprungError(self._too_large(size, most))
+
+    def told(self) -> str:
+        """What travels and what does not, in one line."""
+        size = sum(path.stat().st_size for path in self.files.values())
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        where = f" of {self.root}" if self.root else ""
+        line = f"sends {files}, {in_words(size)}{where}" if self.files else "sends no files"
+        reasons = [self._left_out(reason, names) for reason, names in self.left_out.items()]
+        return f"{line}; stays behind: {', '.join(reasons)}" if reasons else line
+
+    def _left_out(self, reason: str, names: list[str]) -> str:
+        shown = ", ".join(names[:_NUM_NAMED]) + (" …" if len(names) > _NUM_NAMED else "")
+        return f"{len(names)} {reason}" + (f" ({shown})" if reason in _NAMED else "")
+
+    def _too_large(self, size: int, most: int) -> str:
+        by_size = sorted(self.files, key=lambda name: -self.files[name].stat().st_size)
+        largest = [
+            f"  {in_words(self.files[name].stat().st_size):>10}  {name}" for name in by_size[:10]
+        ]
+        return "\n".join(
+            [
+                f"{self.root}: its files are {in_words(size)} as a package, and Ray takes at most "
+                f"{in_words(most)}. Name what need not travel in {self.root}/.rayignore (as in a "
+                ".gitignore). The largest:",
+                *largest,
+            ]
+        )
+
+
+def package(root: Path | None) -> Package:
+    """What travels of this folder, and what does not; nothing if it is None.
+
+    Raises:
+        ToprungError: if it is the home folder, or that of the whole machine.
+    """
+    if root is None:
+        return Package(None)
+    root = whole_path(root)
+    if root in (Path.home(), Path(root.anchor)):
+        raise ToprungError(
+            f"{root}: all code below it would travel; put the search space in a folder of its own"
+        )
+    found = Package(root)
+    for path in _walk(root, _ignores_above(root), found.left_out):
+        name = path.relative_to(root).as_posix()
+        if reason := _why_not(path, root):
+            found.left_out.setdefault(reason, []).append(name)
+        else:
+            found.files[name] = path
+    return found
+
+
+def whole_path(path: str | Path) -> Path:
+    """Absolute and without `..`; links are left as they are."""
+    return Path(os.path.normpath(Path(path).absolute()))
+
+
+def most_bytes() -> int:
+    """How large a package Ray takes: its store, and its job server before that."""
+    from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
+    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
+
+    return min(int(GCS_STORAGE_MAX_SIZE), int(DASHBOARD_CLIENT_MAX_SIZE))
+
+
+def in_words(size: int) -> str:
+    """A number of bytes for people."""
+    if size < 2**20:
+        return f"{size / 2**10:.0f} KiB" if size >= 2**10 else f"{size} bytes"
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _walk(folder: Path, ignores: _Ignores, left_out: dict[str, list[str]]) -> Iterator[Path]:
+    """The files below the folder that are not hidden, not ignored, in no cache or environment."""
+    ignores = ignores + _ignores_in(folder)
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") or entry.name in _FOLDERS_LEFT_OUT:
+            continue
+        if any(ignored(path) for ignored in ignores):
+            left_out.setdefault(_IGNORED, []).append(entry.name)
+        elif entry.is_dir(follow_symlinks=False):
+            if not any((path / mark).exists() for mark in _MARKS_LEFT_OUT):
+                yield from _walk(path, ignores, left_out)
+        elif entry.is_file() or entry.is_symlink():
+            yield path
+
+
+def _why_not(path: Path, root: Path) -> str | None:
+    """Why a file does not travel; None if it does."""
+    if path.suffix.lower() not in _TRAVEL or not path.is_file():
+        return _NO_CODE
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return _LEADS_OUT
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        return _LARGE
+    is_code = path.suffix == ".py"
+    names_secret = not is_code and _SECRET_NAME.search(str(path.relative_to(root)))
+    return _SECRET if names_secret or _SECRET_TEXT.search(path.read_bytes()) else None
+
+
+def _ignores_above(root: Path) -> _Ignores:
+    """What the .gitignore files above the folder say, if it is in a git repository."""
+    above = [*root.parents]
+    is_top = [(folder / ".git").exists() for folder in above]
+    if (root / ".git").exists() or not any(is_top):
+        return []
+    in_repository = above[: is_top.index(True) + 1]
+    return [ignored for folder in in_repository for ignored in _ignores_in(folder)]
+
+
+def _ignores_in(folder: Path) -> _Ignores:
+    """What the folder's .gitignore and .rayignore say, as Ray reads them."""
+    from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE
+    from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
+
+    of_git = os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
+    quiet = logging.getLogger("toprung.package")
+    found: _Ignores = get_excludes_from_ignore_files(folder, of_git, quiet)
+    return found

@@ -1,0 +1,132 @@
+"""Before a sweep begins on a cluster: every node that may train its trials is looked at."""
+
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from toprung.cluster import node_look, versions
+from toprung.cluster.asking import Node, Question, alive_nodes, ask_all
+from toprung.cluster.node_look import Answer
+from toprung.cluster.room import tell_room
+from toprung.errors import ToprungError
+from toprung.lines import show_line
+from toprung.plan import SweepPlan, with_each_weights
+from toprung.settings import SweepSettings
+
+
+def check_cluster(plan: SweepPlan) -> None:
+    """See that the nodes of the cluster that this process has joined can train the sweep's trials.
+
+    Each must have the driver's versions, the sweep's storage, its data and its weights. At the end
+    one line, beginning with `cluster: `, says so. Nothing is left behind but what the nodes keep:
+    the data, prepared, and weights that they had to download.
+
+    Raises:
+        ToprungError: with a line for each node that cannot.
+    """
+    nodes = alive_nodes()
+    trains = [node for node in nodes if can_train(node, plan.settings)]
+    trains = _asked(plan.console, trains, partial(versions.look, versions.versions()))
+    storage = _check_storage(plan, trains)
+    data = _check_inputs(plan, trains)
+    show_line(plan.console, f"cluster: {summary(nodes)}; {storage}; {data}")
+    tell_room(plan.settings, partial(show_line, plan.console))
+
+
+def can_train(node: Node, settings: SweepSettings) -> bool:
+    """Whether a trial may be given to this node, as far as it has CPUs, and GPUs if asked for."""
+    needs_gpu = settings.gpus_per_trial not in (None, 0)
+    return node.num_cpus >= (settings.cpus_per_trial or 1) and (node.num_gpus > 0 or not needs_gpu)
+
+
+def summary(nodes: Sequence[Node]) -> str:
+    """How many nodes there are, and what they have."""
+    cpus, gpus = sum(node.num_cpus for node in nodes), sum(node.num_gpus for node in nodes)
+    counts = [(len(nodes), "node"), (cpus, "CPU"), (gpus, "GPU")]
+    return ", ".join(f"{n:g} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
+
+
+def _check_storage(plan: SweepPlan, nodes: list[Node]) -> str:
+    if plan.store is not None:
+        _asked(plan.console, nodes, partial(node_look.look_at_store, plan.store))
+        return f"storage {plan.store} can be written from all"
+    parent = next(folder for folder in plan.folder.path.parents if folder.exists())
+    shown = plan.folder.path.parent
+    check_shared(parent, nodes, plan.console)
+    return f"storage {shown}" + ("" if all(node.is_drivers for node in nodes) else " is shared")
+
+
+def check_shared(parent: Path, nodes: list[Node], console: Console) -> None:
+    """See that every node sees in `parent` what the driver writes, and the driver what they write.
+
+    Raises:
+        ToprungError: with a line for each node where that is not so.
+    """
+    nonce = secrets.token_hex(16)
+    with _folder_for_all(parent, nonce) as shared:
+        looks = {
+            node: partial(node_look.look_at_folder, shared, nonce, node.id[:12]) for node in nodes
+        }
+        there = _asked(console, nodes, looks)
+        unseen = {
+            node: f"storage {parent}: what it writes there is not seen here; is it shared?"
+            for node in there
+            if node_look.read_soon(shared / node.id[:12] / node_look.DRIVER_FILE) != nonce
+        }
+        _refuse(unseen)
+
+
+def _check_inputs(plan: SweepPlan, nodes: list[Node]) -> str:
+    models = [
+        (config, node_look.weights_digest(config))
+        for config in with_each_weights(plan.proposals.rehearsal.configs)
+    ]
+    _asked(plan.console, nodes, partial(node_look.look_at_inputs, plan.data.kinds, models))
+    digest = str(plan.data.first.settings.digest)[:8]
+    weights = " and weights" if any(digest for _, digest in models) else ""
+    return f"data {digest}{weights} the same on all"
+
+
+def _asked(
+    console: Console, nodes: Sequence[Node], question: Question | Mapping[Node, Question]
+) -> list[Node]:
+    """Ask all at once; those that are still there have answered that all is well."""
+    answers = ask_all(nodes, question, partial(show_line, console))
+    problems = {}
+    for node, said in answers.items():
+        answer = said if isinstance(said, Answer) else Answer(str(said))
+        if answer.problem:
+            problems[node] = answer.problem
+        elif answer.warning:
+            show_line(console, f"warning: {node}: {answer.warning}")
+    _refuse(problems)
+    return list(answers)
+
+
+def _refuse(problems: Mapping[Node, str]) -> None:
+    if problems:
+        lines = "".join(f"\n  {node}: {problem}" for node, problem in problems.items())
+        raise ToprungError(f"the cluster is not ready for this sweep:{lines}")
+
+
+@contextmanager
+def _folder_for_all(parent: Path, nonce: str) -> Iterator[Path]:
+    shared = parent / f".toprung-{nonce[:12]}"
+    try:
+        node_look.leave(shared, nonce)
+    except OSError as error:
+        raise ToprungError(f"storage {parent}: cannot be written: {error.strerror}") from None
+    try:
+        yield shared
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+    if shared.exists():
+        raise ToprungError(
+            f"storage {parent}: what nodes write there cannot be removed from here (another "
+            f"user's?): {shared}"
+        )

@@ -1,0 +1,107 @@
+"""One driver for one sweep in an object store, which knows no locks: a small object says who.
+
+The driver writes it again every few seconds. Who finds another's there that is young stays away.
+"""
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from analysis.driver import MAX_LEASE_SECONDS, in_words, this_driver
+from analysis.folder import LEASE
+from toprung.errors import ToprungError
+from toprung.patience import RecordLostError
+from trainables.object_store import ObjectStore
+
+SECONDS_BETWEEN_REFRESHES = 5.0
+_ID = secrets.token_hex(16)
+"""Of this process."""
+
+
+def take(store: ObjectStore) -> None:
+    """Be the driver of the sweep in this store; ends with `release`.
+
+    Raises:
+        ToprungError: if another driver may still run it, naming it.
+        StoreError: if the store cannot be read and written.
+    """
+    now = store.check_writable()
+    other, found = _read(store), store.find(LEASE)
+    if found is not None and other.get("id") != _ID and not _is_gone(other):
+        silent = now - found.written_at
+        if silent < MAX_LEASE_SECONDS:
+            wait = MAX_LEASE_SECONDS - silent
+            raise ToprungError(
+                f"{store.url}: is being run by {in_words(other)}, which told so {silent:.0f} s "
+                f"ago; if it is gone, try again in {wait:.0f} s"
+            )
+    _write(store)
+
+
+def refresh(store: ObjectStore) -> None:
+    """Say that this process still runs the sweep.
+
+    Raises:
+        RecordLostError: if another does, or has.
+        StoreError: if the store cannot be read and written.
+    """
+    other = _read(store)
+    if other.get("id") != _ID:
+        who = in_words(other) if other else "another process"
+        raise RecordLostError(f"{store.url}: {who} has taken the sweep over")
+    _write(store)
+
+
+def release(store: ObjectStore) -> None:
+    """Say that nobody runs the sweep, if it is this process that has run it."""
+    if _read(store).get("id") == _ID:
+        store.delete(LEASE)
+
+
+def holder(store: ObjectStore) -> str:
+    """The id of the driver that runs the sweep, or did not end in order; empty if there is none."""
+    return str(_read(store).get("id", ""))
+
+
+def this_id() -> str:
+    """By which this process is known, as a driver."""
+    return _ID
+
+
+def _write(store: ObjectStore) -> None:
+    told = this_driver() | {"id": _ID, "processes": _processes()}
+    store.write(LEASE, json.dumps(told).encode())
+
+
+def _read(store: ObjectStore) -> dict[str, Any]:
+    with suppress(ValueError):
+        told = json.loads(store.read(LEASE) or b"{}")
+        if isinstance(told, dict):
+            return told
+    return {}
+
+
+def _is_gone(other: dict[str, Any]) -> bool:
+    """Whether it is known to have ended: it ran on this machine, where no such process is."""
+    here = this_driver()["host"], _processes()
+    if (other.get("host"), other.get("processes")) != here:
+        return False
+    try:
+        os.kill(int(other["pid"]), 0)
+    except (ProcessLookupError, KeyError, ValueError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _processes() -> str:
+    """What tells containers apart that have a host's name in common, and one start from another."""
+    places = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    boot, namespace = places
+    if not boot.exists():
+        return ""
+    return f"{boot.read_text().strip()} {namespace.readlink()}"

@@ -1,0 +1,223 @@
+"""Brings what the driver writes of a sweep to its object store, while it runs and at its end."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+from ray.tune import Callback
+
+from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from analysis.stored_files import each, visible_files
+from toprung import lease
+from toprung.patience import Patience, RecordLostError
+from toprung.plan import SweepPlan
+from toprung.ray_parts import NotPickled
+from trainables.object_store import ObjectStore, StoreError
+
+SECONDS_BETWEEN_PASSES = 1.0
+
+
+@contextmanager
+def mirrored(plan: SweepPlan, patience: Patience) -> Iterator["Mirror | None"]:
+    """Have a mirror, if the sweep lies in a store; at the end all of it is there.
+
+    Of a new sweep of which nothing came, nothing is left there.
+    """
+    if plan.store is None:
+        yield None
+        return
+    if plan.said is None:
+        lease.take(plan.store)
+    else:
+        lease.refresh(plan.store)  # it was taken before the working copy was made
+    mirror = Mirror(plan.folder, plan.store, patience)
+    mirror.start()
+    try:
+        yield mirror
+    except BaseException:
+        mirror.end()
+        if plan.said is None and not plan.folder.path.exists():
+            _discard_unused(plan.store)
+        raise
+    mirror.end()
+
+
+def _discard_unused(store: ObjectStore) -> None:
+    with suppress(StoreError):
+        if not store.list(RAY_EXPERIMENT):  # else trials ran, whoever has removed the folder here
+            store.delete_all()
+
+
+class Mirror(NotPickled, Callback):  # type: ignore[misc]
+    """A thread that uploads what has changed in a sweep's working copy, once a second at the most.
+
+    A trial's checkpoint is removed there only when the study there knows that it has ended.
+
+    Args:
+        folder: the working copy.
+        store: where the sweep lies.
+        patience: waits where the store is away; what it loses ends the sweep.
+    """
+
+    def __init__(self, folder: SweepFolder, store: ObjectStore, patience: Patience) -> None:
+        self._folder = folder
+        self._store = store
+        self._patience = patience
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._study_sent: list[tuple[int, int]] = []
+        self._lock = threading.Lock()
+        self._changed: set[int] = set()
+        self._unwanted: set[int] = set()
+        self._leased_at = monotonic()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self.is_store_away = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take note of a trial whose files have changed."""
+        del iteration, trials, info
+        with self._lock:
+            self._changed.add(trial.config["number"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The same."""
+        self.on_trial_result(iteration, trials, trial, **info)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The same."""
+        self.on_trial_result(iteration, trials, trial, **info)
+
+    def remove_checkpoint(self, number: int) -> None:
+        """Remove a trial's checkpoint once the store knows all that the study knows now."""
+        with self._lock:
+            self._unwanted.add(number)
+
+    def end(self) -> None:
+        """Bring all that is left to the store, and say there that nobody runs the sweep any more.
+
+        What cannot be brought there is told by `patience.lost`.
+        """
+        self._ends.set()
+        self._thread.join()
+        if self._patience.lost is None:
+            with suppress(RecordLostError):
+                self._patience(self._last_pass)
+        else:
+            with suppress(OSError, RecordLostError):
+                self._last_pass()
+
+    def _last_pass(self) -> None:
+        self._pass(everything=True)
+        lease.release(self._store)
+
+    def _run(self) -> None:
+        while not self._ends.wait(SECONDS_BETWEEN_PASSES):
+            try:
+                self._patience(self._pass)
+            except RecordLostError:
+                return
+            except Exception as error:  # nobody else would hear of it
+                self._patience.lost = RecordLostError(f"{self._store}: {error!r}")
+                raise
+
+    def _pass(self, *, everything: bool = False) -> None:
+        """Upload what has changed; of trials, those that were noted, unless it is `everything`."""
+        with self._lock:
+            unwanted, unsent = set(self._unwanted), set(self._changed)
+            self._changed.clear()
+        try:
+            self._refresh_lease()
+            self._upload(None if everything else unsent)
+            each(self._folder.remove_checkpoint, unwanted)
+        except BaseException as error:
+            self.is_store_away = isinstance(error, StoreError)
+            with self._lock:
+                self._changed |= unsent
+            raise
+        self.is_store_away = False
+        with self._lock:
+            self._unwanted -= unwanted
+
+    def _refresh_lease(self) -> None:
+        if monotonic() - self._leased_at > lease.SECONDS_BETWEEN_REFRESHES or self._ends.is_set():
+            lease.refresh(self._store)
+            self._leased_at = monotonic()
+
+    def _upload(self, trials: set[int] | None) -> None:
+        folder = self._folder
+        with self._snapshot() as study:
+            files = {path.relative_to(folder.path).as_posix(): path for path in self._files(trials)}
+            settings = files.pop(folder.settings.name, None)
+            each(lambda item: self._send(*item), files.items())
+            if study is not None:
+                self._store.upload(study, folder.study.name)
+            if settings is not None:  # last: it makes the place a sweep's
+                self._send(settings.name, settings)
+
+    def _files(self, trials: set[int] | None) -> Iterator[Path]:
+        folder = self._folder
+        # The record of the test set is in the store before it is here; others may write it too.
+        others = {folder.lock, folder.lease, folder.sealed_test, *_with_journals(folder.study)}
+        for path in set(folder.path.glob("[!.]*")) - others:
+            if path.is_file():
+                yield path
+        if trials is None:
+            yield from (folder.path / RAY_EXPERIMENT).glob(f"*/{folder.result_log(0).name}")
+            yield from visible_files(folder.tensorboard)
+        for number in trials or ():
+            yield folder.result_log(number)
+            yield from visible_files(folder.tensorboard / folder.trial_name(number))
+
+    def _send(self, name: str, path: Path) -> None:
+        with suppress(FileNotFoundError):
+            state = _state(path)
+            if self._sent.get(name) != state:
+                self._store.write(name, path.read_bytes())
+                self._sent[name] = state
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Path | None]:
+        """The study as it is now, in a file of its own; None if it has not changed since."""
+        study = self._folder.study
+        states = [_state(path) for path in _with_journals(study) if path.exists()]
+        if not states or states == self._study_sent:
+            yield None
+            return
+        home = self._folder.path.parent
+        with TemporaryDirectory(prefix=".snapshot-", dir=home, ignore_cleanup_errors=True) as place:
+            copy = Path(place) / study.name
+            _copy_study(study, copy)
+            yield copy
+        self._study_sent = states
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _with_journals(study: Path) -> list[Path]:
+    """The study's file, and those that SQLite has beside it while somebody writes."""
+    return [study, *(study.with_name(f"{study.name}-{kind}") for kind in ("wal", "shm", "journal"))]
+
+
+def _copy_study(study: Path, to: Path) -> None:
+    """Copy a study that may be written to meanwhile; the copy is one plain file."""
+    try:
+        with (
+            closing(sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(to)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise StoreError(f"{study}: cannot be copied: {error}", may_pass=True) from None

@@ -1,0 +1,253 @@
+"""An object store, such as S3: where a sweep may lie instead of in a folder.
+
+Credentials come from the environment or the machine, never from a URL: sweeps keep their URL.
+"""
+
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from trainables.atomic_files import atomic_file
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+T = TypeVar("T")
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+_SECRET = re.compile(r"secret|key|token|password|sas|credential|signature", re.IGNORECASE)
+_FOR_GOOD = re.compile(
+    r"NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound|bucket does not exist|invalid bucket name"
+    r"|ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
+    r"|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch|ExpiredToken|PERMISSION_DENIED"
+    r"|UNAUTHENTICATED|Permission denied|does not have storage\.|AuthenticationFailed"
+    r"|AuthorizationFailure|AuthorizationPermissionMismatch|HTTP status 40[013]",
+    re.IGNORECASE,
+)
+"""What a store says that will say the same tomorrow: wrong names, wrong credentials, no right."""
+_PIECE = 2**22
+"""Bytes that are read at a time."""
+
+
+class StoreError(OSError, ValueError):
+    """A store that cannot be used; the message names the URL and the reason.
+
+    Attributes:
+        may_pass: whether waiting may help.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object, as the store lists it: its size in bytes, and when it was written."""
+
+    size: int
+    written_at: float
+    """In seconds since 1970, by the clock of the store."""
+
+
+def is_url(place: object) -> bool:
+    """Whether a user's place is meant as a URL, and not as a path."""
+    return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
+
+
+def check_url(url: str) -> None:
+    """See that this is an object store's URL and holds no credentials, without asking the store.
+
+    Raises:
+        StoreError: if it is not so.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise StoreError(f"{parts.scheme}://…: is no object store that is known; known: {known}")
+    is_azure = parts.scheme.startswith("abfs")  # there the container stands before the @
+    has_user = parts.username is not None and not is_azure
+    if has_user or parts.password is not None or _SECRET.search(unquote(parts.query)):
+        raise StoreError(
+            f"{parts.scheme}://…@{parts.hostname or ''}{parts.path}: leave the credentials out of "
+            "the URL, because the sweep keeps it; they are taken from the environment, such as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine"
+        )
+
+
+class ObjectStore:
+    """A place in an object store, and what lies under it. Names are relative, with slashes.
+
+    Args:
+        url: such as `s3://bucket/prefix`.
+
+    Raises:
+        StoreError: for a URL of another kind, or one that holds credentials.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        check_url(url)
+        self._connection  # noqa: B018  # a URL that nothing understands is told of at once
+
+    def __reduce__(self) -> tuple[type["ObjectStore"], tuple[str]]:
+        return ObjectStore, (self.url,)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL's path."""
+        return unquote(posixpath.basename(urlsplit(self.url).path))
+
+    @property
+    def parent(self) -> "ObjectStore":
+        """The place in which this one lies."""
+        parts = urlsplit(self.url)
+        return ObjectStore(parts._replace(path=posixpath.dirname(parts.path)).geturl())
+
+    def within(self, name: str) -> "ObjectStore":
+        """The place of this name under this one."""
+        parts = urlsplit(self.url)
+        path = f"{parts.path.rstrip('/')}/{quote(name)}"
+        return ObjectStore(parts._replace(path=path).geturl())
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return self.find(name) is not None
+
+    def find(self, name: str) -> Stored | None:
+        """What the store knows of an object; None if there is none."""
+        info = self._do("read", name, lambda files, path: files.get_file_info(path))
+        return Stored(info.size, info.mtime.timestamp()) if info.is_file else None
+
+    def list(self, under: str = "") -> dict[str, Stored]:
+        """All objects under a name, however deep, by their names relative to this place."""
+        from pyarrow.fs import FileSelector
+
+        root = self._connection[1]
+
+        def listed(files: "FileSystem", path: str) -> dict[str, Stored]:
+            selector = FileSelector(path, recursive=True, allow_not_found=True)
+            return {
+                posixpath.relpath(info.path, root): Stored(info.size, info.mtime.timestamp())
+                for info in files.get_file_info(selector)
+                if info.is_file
+            }
+
+        return self._do("list", under, listed)
+
+    def read(self, name: str) -> bytes | None:
+        """An object's content; None if there is none."""
+
+        def content(files: "FileSystem", path: str) -> bytes:
+            with files.open_input_stream(path) as stream:
+                return bytes(stream.read())
+
+        return self._unless_missing(name, content)
+
+    def download(self, name: str, to: Path) -> bool:
+        """Write an object's content to a file, whole or not at all; False if there is none."""
+
+        def copied(files: "FileSystem", path: str) -> bool:
+            with files.open_input_stream(path) as stream, atomic_file(to) as file:
+                while piece := stream.read(_PIECE):
+                    file.write(piece)
+            return True
+
+        return self._unless_missing(name, copied) or False
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object in the place of the one of this name, whole or not at all."""
+        self._do("write", name, lambda files, path: _put(files, path, content))
+
+    def upload(self, file: Path, name: str) -> None:
+        """The same with a file's content. Nobody may make the file shorter meanwhile."""
+        import pyarrow as pa
+
+        # In one piece: whatever is raised between two, the store would be left with the first.
+        with pa.memory_map(str(file)) as mapped:
+            content = mapped.read_buffer()
+            self._do("write", name, lambda files, path: _put(files, path, content))
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if there is one."""
+        self._unless_missing(name, lambda files, path: files.delete_file(path))
+
+    def delete_all(self) -> None:
+        """Delete all that lies here."""
+        self._unless_missing("", lambda files, path: files.delete_dir(path))
+
+    def check_writable(self) -> float:
+        """Write a small object, read it back and delete it.
+
+        Returns:
+            What the store's clock says, in seconds since 1970.
+
+        Raises:
+            StoreError: if that does not work.
+        """
+        import secrets
+
+        name, content = f".toprung-{secrets.token_hex(8)}", secrets.token_bytes(16)
+        self.write(name, content)
+        written, found = self.find(name), self.read(name)
+        self.delete(name)
+        if written is None or found != content:
+            raise StoreError(f"{self.url}: what is written there cannot be read back")
+        return written.written_at
+
+    @cached_property
+    def _connection(self) -> tuple["FileSystem", str]:
+        from pyarrow.fs import FileSystem
+
+        url = self.url
+        if url.startswith("s3:"):  # so that a small object takes one request instead of three
+            url += f"{'&' if urlsplit(url).query else '?'}allow_delayed_open=true"
+        try:
+            files, path = FileSystem.from_uri(url)
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise self._error("use", "", error) from None
+        if not path.strip("/"):
+            raise StoreError(f"{self.url}: names no bucket")
+        return files, path
+
+    def _unless_missing(self, name: str, action: Callable[["FileSystem", str], T]) -> T | None:
+        try:
+            return self._do("use", name, action)
+        except FileNotFoundError:
+            return None
+
+    def _do(self, verb: str, name: str, action: Callable[["FileSystem", str], T]) -> T:
+        files, root = self._connection
+        try:
+            return action(files, posixpath.join(root, name) if name else root)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno is not None:  # an error of this machine's disk
+                raise
+            raise self._error(verb, name, error) from None
+
+    def _error(self, verb: str, name: str, error: Exception) -> StoreError:
+        reason = _in_a_line(error)
+        what = f"{self.url}/{name}" if name else self.url
+        may_pass = isinstance(error, OSError) and _FOR_GOOD.search(reason) is None
+        return StoreError(f"{what}: cannot {verb} it: {reason}", may_pass=may_pass)
+
+
+def _put(files: "FileSystem", path: str, content: Any) -> None:
+    with files.open_output_stream(path) as stream:
+        stream.write(content)
+
+
+def _in_a_line(error: Exception) -> str:
+    """What the store says, without the numbers that only its keeper can use."""
+    text = " ".join(str(error).split())
+    return re.sub(r"\s*\(Request ID: [^)]*\)", "", text)[:400]
