@@ -30,7 +30,7 @@ from typing import Any
 from analysis import stored_files
 from analysis.files import write_atomically
 from trainables.atomic_files import remove_leftovers
-from trainables.object_store import ObjectStore
+from trainables.object_store import ObjectStore, url_within
 from trainables.report import CHECKPOINT_FILE
 
 RAY_EXPERIMENT = "trials"
@@ -53,7 +53,9 @@ class SweepFolder:
     def working_copy(cls, store: ObjectStore, home: Path) -> "SweepFolder":
         """The folder under `home` of a sweep in a store; made, but for the sweep's own."""
         home.mkdir(parents=True, exist_ok=True)
-        (home / _STORE).write_text(store.parent.url, "utf-8")
+        marker, url = home / _STORE, store.parent.url
+        if not marker.is_file() or marker.read_text("utf-8") != url:
+            write_atomically(marker, url)  # others may be reading it at any time
         return cls(home / store.name)
 
     @property
@@ -75,7 +77,7 @@ class SweepFolder:
         if store is None or not path.is_relative_to(self.path):
             return str(path)
         inside = path.relative_to(self.path).as_posix()
-        return store.url if inside == "." else f"{store.url}/{inside}"
+        return store.url if inside == "." else url_within(store.url, inside)
 
     def publish(self, path: Path) -> None:
         """Bring a file or folder in it to the store, if it lies in one.

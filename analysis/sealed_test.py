@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 
 import torch
 from filelock import FileLock
@@ -44,15 +45,14 @@ def open_test_set(
     """
     path = folder.sealed_test
     with FileLock(path.with_name(f".{path.name}.lock")):
-        folder.refresh(path)  # others may have opened it since this copy was made
-        openings = read_openings(path)
-        for opening in openings:
-            if opening.weights_sha256 == model.digest:
-                return opening
-        if not force:
-            _check_allowed(trial, openings, is_winner=is_winner)
+        allowed = partial(_openings_if_allowed, folder, trial, is_winner=is_winner, force=force)
+        if opening := _of_model(model, allowed(model)):
+            return opening
         data = _test_data(model, test_data_sha256)
         predictions = model.predict_all(data.images_NHWC, data.labels_N, data.names)
+        openings = allowed(model)  # another machine knows nothing of the lock
+        if opening := _of_model(model, openings):
+            return opening
         forced = bool(openings) or not is_winner
         result = _result(trial, model, data, predictions, forced=forced)
         entries = [asdict(opening) for opening in [*openings, result]]
@@ -66,6 +66,25 @@ def open_test_set(
             raise SweepFolderError(f"{path}: cannot be written: {reason}") from None
         folder.publish(kept)
     return result
+
+
+def _openings_if_allowed(
+    folder: SweepFolder, trial: int, model: TrainedModel, *, is_winner: bool, force: bool
+) -> list[TestResult]:
+    """All openings so far, those of other machines too if the sweep lies in a store.
+
+    Raises:
+        SweepFolderError: if the model may not be tested after these.
+    """
+    folder.refresh(folder.sealed_test)
+    openings = read_openings(folder.sealed_test)
+    if not force and _of_model(model, openings) is None:
+        _check_allowed(trial, openings, is_winner=is_winner)
+    return openings
+
+
+def _of_model(model: TrainedModel, openings: list[TestResult]) -> TestResult | None:
+    return next((known for known in openings if known.weights_sha256 == model.digest), None)
 
 
 def _check_allowed(trial: int, openings: list[TestResult], *, is_winner: bool) -> None:

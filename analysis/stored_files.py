@@ -1,6 +1,7 @@
 """A folder's files and an object store's, brought to agree, one way or the other."""
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,11 @@ T = TypeVar("T")
 _AT_A_TIME = 16
 _SAME_TIME = 0.001
 """Seconds: a file system may round them."""
+_SETTLED_SECONDS = 60.0
+"""After that, an object of the same time is the same: no store's clock is as wrong as that.
+
+A store may tell whole seconds, and an object can be written again within one.
+"""
 
 
 def publish(store: ObjectStore, root: Path, path: Path) -> None:
@@ -56,8 +62,9 @@ def refresh(store: ObjectStore, root: Path, file: Path) -> None:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files under a folder, however deep, but for hidden ones."""
-    return [path for path in folder.rglob("[!.]*") if path.is_file()]
+    """The files under a folder, however deep, but for hidden ones and what Python compiled."""
+    files = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return [path for path in files if path.parent.name != "__pycache__"]
 
 
 def each(action: Callable[[T], object], items: Iterable[T]) -> None:
@@ -68,11 +75,16 @@ def each(action: Callable[[T], object], items: Iterable[T]) -> None:
 
 
 def _download(store: ObjectStore, file: Path, name: str, found: Stored) -> None:
-    """Fetch an object, unless it is the file that was fetched before: of its size and time."""
+    """Fetch an object, unless it is the file that was fetched before: of its size and time.
+
+    One that was written within the last minute is fetched again, for it may be another.
+    """
     if file.is_file():
         has = file.stat()
         if has.st_size == found.size and abs(has.st_mtime - found.written_at) < _SAME_TIME:
             return
     file.parent.mkdir(parents=True, exist_ok=True)
     if store.download(name, file):
-        os.utime(file, (found.written_at, found.written_at))
+        is_settled = found.written_at < time.time() - _SETTLED_SECONDS
+        told = found.written_at if is_settled else found.written_at - 1  # so it is fetched again
+        os.utime(file, (told, told))

@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner
 
+from toprung.cli import toprung
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.fit import fit
@@ -62,3 +64,10 @@ def figures(record: Record) -> dict[str, float]:
 
 def records(config: TrialConfig, data: TrainingData | None = None) -> list[dict[str, float]]:
     return [figures(validation.record) for validation in fit(config, data or tiny_data())]
+
+
+def printed(*arguments: str) -> str:
+    """What a command prints that goes well; it runs in this process."""
+    done = CliRunner().invoke(toprung, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout

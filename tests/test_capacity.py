@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytest
+
+from toprung import resources
+from toprung.cluster import room
 from toprung.cluster.autoscaling import has_kinds_of_nodes
 from toprung.cluster.capacity import SECONDS_BETWEEN_LOOKS, SECONDS_TO_GROW, Capacity
 from toprung.packing import Packing
@@ -78,6 +82,27 @@ def test_packing_that_is_loosened_lowers_it() -> None:
     assert cluster.later() == 4
 
 
+def test_how_many_share_a_gpu_as_was_found_holds_against_what_was_asked_for() -> None:
+    cluster = Cluster(LARGE, gpus_per_trial="auto", concurrency=6)
+    cluster.packing.settings = Packing.auto(cluster.packing.settings, 4, 1).settings
+    cluster.packing.trials_per_gpu = 4
+    assert (cluster.capacity(), cluster.told) == (6, [])
+    cluster.packing.loosen({"CPU": 1.0, "GPU": 0.25})
+    assert [cluster.later(), cluster.later()] == [4, 4]
+    assert cluster.told == ["concurrency = 6: the GPUs hold 4 trials at a time"]
+
+
+def test_a_trial_that_waits_though_there_is_room_is_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "free_machines", lambda: [SMALL])
+    monkeypatch.setattr(resources, "nodes", lambda: [SMALL, LARGE])
+    assert room.why_none_begins(SweepSettings()) == "there is room, and its process is starting"
+    assert room.why_none_begins(SweepSettings(cpus_per_trial=2)) == (
+        "a trial asks for 2 CPUs; free: 1 of 9 CPUs (at most 1 on one node)"
+    )
+
+
 def test_an_autoscaler_is_shown_trials_that_wait() -> None:
     cluster = Cluster(SMALL)
     cluster.autoscales = True
@@ -94,6 +119,9 @@ def test_a_monitor_without_an_autoscaler_names_no_kinds_of_nodes() -> None:
     assert has_kinds_of_nodes({"autoscaler_report": {"active_nodes": {"ray.head.default": 1}}})
     mapped = {"active_nodes": {}, "node_type_mapping": {"ff01": "ray.head.default"}}
     assert has_kinds_of_nodes({"autoscaler_report": mapped})
-    alone = {"active_nodes": {"node_0a1b2c": 2}, "node_type_mapping": {"0a1b2c": "node_0a1b2c"}}
+    node = f"node_{'0a1b' * 14}"
+    alone = {"active_nodes": {node: 2}, "node_type_mapping": {"0a1b": node}}
     assert not has_kinds_of_nodes({"autoscaler_report": alone})
+    for kind in ("node_gpu", "node_a"):
+        assert has_kinds_of_nodes({"autoscaler_report": {"active_nodes": {kind: 1}}})
     assert not has_kinds_of_nodes({})

@@ -29,6 +29,11 @@ STAYS = {
     "service-account.json": "{}",
     "notes.txt": "-----BEGIN RSA PRIVATE KEY-----\nx",
     "cloud.py": "KEY = 'AKIAABCDEFGHIJKLMNOP'",
+    "hf_token.txt": "",
+    "token.json": "{}",
+    "tokens/all.yaml": "",
+    "pgpass.txt": "",
+    "sub/keys.json": "{}",
     "scratch.py": "",
     "sub/local.py": "",
     "sub/large.csv": "",
@@ -37,6 +42,8 @@ TRAVELS = {
     "space.py": "",
     "helpers/layers.py": "",
     "helpers/password_strength.py": "",
+    "helpers/tokenizer.py": "",
+    "keyboards.yaml": "",
     "settings/trial.yaml": "",
     "sub/labels.csv": "path,label\n",
     "classes.json": "[]",
@@ -83,6 +90,8 @@ def test_it_says_what_travels_and_what_may_surprise(
     assert "(big.csv)" in told
     assert "gcp-credentials.json" in told
     assert "1.png" not in told  # data are only counted
+    assert "(see that there is no secret in helpers/password_strength.py)" in told
+    assert "stays behind: 7 hidden, 4 of caches, environments or sweeps, " in told
 
 
 def test_the_same_files_make_the_same_package(project: Path, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from ray.exceptions import RayActorError
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from toprung.deaths import MAX_DEATHS, MAX_NODES_LOST, Deaths
-from toprung.lean_tune import lean_tune
+from toprung.lean_tune import lean_tune, replaced
 from trainables.report import VALIDATION
 
 _DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n"
@@ -35,25 +36,32 @@ def ignored(*_: str) -> None:
 class Dying:
     """A trial of Tune, and what is told of its deaths."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timeout: float | None = None) -> None:
         self.told: list[str] = []
         searcher: Any = SimpleNamespace(note_death=ignored, note_recovery=ignored)
         disk: Any = SimpleNamespace(is_full=False, trials_wait=False)
-        self.deaths = Deaths(searcher, self.told.append, None, disk)
+        self.deaths = Deaths(searcher, self.told.append, timeout, disk)
         self.trial = Trial("trains", stub=True, max_failures=MAX_DEATHS)
         self.trial.config = {"number": 7}
         self.trial.storage = SimpleNamespace(trial_driver_staging_path=str(folder))
 
     def die(self, *texts: str) -> bool:
         """As Tune does; whether the trial goes on after the last of them."""
+        return self.end(*[RayActorError(error_msg=text) for text in texts])
+
+    def end(self, *errors: RayActorError) -> bool:
         goes_on = False
-        for text in texts:
-            self.trial.handle_error(RayActorError(error_msg=text))
+        for error in errors:
+            self.trial.handle_error(error)
             goes_on = self.trial.should_recover()
             self.deaths.died(self.trial)
             if goes_on:
                 self.deaths.on_trial_recover(1, [], self.trial)
         return goes_on
+
+    def hang(self) -> None:
+        self.deaths.on_trial_start(1, [], self.trial)
+        self.deaths.on_step_end(1, [])
 
     def report(self, validation: int) -> None:
         self.deaths.on_trial_result(1, [], self.trial, {VALIDATION: validation})
@@ -99,3 +107,43 @@ def test_a_new_validation_begins_the_count_again(dying: Dying) -> None:
         dying.report(validation)
         dying.report(validation - 1)  # from an older checkpoint
     assert dying.die(*[NODE_DIED] * MAX_NODES_LOST)
+
+
+def of_idle(text: str) -> RayActorError:
+    """What the trial is told that was to have an idle process of which Ray says this."""
+    told: list[RayActorError] = []
+    controller = SimpleNamespace(_actor_to_trial={"actor": "trial"}, _resetting_trials={"trial"})
+    error = RayActorError(error_msg=text)
+    tunes_own = replaced(TuneController, "_actor_failed", lambda *info: told.append(info[-1]))
+    with tunes_own, lean_tune():
+        TuneController._actor_failed(controller, "actor", error)
+    return told[0]
+
+
+@pytest.mark.parametrize("text", [NODE_DIED, WORKER_DIED], ids=["node died", "worker died"])
+def test_idle_processes_that_die_are_no_failure_of_the_trial_that_was_to_have_them(
+    dying: Dying, text: str
+) -> None:
+    dying.deaths.on_trial_start(1, [], dying.trial)
+    assert dying.die(*[WORKER_DIED] * (MAX_DEATHS - 1))
+    told = list(dying.told)
+    assert dying.end(*[of_idle(text)] * (MAX_NODES_LOST + 1))
+    assert dying.told == told
+    assert dying.die(WORKER_DIED)
+    assert not dying.die(WORKER_DIED)
+
+
+def test_a_trial_that_reports_nothing_is_given_up_but_not_on_a_node_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    with lean_tune():
+        dying = Dying(tmp_path, timeout=-1.0)
+        assert dying.die(WORKER_DIED)
+        dying.hang()
+        assert dying.die(CUT_OFF)
+        assert dying.told[-1] == "trial 7: its node was lost or cut off; it begins again"
+        assert dying.die(WORKER_DIED)
+        assert "time 2 of 3" in dying.told[-1]
+        dying.hang()
+        assert not dying.die(WORKER_DIED)
+        assert dying.told[-1] == "trial 7 failed: reported nothing for -1 s"

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.helpers import tiny_config, tiny_data
 from toprung.display import Progress
 from toprung.lines import show_line
+from toprung.packing import Packing
 from toprung.settings import SweepSettings
 from trainables.failures import DIVERGED
 from trainables.fit import fit
@@ -27,7 +28,8 @@ def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     screen = io.StringIO()
     environment = {"TERM": "xterm"}
     console = Console(file=screen, force_terminal=terminal, width=100, _environ=environment)
-    progress = Progress("mine", SweepSettings(trials=4), console)
+    settings = SweepSettings(trials=4)
+    progress = Progress("mine", settings, console, Packing(settings))
     progress.setup()
     failure = failure_report(DIVERGED, "it became NaN")
     trials: list[Any] = [

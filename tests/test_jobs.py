@@ -5,16 +5,19 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import sys
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 import optuna
 import pytest
 import ray
@@ -23,12 +26,20 @@ from analysis.folder import SweepFolder, SweepFolderError
 from search_spaces.loading import load, load_copy
 from tests.real_cluster import free_port
 from toprung.cli import toprung as command
-from toprung.cluster import job_driver, job_server
+from toprung.cluster import job_driver, job_server, send
 from toprung.cluster.fetching import fetch
-from toprung.cluster.job_server import JobServer, http_address, python_of_workers
+from toprung.cluster.http_address import http_address
+from toprung.cluster.job_server import JobServer, python_of_workers
+from toprung.cluster.jobs import Job, job_of
 from toprung.cluster.kept_code import IS_SENT, keep_code
-from toprung.cluster.options import SubmittedSweep, submitted_sweep
+from toprung.cluster.options import (
+    SubmittedSweep,
+    check_sweep_place,
+    name_of,
+    submitted_sweep,
+)
 from toprung.cluster.send import as_lines, from_lines, pack, unpack
+from toprung.driver_lock import driver_lock
 from toprung.errors import ToprungError
 
 SPACE = '''"""Mine."""
@@ -88,6 +99,35 @@ class TestWhatIsSubmitted:
         sweep = submitted("digits_cnn")
         assert sweep.package.files == {}
         assert sweep.name.startswith("digits_cnn-")
+
+    def test_what_python_takes_for_a_value_travels_as_json(self) -> None:
+        odd = {"data/root": Path("/images"), "optimizer/lr": np.float32(0.5)}
+        arguments = submitted(overrides=odd, data="cifar10").arguments
+        parsed = command.commands["run"].make_context("run", arguments[1:]).params
+        assert parsed["overrides"] == {"data/root": "/images", "optimizer/lr": 0.5}
+
+    def test_a_url_keeps_its_query_at_its_end(self) -> None:
+        sweep = submitted(name="my sweep", out="s3://b/sweeps/?region=eu-central-1")
+        assert sweep.folder == "s3://b/sweeps/my%20sweep?region=eu-central-1"
+        assert "--out=s3://b/sweeps?region=eu-central-1" in sweep.arguments
+        assert name_of(sweep.folder) == "my sweep"
+        assert check_sweep_place(sweep.folder.replace("?", "/?")) == sweep.folder
+
+    def test_a_folder_is_the_same_with_a_slash_at_its_end(self) -> None:
+        assert check_sweep_place("/shared/sweeps/x/") == submitted(name="x").folder
+        assert submitted(name="x", out="/shared/sweeps/").folder == "/shared/sweeps/x"
+
+    def test_a_sweep_to_begin_with_stays_the_url_that_it_is(self) -> None:
+        url = "s3://bucket/sweeps/first"
+        given = command.commands["submit"].make_context("submit", [f"--warm-start={url}"]).params
+        assert f"--warm-start={url}" in submitted(warm_start=given["warm_start"]).arguments
+
+    def test_this_machine_needs_no_driver_for_a_database_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg2", None)
+        url = "postgresql://me@host/db"
+        assert f"--storage={url}" in submitted(storage=url).arguments
 
     @pytest.mark.parametrize(
         ("given", "said"),
@@ -161,6 +201,29 @@ def sweep(tmp_path: Path) -> Path:
     return folder.path
 
 
+@pytest.fixture
+def cluster_of_ours(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of a cluster: another machine's folder of the sweep, as its log brings it."""
+    there = shutil.copytree(sweep, tmp_path / "there")
+
+    class Cluster:
+        def __init__(self, address: str | None) -> None:
+            assert address == "http://head:8265"
+
+        def folder(self, place: str) -> str:
+            return check_sweep_place(place)
+
+        def output_of(self, arguments: list[str], python: str | None) -> str:
+            assert arguments == [send.__name__, str(sweep)]
+            assert python is None
+            monkeypatch.setattr(sys, "argv", ["send", str(there)])
+            with redirect_stdout(io.StringIO()) as log:
+                send.main()
+            return log.getvalue()
+
+    monkeypatch.setattr("toprung.cluster.jobs.Cluster", Cluster)
+
+
 class TestFetching:
     def test_a_sweep_comes_through_a_log_without_its_checkpoints(
         self, sweep: Path, tmp_path: Path
@@ -204,17 +267,53 @@ class TestFetching:
         lines = list(as_lines(bytes(200_000)))
         with pytest.raises(ToprungError, match="not whole"):
             from_lines("\n".join(lines[:-1]))
+        with pytest.raises(ToprungError, match="not whole"):
+            from_lines("\n".join(lines).rpartition(" ")[0])
         with pytest.raises(ToprungError, match="digest"):
             from_lines("\n".join([*lines[:2], *lines[3:]]))
+
+    def test_a_study_that_is_none_is_told_in_a_line(self, sweep: Path) -> None:
+        (sweep / "study.db").write_bytes(b"none" * 1000)
+        with pytest.raises(
+            ToprungError, match=r"study\.db: cannot be read: file is not a database"
+        ):
+            pack(sweep)
+
+    @pytest.mark.usefixtures("cluster_of_ours")
+    def test_a_sweep_of_the_cluster_is_not_one_at_the_same_path_here(
+        self, sweep: Path, tmp_path: Path
+    ) -> None:
+        (sweep / "mine").touch()
+        fetched = fetch(sweep, tmp_path / "fetched", "http://head:8265")
+        assert not (fetched / "mine").exists()
+        assert (fetched / "best" / "model.safetensors").is_file()
+        with pytest.raises(ToprungError, match="is the sweep's own folder"):
+            fetch(sweep, sweep, "http://head:8265")
+
+    def test_a_sweep_that_went_on_here_is_not_overwritten(
+        self, sweep: Path, tmp_path: Path
+    ) -> None:
+        to = fetch(sweep, tmp_path / "mine")
+        told = (sweep / "sweep.yaml").read_text().rstrip("}")
+        (to / "sweep.yaml").write_text(told + ", resumed: [{at: noon}]}")
+        with pytest.raises(ToprungError, match="has gone on here"):
+            fetch(sweep, to)
+        (sweep / "sweep.yaml").write_text(told + ", resumed: [{at: noon}, {at: night}]}")
+        with driver_lock(SweepFolder(to)), pytest.raises(ToprungError, match="has gone on here"):
+            fetch(sweep, to)
+        fetch(sweep, to)
+        assert "night" in (to / "sweep.yaml").read_text()
 
     def test_a_second_time_adds_what_is_new_and_nothing_else_is_overwritten(
         self, sweep: Path, tmp_path: Path
     ) -> None:
         to = fetch(sweep, tmp_path / "mine")
         (to / "note").write_text("kept")
+        (to / "study.db-wal").write_text("of the study before")
         (sweep / "new").write_text("new")
         assert fetch(sweep, to) == to
         assert (to / "note").read_text() == "kept"
+        assert not (to / "study.db-wal").exists()
         assert (to / "new").read_text() == "new"
         (sweep / "sweep.yaml").write_text("{space_origin: digits_cnn, started_at: later}")
         with pytest.raises(ToprungError, match="holds something else"):
@@ -223,6 +322,26 @@ class TestFetching:
     def test_a_folder_that_is_no_sweep_is_not_packed(self, tmp_path: Path) -> None:
         with pytest.raises(SweepFolderError, match="no sweep here"):
             pack(tmp_path)
+
+
+class TestWhichJob:
+    """Jobs of one sweep, from the oldest to the newest."""
+
+    def test_a_refused_one_does_not_stand_for_the_sweep(self) -> None:
+        jobs = [job("first", "SUCCEEDED", 0), job("second", "FAILED", 2)]
+        assert job_of(jobs, "mine") == jobs[0]
+        assert job_of(jobs, "/shared/mine") == jobs[0]
+        assert job_of(jobs, "second") == jobs[1]
+
+    def test_the_newest_and_before_all_the_one_that_runs(self) -> None:
+        jobs = [job("first", "STOPPED"), job("second", "RUNNING"), job("third", "FAILED", 130)]
+        assert job_of(jobs, "mine") == jobs[1]
+        assert job_of([jobs[0], jobs[2]], "mine") == jobs[2]
+        assert job_of(jobs, "another") is None
+
+
+def job(name: str, status: str, exit_code: int | None = None) -> Job:
+    return Job(name, status, "mine", "/shared/mine", None, None, exit_code, "")
 
 
 class TestTheAddress:
@@ -241,6 +360,42 @@ class TestTheAddress:
     def test_another_kind_is_told_where_it_goes(self, address: str) -> None:
         with pytest.raises(ToprungError, match="toprung run and toprung resume"):
             http_address(address)
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://",
+            "http://h:x",
+            "http://h:99999",
+            "http://a..b:8265",
+            "http:///x",
+            "http://a b:1",
+        ],
+    )
+    def test_what_no_host_can_have_is_refused(self, address: str) -> None:
+        with pytest.raises(ToprungError, match="must be http://HOST:PORT"):
+            http_address(address)
+
+    @pytest.mark.parametrize("secret", ["me:hush@h:8265", "h:8265/?token=hush", "h:8265#hush"])
+    def test_a_secret_in_it_is_refused_and_not_shown(self, secret: str) -> None:
+        with pytest.raises(ToprungError, match="leave") as told:
+            http_address(f"http://{secret}")
+        assert "hush" not in str(told.value)
+
+    @pytest.mark.parametrize("name", ["status", "resume"])
+    def test_of_the_variable_is_asked_for_a_sweep_that_is_not_here(
+        self, sweep: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setattr(job_server, "use_token", lambda: None)
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.chdir(sweep)
+        with pytest.raises(ToprungError, match="the cluster cannot be reached"):
+            command.main([name, "nowhere", "--python=/there/python"], standalone_mode=False)
+        with pytest.raises(click.UsageError, match="--python goes with"):
+            command.main([name, ".", "--python=/there/python"], standalone_mode=False)
+        monkeypatch.setenv(IS_SENT, "1")  # on the cluster itself
+        with pytest.raises(SweepFolderError, match="nowhere"):
+            command.main([name, "nowhere"], standalone_mode=False)
 
     @pytest.mark.parametrize(
         ("code", "body", "said"),

@@ -4,11 +4,13 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+import ray
 from rich.console import Console
 
-from toprung.cluster import joining
+from toprung.cluster import joining, probe
 from toprung.cluster.joining import joined
 from toprung.cluster.probe import check_client_server, check_head
 from toprung.errors import ToprungError
@@ -33,6 +35,36 @@ def test_auto_takes_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
     with pytest.raises(ToprungError, match="address = http://head:8265"), joined("auto", Console()):
         pytest.fail("there is no such cluster")
+
+
+def test_auto_in_the_environment_is_the_ray_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(joining, "_running_here", lambda: "http://found-here:1")
+    with pytest.raises(ToprungError, match="found-here"), joined("auto", Console()):
+        pytest.fail("there is no such cluster")
+
+
+def test_another_head_with_the_same_port_is_another_cluster(
+    monkeypatch: pytest.MonkeyPatch, hangs_up: int
+) -> None:
+    there = SimpleNamespace(gcs_address=f"head.example:{hangs_up}", get_node_id=lambda: "a" * 56)
+    monkeypatch.setattr(joining, "is_joined", lambda: True)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: there)
+    other = f"127.0.0.1:{hangs_up}"
+    with pytest.raises(ToprungError, match="has joined the Ray at head"), joined(other, Console()):
+        pytest.fail("that is another one")
+    monkeypatch.setattr(probe, "check_head", lambda *_: None)
+    monkeypatch.setattr(probe, "node_ids", lambda _: {"a" * 56})  # the same by another name
+    with joined(other, Console()), joined(there.gcs_address, Console()):
+        pass
+
+
+@pytest.mark.parametrize(("host", "port"), [("a..b", 6379), ("127.0.0.1", 99999)])
+def test_a_host_or_port_that_cannot_be_is_one_line(host: str, port: int) -> None:
+    with pytest.raises(ToprungError, match="there can be no such host or port"):
+        check_head(host, port)
 
 
 def test_what_the_environment_says_is_not_ignored_in_silence(

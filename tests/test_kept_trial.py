@@ -84,6 +84,12 @@ class TestKeptTrial:
         }
 
 
+def test_where_the_sweep_s_folder_is_not_shared_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not on this machine, and must be shared"):
+        next(kept(tmp_path / "sweep" / "trial_00000"))
+    assert not (tmp_path / "sweep").exists()
+
+
 class _State:
     """Refers to itself, as the parts of a trial do to one another."""
 

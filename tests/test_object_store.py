@@ -7,7 +7,7 @@ import pytest
 
 from tests.s3 import BUCKET, S3Server
 from trainables.failures import STORE_AWAY, failure_of
-from trainables.object_store import ObjectStore, StoreError, is_url
+from trainables.object_store import ObjectStore, StoreError, is_url, url_within
 
 
 @pytest.fixture
@@ -30,8 +30,17 @@ class TestUrls:
             ("s3://hush@bucket/x", "leave the credentials out of the URL"),
             ("s3://bucket/x?secret%5Fkey=hush", "leave the credentials out of the URL"),
             ("abfs://container:hush@account.example/x", "leave the credentials out of the URL"),
-            ("s3://bucket/x?colour=red", "Unexpected query parameter"),
-            ("s3:///x", "Missing bucket name"),
+            ("s3://AKIA:hush/hush@bucket/x", r"^s3://…: after s3:// .* leave the credentials out"),
+            ("s3://[hush@bucket/x", "^s3://…: is no URL"),
+            ("abfs://c@a.example/x?sv=1&sig=hush", "leave the credentials out of the URL"),
+            ("s3://b/x?endpoint_override=http://u:hush@h", "leave the credentials out of the URL"),
+            (
+                "s3://bucket/x?colour=red",
+                r"s3://bucket/x\?…: after the \? may stand region, scheme",
+            ),
+            ("s3://bucket/a b", "s3://bucket/a b: is no whole URL; write .* %20 for a space"),
+            ("s3://bucket/a#b?region=x", "s3://bucket/a: is no whole URL"),
+            ("s3:///x", "names no bucket"),
         ],
     )
     def test_that_cannot_be_used_are_told_without_their_secrets(
@@ -47,6 +56,16 @@ class TestUrls:
         assert store.name == "a b"
         assert store.parent.url == "s3://bucket/sweeps?region=eu-central-1"
         assert pickle.loads(pickle.dumps(store)).url == store.url
+        assert ObjectStore("s3://bucket/sweeps/?region=eu-central-1").name == "sweeps"
+
+    @pytest.mark.parametrize("name", ["a b", "trials/trial_00001", "50 %? #1", "größe"])
+    def test_keep_their_query_whatever_is_within(self, name: str) -> None:
+        url = url_within("s3://bucket/sweeps/?region=a&scheme=http&endpoint_override=h:1", name)
+        assert url.endswith("?region=a&scheme=http&endpoint_override=h:1")
+        store = ObjectStore(url)
+        assert store.url == url
+        assert store.name == name.rpartition("/")[2]
+        assert store._connection[1] == f"bucket/sweeps/{name}"
 
 
 class TestObjects:

@@ -16,7 +16,7 @@ from ray.tune.utils.object_cache import _ObjectCache
 from tests.helpers import tiny_config, tiny_data
 from tests.test_searcher import Sweep
 from toprung import events
-from toprung.gpu_memory import find_packing
+from toprung.gpu_memory import find_packing, gpu_kinds, largest
 from toprung.lean_tune import lean_tune
 from toprung.packing import (
     MARGIN,
@@ -77,6 +77,23 @@ def test_the_cpus_are_shared_out(per_gpu: int, cpus: int) -> None:
     assert cpus_of_trial(SweepSettings(cpus_per_trial=3), machines, per_gpu) == 3
 
 
+def test_where_the_gpus_were_lost_meanwhile_nothing_is_packed() -> None:
+    without = [{"CPU": 16.0, "GPU": 0.0}]
+    assert (useful(SweepSettings(), without), cpus_of_trial(SweepSettings(), without, 1)) == (1, 2)
+
+
+def test_kinds_of_gpus_are_those_of_the_nodes_that_are_alive() -> None:
+    def node(alive: bool, **resources: float) -> dict[str, Any]:
+        return {"Alive": alive, "Resources": {"CPU": 4.0, "node:10.0.0.1": 1.0, **resources}}
+
+    small, large = {"accelerator_type:A10G": 1.0}, {"accelerator_type:H200": 1.0}
+    of_cpu = {"accelerator_type:TPU-V4": 1.0}
+    nodes = [node(True, GPU=2.0, **small), node(True, GPU=1.0, **small), node(True, **of_cpu)]
+    assert gpu_kinds([*nodes, node(False, GPU=1.0, **large)]) == {"A10G"}
+    assert gpu_kinds([*nodes, node(True, GPU=1.0)]) == {"A10G", None}
+    assert gpu_kinds([]) == set()
+
+
 def test_auto_stays_open_where_there_is_a_gpu_and_means_cpus_where_there_is_none() -> None:
     asked = resolve({}, {"gpus_per_trial": "auto", "trials": 8})
     on_server, on_laptop = settle(asked, [SERVER]), settle(asked, [{"CPU": 2.0, "GPU": 0.0}])
@@ -92,12 +109,22 @@ def test_tune_asks_for_what_the_trial_was_suggested_with() -> None:
     assert factory.required_resources == {"CPU": 2, "GPU": 0.3333}
 
 
+STAGED: dict[str, Any] = {
+    "trials": 2,
+    "stages": [
+        {"name": "optimizer", "searches": ["optimizer/lr"]},
+        {"name": "network", "searches": ["model/num_blocks"]},
+    ],
+    "start": {"model/num_blocks": 1},
+}
+
+
 class PackedSweep(Sweep):
     """A sweep with four trials on a GPU, of which nothing is trained."""
 
-    def __init__(self, **defaults: Any) -> None:
+    def __init__(self, packing: Packing | None = None, **defaults: Any) -> None:
         defaults = {"confirm": 0, "trials": 4, "gpus_per_trial": "auto"} | defaults
-        self.packed = Packing.auto(resolve(defaults, {}), 4, 1)
+        self.packed = packing or Packing.auto(resolve(defaults, {}), 4, 1)
         super().__init__(packing=self.packed, **defaults)
         for _ in range(4):
             self.study.enqueue_trial({"model/num_blocks": 1})  # a network that can exist
@@ -138,7 +165,9 @@ class TestRunningOutOfMemory:
         assert "failure_kind" not in sweep.study.trials[0].user_attrs
         assert sweep.begin("d")["resources"]["GPU"] == 0.5
         assert {"event": "packing", "trials_per_gpu": 2, "trial": 0} in sweep.events
-        assert "2 instead of 4 trials per GPU from now on" in sweep.told[0]
+        assert (
+            "2 instead of 4 trials per GPU for those that are suggested from now" in sweep.told[0]
+        )
 
     def test_neighbours_that_fail_with_it_lower_nothing_further(self) -> None:
         sweep = PackedSweep()
@@ -174,12 +203,72 @@ class TestRunningOutOfMemory:
         assert sweep.begin("c")["number"] == 0
 
     def test_a_part_that_the_user_gave_stays(self) -> None:
-        sweep = PackedSweep(gpus_per_trial=0.25)
-        sweep.packed.trials_per_gpu = None
+        settings = resolve({"gpus_per_trial": 0.3}, {})
+        sweep = PackedSweep(Packing(settings))
         sweep.begin("a")
         sweep.fail("a")
         assert sweep.study.trials[0].user_attrs["failure_kind"] == GPU_OUT_OF_MEMORY
-        assert sweep.begin("b")["resources"]["GPU"] == 0.25
+        assert sweep.begin("b")["resources"]["GPU"] == 0.3
+
+    def test_a_run_that_confirms_goes_on_too(self, reports: list[dict[str, Any]]) -> None:
+        sweep = PackedSweep(trials=1, confirm=1, seeds=2)
+        sweep.begin("a")
+        sweep.searcher.on_trial_complete("a", reports[-1])
+        run = sweep.begin("b")
+        assert run["confirms"] == 0
+        sweep.fail("b")
+        again = sweep.begin("c")
+        assert again == run | {"resources": {"CPU": 1, "GPU": 0.5}}
+        sweep.searcher.on_trial_complete("c", reports[-1])
+        assert sweep.begin("d")["number"] != run["number"]
+        sweep.searcher.on_trial_complete("d", reports[-1])
+        assert sweep.searcher.suggest("e") == "FINISHED"
+        sweep.searcher.close("finished")
+        assert sweep.kept["confirmation"]["done"]
+
+    def test_the_next_stage_waits_for_it(self, reports: list[dict[str, Any]]) -> None:
+        sweep = PackedSweep(**STAGED)
+        sweep.begin("a")
+        sweep.fail("a")
+        assert sweep.begin("b")["number"] == 0
+        assert sweep.searcher.suggest("c") is None
+        sweep.searcher.on_trial_complete("b", reports[-1])
+        assert sweep.begin("c")["number"] == 1
+        sweep.fail("c")
+        assert sweep.begin("d")["resources"]["GPU"] == 1
+
+    def test_it_goes_on_in_a_resumed_sweep(self, reports: list[dict[str, Any]]) -> None:
+        sweep = PackedSweep()
+        first = sweep.begin("a")
+        sweep.searcher.on_trial_result("a", reports[0])
+        sweep.fail("a")
+        sweep.searcher.close("interrupted")
+        sweep.searcher = sweep.driver()
+        assert sweep.begin("b") == first | {"resources": {"CPU": 1, "GPU": 0.5}}
+        sweep.searcher.on_trial_complete("b", reports[-1])
+        assert sweep.study.trials[0].state == TrialState.COMPLETE
+        assert sweep.begin("c")["number"] == 1
+
+    def test_when_the_search_is_cut_off_it_has_ended(self, reports: list[dict[str, Any]]) -> None:
+        sweep = PackedSweep(trials=9, confirm=1, seeds=2)
+        for name in "abc":
+            sweep.begin(name)
+        sweep.searcher.on_trial_result("a", reports[0])
+        sweep.fail("a")
+        assert sweep.searcher.cut_off()
+        sweep.fail("b")
+        sweep.searcher.on_trial_complete("c", reports[0])
+        assert sweep.begin("d")["confirms"] in (0, 2)
+        assert {trial.user_attrs["ended"] for trial in sweep.study.trials[:3]} == {"time budget"}
+        assert "failure_kind" not in sweep.study.trials[1].user_attrs
+
+    def test_none_is_left_running_when_the_time_is_used_up(self) -> None:
+        sweep = PackedSweep()
+        sweep.begin("a")
+        sweep.fail("a")
+        sweep.searcher.close("time budget")
+        assert sweep.study.trials[0].user_attrs["ended"] == "time budget"
+        assert sweep.study.trials[0].state == TrialState.FAIL
 
 
 def test_idle_processes_that_hold_other_parts_of_a_gpu_make_room() -> None:
@@ -235,6 +324,13 @@ def test_a_gpu_that_torch_does_not_see_is_an_error_and_never_a_cpu() -> None:
     assert failure_of(error.value)[0] == GPU_MISSING
 
 
+MISFITS = (
+    tiny_config(training__batch_size=512, model__freeze_policy="train_pattern:nowhere"),
+    tiny_config(training__batch_size=512, model__num_blocks=4),
+)
+"""Configs that the search refuses: they are drawn, and never trained."""
+
+
 class TestFindingOut:
     """What a sweep says of its packing; the measurement itself needs a GPU."""
 
@@ -244,6 +340,7 @@ class TestFindingOut:
         tiny_config(training__batch_size=64, optimizer__lr=0.01),
         tiny_config(training__batch_size=16),
         tiny_config(training__batch_size=32),
+        *MISFITS,
     )
 
     def found(
@@ -277,7 +374,7 @@ class TestFindingOut:
         packing, told = self.found(replace(small, gpu=17 * GIB))
         assert (packing.each_trial, packing.trials_per_gpu) == ({"CPU": 1, "GPU": 0.25}, 4)
         assert told == [
-            "GPU memory: the largest of 5 drawn configs (cnn, 6x6, batch 64) needs 3.0 GiB + "
+            "GPU memory: the largest of 7 drawn configs (cnn, 6x6, batch 64) needs 3.0 GiB + "
             "0.5 GiB for CUDA itself; 4 trials per GPU of 17.0 GiB (gpus_per_trial = 0.25), "
             "1 CPU each"
         ]
@@ -304,6 +401,11 @@ class TestFindingOut:
             "GPU memory could not be measured, so each trial has a GPU of its own: "
             "RuntimeError: no driver"
         ]
+
+    def test_what_never_trains_needs_nothing(self) -> None:
+        assert largest([*MISFITS, self.CONFIGS[0]], 3) == [self.CONFIGS[0]]
+        with pytest.raises(ValueError, match="of no drawn config could the need be reckoned"):
+            largest(MISFITS, 3)
 
     def test_what_the_user_gave_is_not_measured(self) -> None:
         packing, told = self.found(gpus_per_trial=0.5, cpus_per_trial=3)

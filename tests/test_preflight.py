@@ -13,6 +13,7 @@ from toprung.cluster.node_look import DRIVER_FILE, look_at_folder, look_at_input
 from toprung.cluster.preflight import can_train, summary
 from toprung.cluster.room import room_text
 from toprung.cluster.room_watch import SECONDS_TO_WAIT, RoomWatch
+from toprung.packing import Packing
 from toprung.resources import Resources
 from toprung.settings import SweepSettings
 from trainables.data import DataSettings, prepare
@@ -123,7 +124,7 @@ def test_trials_that_wait_while_none_runs_are_told_every_half_minute() -> None:
     now = [0.0]
     told: list[str] = []
     settings = parse(SweepSettings, {}, "the sweep")
-    watch = RoomWatch(settings, told.append, lambda _: "nothing is free", lambda: now[0])
+    watch = RoomWatch(Packing(settings), told.append, lambda _: "nothing is free", lambda: now[0])
 
     def step(at: float, *states: str) -> int:
         now[0] = at
@@ -133,6 +134,6 @@ def test_trials_that_wait_while_none_runs_are_told_every_half_minute() -> None:
     assert step(SECONDS_TO_WAIT + 1, "TERMINATED") == 0
     assert step(SECONDS_TO_WAIT + 2, "PENDING") == 0
     assert step(2 * SECONDS_TO_WAIT + 2, "PENDING") == 1
-    assert told == ["no trial could begin for 30 s: nothing is free"]
+    assert told == ["no trial has begun for 30 s: nothing is free"]
     assert step(4 * SECONDS_TO_WAIT, "PENDING", "RUNNING") == 1
     assert step(5 * SECONDS_TO_WAIT - 1, "PENDING") == 1

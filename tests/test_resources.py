@@ -3,7 +3,7 @@
 import pytest
 
 from toprung.errors import ToprungError
-from toprung.resources import settle
+from toprung.resources import settle, without_gpus
 from toprung.settings import SweepSettings
 from trainables.settings import ConfigError, parse
 
@@ -68,6 +68,15 @@ def test_an_autoscaler_may_bring_what_no_machine_has_now() -> None:
     asked = parse(SweepSettings, {"gpus_per_trial": 1, "cpus_per_trial": 4}, "the sweep")
     given = settle(asked, [LAPTOP], elastic=True, grows=True)
     assert (given.each_trial, given.concurrency) == ({"CPU": 4, "GPU": 1}, None)
+
+
+@pytest.mark.parametrize("gpus", [None, "auto"])
+def test_that_gpus_to_come_are_not_reckoned_with_is_said(gpus: str | None) -> None:
+    asked = parse(SweepSettings, {"gpus_per_trial": gpus}, "the sweep")
+    on_cpus = settle(asked, [LAPTOP], elastic=True, grows=True)
+    assert "say gpus_per_trial = 1" in without_gpus(asked, on_cpus, grows=True)
+    on_gpus = settle(asked, [SERVER], elastic=True, grows=True)
+    assert without_gpus(asked, on_gpus, grows=True) == ""
 
 
 def test_one_and_a_half_gpus() -> None:

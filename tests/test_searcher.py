@@ -41,7 +41,7 @@ class Sweep:
 
     def __init__(self, *, packing: Packing | None = None, **defaults: Any) -> None:
         self.settings = resolve(defaults, {})
-        self.packing = packing
+        self.packing = packing or Packing(self.settings)
         self.at_once = 100
         sampler = sampler_of(self.settings)
         self.study = optuna.create_study(direction="maximize", sampler=sampler)

@@ -78,6 +78,7 @@ def test_settings_without_effect_are_refused() -> None:
         ({"time_budget": "soon"}, "time_budget = 'soon': must be a duration such as 90s"),
         ({"time_budget": "0s"}, "time_budget = '0s': must be a duration above zero"),
         ({"gpus_per_trial": -1}, "gpus_per_trial = -1: must be greater than or equal to 0"),
+        ({"gpus_per_trial": 0.00001}, "= 1e-05: a fraction must be at least 0.0001"),
         ({"cpus_per_trial": 0}, "cpus_per_trial = 0: must be greater than 0"),
         ({"trails": 3}, "trails: there is no such setting; nearest: trials"),
     ],

@@ -1,5 +1,6 @@
 """A trial whose checkpoint is kept in an object store."""
 
+import os
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_what_a_killed_process_left_on_the_machine_is_taken_away(url: str, tmp_p
     trained(f"{url}/other", most=1)
     assert scratch(tmp_path) == [in_use]
     reports.close()
+
+
+def test_takes_nothing_away_where_a_link_leads(url: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "folder"
+    mine.mkdir(parents=True)
+    (tmp_path / f"toprung-scratch-{os.getuid()}").symlink_to(mine.parent)
+    with pytest.raises(PermissionError, match="is no folder of this user's own"):
+        trained(url, most=1)
+    assert mine.is_dir()
 
 
 def test_waits_for_a_store_that_is_away_but_not_for_one_that_refuses(

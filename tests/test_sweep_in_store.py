@@ -4,26 +4,35 @@ The trials are pretended, and there is no Ray (see `tests/test_resume.py`); the 
 """
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import toprung
 from analysis import stored_files
-from analysis.folder import LEASE, SweepFolder
+from analysis.folder import LEASE, SweepFolder, SweepFolderError
+from analysis.model import TrainedModel
+from analysis.predictions import Predictions
+from analysis.report import answer
+from analysis.results import Results
 from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import begin, go_on, tables_known
 from tests.fuzzed_sweep import Place
 from tests.s3 import BUCKET, S3Server
 from toprung import lease, proposals
+from toprung.cluster.kept_code import IS_SENT
 from toprung.errors import ToprungError
 from toprung.lean_tune import replaced
-from toprung.mirror import Mirror
+from toprung.mirror import Mirror, mirrored
 from toprung.patience import Patience, RecordLostError
-from toprung.working_copy import fetch_from_store, local_path
+from toprung.working_copy import fetch_from_store, local_path, taken_up
 from trainables.object_store import ObjectStore, StoreError
 
 KILLED = """
@@ -44,7 +53,11 @@ begin({url!r}, trials=5)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    with tables_known(), replaced(proposals, "NUM_REHEARSALS", 10):
+    with (
+        tables_known(),
+        replaced(proposals, "NUM_REHEARSALS", 10),
+        replaced(lease, "SECONDS_TO_SETTLE", 0.0),
+    ):
         yield
 
 
@@ -95,6 +108,35 @@ class TestRun:
         with pytest.raises(StoreError, match=r"s3://nowhere/sweep.*: cannot write it"):
             begin("s3://nowhere/sweep", trials=1)
 
+    def test_its_code_can_be_imported_wherever_it_is_taken_up(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = tmp_path / "job"
+        job.mkdir()
+        (job / "helper_of_the_space.py").write_text("from benchmarks.kills.space import *\n")
+        (job / "my_space.py").write_text("from helper_of_the_space import *\n")
+        monkeypatch.setenv(IS_SENT, "1")
+        begin(url, str(job / "my_space.py"), trials=1)
+        shutil.rmtree(job)  # as the job's package, when it has ended
+        other_machine(monkeypatch, tmp_path)
+        monkeypatch.delitem(sys.modules, "helper_of_the_space")
+        go_on(url, trials="+1")
+        assert len(toprung.open(url).trials()) == 2
+        assert {"code/helper_of_the_space.py", "code/my_space.py"} == set(
+            ObjectStore(url).list("code")
+        )
+
+    def test_a_query_stays_behind_what_is_in_the_sweep(self, tmp_path: Path) -> None:
+        place = ObjectStore("s3://bucket/x/my%20sweep?region=us-east-1")
+        folder = SweepFolder.working_copy(place, tmp_path)
+        assert folder.path.name == "my sweep"
+        assert folder.address == place.url
+        trial = "s3://bucket/x/my%20sweep/trials/trial_00003?region=us-east-1"
+        assert folder.trial_place(3) == trial
+        before = (tmp_path / ".toprung-store").stat()
+        SweepFolder.working_copy(place, tmp_path)  # others may be reading what says where it lies
+        assert (tmp_path / ".toprung-store").stat() == before
+
 
 class TestKilled:
     def test_goes_on_from_what_is_in_the_store(self, url: str, tmp_path: Path) -> None:
@@ -144,9 +186,53 @@ class TestLease:
         go_on(url, trials="+1")
         assert len(toprung.open(url).trials()) == 2
 
+    def test_of_a_driver_that_was_killed_before_it_began_is_waited_for(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.tell(url)
+        with pytest.raises(ToprungError, match="run by process 7 on elsewhere"):
+            begin(url, trials=1)
+        monkeypatch.setattr(lease, "MAX_LEASE_SECONDS", 0)
+        begin(url, trials=1)
+        assert len(toprung.open(url).trials()) == 1
+
+    def test_goes_to_one_of_two_that_take_it_at_once(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lease, "sleep", lambda _: self.tell(url))
+        with pytest.raises(ToprungError, match="process 7 on elsewhere, which began just now"):
+            begin(url, trials=1)
+        assert set(ObjectStore(url).list()) == {LEASE}
+
+    def test_is_given_back_where_another_sweep_has_begun_meanwhile(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = ObjectStore(url)
+        monkeypatch.setattr(lease, "sleep", lambda _: store.write("sweep.yaml", b"another's"))
+        with pytest.raises(ToprungError, match="another sweep has begun there"):
+            begin(url, trials=1)
+        assert set(store.list()) == {"sweep.yaml"}
+
+    def test_is_kept_however_long_a_pass_takes(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lease, "SECONDS_BETWEEN_REFRESHES", 0.01)
+        monkeypatch.setattr("toprung.mirror.SECONDS_BETWEEN_PASSES", 1000)
+        folder = SweepFolder.working_copy(ObjectStore(url), tmp_path)
+        patience = Patience(print)
+        lease.take(ObjectStore(url))
+        mirror = Mirror(folder, ObjectStore(url), patience)
+        mirror.start()
+        self.tell(url)
+        mirror._keeper.join(60)
+        assert "has taken the sweep over" in str(patience.lost)
+        mirror.end()
+
     def test_that_another_has_taken_ends_the_sweep(self, url: str, tmp_path: Path) -> None:
         folder = SweepFolder.working_copy(ObjectStore(url), tmp_path)
         folder.path.mkdir()
+        sqlite3.connect(folder.study).close()
+        folder.decisions.write_text("ours")
         patience = Patience(print)
         mirror = Mirror(folder, ObjectStore(url), patience)
         lease.take(ObjectStore(url))
@@ -156,6 +242,24 @@ class TestLease:
         assert isinstance(patience.lost, RecordLostError)
         assert "process 7 on elsewhere has taken the sweep over" in str(patience.lost)
         assert lease.holder(ObjectStore(url)) == "other"
+        assert set(ObjectStore(url).list()) == {LEASE}
+
+    def test_that_another_has_taken_keeps_its_sweep_from_being_discarded(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        store = ObjectStore(url)
+        folder = SweepFolder.working_copy(store, tmp_path)  # nothing in it was begun
+        plan: Any = SimpleNamespace(store=store, said=None, folder=folder)
+
+        def interrupted() -> None:
+            with mirrored(plan, Patience(print)):
+                self.tell(url)
+                store.write("sweep.yaml", b"another's")
+                raise KeyboardInterrupt
+
+        with pytest.raises(RecordLostError, match="has taken the sweep over"):
+            interrupted()
+        assert set(store.list()) == {LEASE, "sweep.yaml"}
 
 
 class TestLookedAt:
@@ -180,6 +284,43 @@ class TestLookedAt:
         other_machine(monkeypatch, tmp_path)
         opened = toprung.open(whole_url).test()
         assert json.loads(store.read("sealed_test.json") or b"")[0]["opened_at"] == opened.opened_at
+
+    def test_an_opening_on_another_machine_meanwhile_is_neither_lost_nor_repeated(
+        self, whole_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = ObjectStore(whole_url)
+        (opening,) = json.loads(store.read("sealed_test.json") or b"")
+        theirs = json.dumps([opening | {"weights_sha256": "another's"}]).encode()
+        store.delete("sealed_test.json")
+        predict_all = TrainedModel.predict_all
+
+        def slow(*given: Any) -> Predictions:
+            store.write("sealed_test.json", theirs)
+            return predict_all(*given)
+
+        monkeypatch.setattr(TrainedModel, "predict_all", slow)
+        with pytest.raises(SweepFolderError, match="the test set was opened on"):
+            toprung.open(whole_url).test()
+        assert store.read("sealed_test.json") == theirs
+
+    def test_what_was_written_twice_within_a_second_is_seen(self, url: str) -> None:
+        for content in (b"1", b"2"):
+            ObjectStore(url).write("sweep.yaml", content)
+            assert (local_path(url) / "sweep.yaml").read_bytes() == content
+
+    def test_is_free_again_when_what_would_go_on_with_it_is_interrupted(
+        self, whole_url: str
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt), taken_up(whole_url):
+            raise KeyboardInterrupt
+        assert lease.holder(ObjectStore(whole_url)) == ""
+
+    def test_a_report_says_to_fetch_it_before_its_model_is_used(self, whole_url: str) -> None:
+        uses = {use.what: use.text for use in answer.uses(Results(toprung.open(whole_url)))}
+        assert uses["Bring it to this machine"] == f"toprung fetch {whole_url}"
+        assert uses["Classify images"] == "toprung predict sweep/best IMAGE…"
+        assert "load_model(Path('sweep/best'))" in uses["From Python"]
+        assert uses["Train it again"] == "toprung run --config sweep/best/trial.yaml"
 
     def test_an_export_and_a_report_go_to_the_store(self, whole_url: str) -> None:
         store = ObjectStore(whole_url)

@@ -91,3 +91,15 @@ def test_our_own_ray_has_a_token_that_only_its_user_can_read(home: Path) -> None
     have_own_token()
     assert (file.stat().st_mode & 0o777, file.read_text()) == (0o600, made)
     assert [each.name for each in file.parent.iterdir()] == ["auth_token"]
+
+
+def test_where_no_file_can_be_kept_the_token_is_this_process_s_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("HOME", str(home / "file" / "home"))
+    have_own_token()
+    made = os.environ[token.TOKEN]
+    assert len(made) == 64
+    have_own_token()
+    assert os.environ[token.TOKEN] == made

@@ -13,7 +13,18 @@ from typing import Any
 
 import click
 
-from toprung.cli_cluster import ADDRESS, fetch, jobs, logs, status_there, stop, submit_command
+from toprung.cli_cluster import (
+    ADDRESS,
+    PYTHON,
+    check_no_python,
+    fetch,
+    is_there,
+    jobs,
+    logs,
+    status_there,
+    stop,
+    submit_command,
+)
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
@@ -94,7 +105,6 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.option("--keep-checkpoints", type=int, help="Of the best so many (default: 5).")
 @click.option(
     "--warm-start",
-    type=SWEEP_PLACE,
     metavar="SWEEP",
     help="Try another sweep's best configs first, and learn from its trials.",
 )
@@ -160,14 +170,16 @@ def describe(what: str, data: str | None, overrides: dict[str, Any]) -> None:
 @toprung.command()
 @click.argument("sweep")
 @ADDRESS
-def status(sweep: str, address: str | None) -> None:
+@PYTHON
+def status(sweep: str, address: str | None, python: str | None) -> None:
     """Show how far a sweep is: one here, or on a cluster its folder, name or job."""
     from toprung import cli_text
     from toprung.api import open_sweep
 
-    if address is not None:
-        click.echo(status_there(sweep, address))
+    if address is not None or is_there(sweep, address):
+        click.echo(status_there(sweep, address, python))
         return
+    check_no_python(python)
     click.echo(cli_text.status(open_sweep(sweep)))
 
 

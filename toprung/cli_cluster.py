@@ -1,5 +1,7 @@
 """The commands for sweeps that run as jobs on a Ray cluster."""
 
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,43 +104,72 @@ def stop(job: str, address: str | None) -> None:
     click.echo(f"stopping {found.id} (it has 30 s to end its trials in order)")
     after = cluster.stop(found)
     click.echo(f"{after.id}: {after.status}")
-    click.echo(f"  go on: toprung resume {found.folder} --address {cluster.address}")
+    if cluster.has_begun(after):
+        click.echo(f"  go on: toprung resume {shlex.quote(found.folder)} {_at(cluster)}")
+    else:
+        click.echo("  its sweep had not begun: submit it again")
 
 
 @click.command()
 @click.argument("sweep", metavar="SWEEP|JOB")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder (default: the sweep's name).")
 @ADDRESS
-def fetch(sweep: str, to: Path | None, address: str | None) -> None:
+@PYTHON
+def fetch(sweep: str, to: Path | None, address: str | None, python: str | None) -> None:
     """Bring a sweep's study, report and export here; not its trials' checkpoints.
 
     SWEEP is its folder, its URL, or with a cluster its name there.
     """
     from toprung.cluster.fetching import fetch as fetch_it
 
-    folder = fetch_it(sweep, to, address)
+    folder = fetch_it(sweep, to, address, python)
     click.echo(f"fetched to {folder}")
     click.echo(f"  model:  {folder / 'best'}" if (folder / "best").is_dir() else "  (no model yet)")
     if (page := folder / "report" / "report.html").is_file():
         click.echo(f"  report: {page}")
 
 
-def resume_job(sweep: str, address: str, given: dict[str, Any]) -> None:
+def is_there(sweep: str, address: str | None) -> bool:
+    """Whether a sweep is meant that is on a cluster with a job server.
+
+    Without an address it is that of RAY_API_SERVER_ADDRESS, if there is no such sweep here.
+    """
+    from analysis.folder import SweepFolder
+    from toprung.cluster.http_address import address_of_environment, is_http
+    from toprung.cluster.kept_code import IS_SENT
+    from trainables.object_store import is_url
+
+    if address is not None:
+        return is_http(address)
+    if is_url(sweep) or IS_SENT in os.environ:  # the latter: this is what runs on the cluster
+        return False
+    is_here = SweepFolder(Path(sweep)).settings.is_file()
+    return not is_here and address_of_environment() is not None
+
+
+def check_no_python(python: str | None) -> None:
+    """See that `--python` was not given for a sweep that is on no job server's cluster."""
+    if python is not None:
+        raise click.UsageError("--python goes with a cluster's job server: --address http://…")
+
+
+def resume_job(sweep: str, address: str | None, python: str | None, given: dict[str, Any]) -> None:
     """`toprung resume SWEEP --address http://…`: go on as a job on the cluster."""
     from toprung.cluster.jobs import Cluster
 
     cluster = Cluster(address)
-    follow_the_start(cluster, cluster.resume(sweep, **given))
+    follow_the_start(cluster, cluster.resume(sweep, python=python, **given))
 
 
-def status_there(sweep: str, address: str) -> str:
+def status_there(sweep: str, address: str | None, python: str | None) -> str:
     """What `toprung status` says on the cluster, and how the sweep's job is."""
-    from toprung.cluster.jobs import Cluster
+    from toprung.cluster.jobs import Cluster, job_of
 
     cluster = Cluster(address)
-    said = cluster.output_of(["toprung.cluster.job_driver", "status", cluster.folder(sweep)])
-    running = [job for job in cluster.jobs() if sweep in (job.id, job.sweep, job.folder)]
-    return said + (f"\n  job {running[-1].id}: {running[-1].status}" if running else "")
+    folder = cluster.folder(sweep)
+    said = cluster.output_of(["toprung.cluster.job_driver", "status", "--", folder], python)
+    job = job_of(cluster.jobs(), folder)
+    return said + (f"\n  job {job.id}: {job.status}" if job else "")
 
 
 def follow_the_start(cluster: "Cluster", job: "Job") -> None:
@@ -157,7 +188,7 @@ def follow_the_start(cluster: "Cluster", job: "Job") -> None:
 
 
 def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:
-    at = f"--address {cluster.address}"
+    at = _at(cluster)
     return "\n".join(
         [
             f"{job.sweep} runs on the cluster; this machine is no longer needed",
@@ -168,10 +199,16 @@ def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:
     )
 
 
+def _at(cluster: "Cluster") -> str:
+    return f"--address {shlex.quote(cluster.address)}"
+
+
 def _ended(job: "Job") -> int:
     """Say what became of a job if its log does not, and with which exit code."""
     if job.status == "FAILED" and job.exit_code is None:  # it never began, or was lost
         click.echo(f"error: {job.id}: {_last_line(job.message)}", err=True)
+    elif job.was_refused:
+        click.echo(f"{job.id}: was refused there; paths in the message are the cluster's", err=True)
     elif job.status != "SUCCEEDED":
         click.echo(f"{job.id}: {job.status}", err=True)
     return job.outcome

@@ -1,13 +1,14 @@
 """The command `toprung resume`, and what it has in common with `toprung run`: the sweep's end."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toprung.cli_cluster import resume_job
+from toprung.cli_cluster import PYTHON, check_no_python, is_there, resume_job
 from toprung.cli_report import tell_problems
 
 if TYPE_CHECKING:
@@ -56,18 +57,21 @@ CLUSTER = click.option(
     metavar="auto|HOST:6379|ray://…|http://…",
     help="Run the trials on this Ray cluster; with http://HOST:8265, all of it as a job there.",
 )
-def resume(sweep: str, address: str | None, **given: Any) -> None:
+@PYTHON
+def resume(sweep: str, address: str | None, python: str | None, **given: Any) -> None:
     """Go on with a SWEEP that was interrupted or killed, or give it more to do.
 
     It ends as a run does: test, export, report. It runs the sweep's search space, whose source is
     kept in its folder. SWEEP is a folder or a URL; for a job, also its name or the earlier job's.
+    Without --address, one that is not here goes on where RAY_API_SERVER_ADDRESS says.
     """
     from toprung import api
     from trainables.object_store import is_url
 
-    if address is not None and address.startswith(("http://", "https://")):
-        resume_job(sweep, address, given)
+    if is_there(sweep, address):
+        resume_job(sweep, address, python, given)
         return
+    check_no_python(python)
     if address is not None and address.startswith("ray://"):
         from toprung.cluster.client_driver import resume_there
 
@@ -106,7 +110,7 @@ def finish(sweep: "Sweep") -> None:
         if sweep.ended == attributes.GAVE_UP:
             click.echo(
                 "  once data or machine are mended: toprung resume "
-                f"{sweep.folder.address}; with another search space: a new sweep",
+                f"{shlex.quote(sweep.folder.address)}; with another search space: a new sweep",
                 err=True,
             )
         sys.exit(1)

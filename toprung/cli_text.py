@@ -1,5 +1,6 @@
 """What the commands print."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,17 @@ def _places(folder: SweepFolder) -> list[str]:
         f"  its config:   {folder.shown(folder.best / 'trial.yaml')}",
     ]
     if folder.store is not None:
-        return [*places, f"  bring it here: toprung fetch {folder.address}"]
+        return [*places, f"  bring it here: toprung fetch {_quoted(folder)}"]
     return [
         *places,
-        f"  all curves:   tensorboard --logdir {folder.path}",
-        f"  classify:     toprung predict {folder.best} IMAGE…",
+        f"  all curves:   tensorboard --logdir {shlex.quote(str(folder.path))}",
+        f"  classify:     toprung predict {shlex.quote(str(folder.best))} IMAGE…",
     ]
+
+
+def _quoted(folder: SweepFolder) -> str:
+    """What the user calls it, as a shell takes it."""
+    return shlex.quote(folder.address)
 
 
 def _confirmed(sweep: Sweep) -> Iterator[str]:
@@ -73,8 +79,8 @@ def partial(sweep: Sweep) -> str:
             f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
             *failures_in_short(sweep),
             "  the test set was not opened; nothing was exported",
-            f"  go on:        toprung resume {sweep.folder.address}",
-            f"  best so far:  toprung best {sweep.folder.address}",
+            f"  go on:        toprung resume {_quoted(sweep.folder)}",
+            f"  best so far:  toprung best {_quoted(sweep.folder)}",
         ]
     )
 
@@ -96,9 +102,9 @@ def status(sweep: Sweep) -> str:
     lines += [f"  {test(opening)}" for opening in openings]
     can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
     if not openings and can_test:
-        lines.append(f"  the test set has not been opened: toprung test {sweep.folder.address}")
+        lines.append(f"  the test set has not been opened: toprung test {_quoted(sweep.folder)}")
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
-        lines.append(f"  partial; go on: toprung resume {sweep.folder.address}")
+        lines.append(f"  partial; go on: toprung resume {_quoted(sweep.folder)}")
     lines += failures(sweep)
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from ray.tune import Callback
 
 from toprung.cluster.lost_node import is_node_lost
 from toprung.disk_watch import DiskWatch
+from toprung.lean_tune import IDLE_DIED
 from toprung.ray_parts import NotPickled
 from toprung.searcher import StudySearcher
 from trainables import report
@@ -50,23 +51,32 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         self._heard: dict[Any, float] = {}
         self._validations: dict[Any, int] = {}
         self._looked = monotonic()
-        self._timed_out: set[Any] = set()
+        self._timed_out: dict[Any, int] = {}
         self._nodes_lost: Counter[Any] = Counter()
         self._without_node: set[Any] = set()
+        self._not_begun: set[Any] = set()
 
     def died(self, trial: Any) -> None:
         """Find out why the process of this trial has died."""
         self._heard.pop(trial, None)
         text = Path(trial.error_file).read_text("utf-8", "replace") if trial.error_file else ""
         last = text.rpartition(_EACH_BEGINS)[2]
-        kind, reason = _why(last)
+        goes_on = trial.should_recover()  # as Tune has decided; what follows is for the next time
+        if goes_on and IDLE_DIED in last:  # the trial had not begun in it
+            self._not_begun.add(trial)
+            return
+        failures_before = self._timed_out.pop(trial, None)
         if is_node_lost(last):
-            self._note_node_lost(trial)
-        if trial in self._timed_out:
+            self._note_node_lost(trial, failures_before)
+            times = f"{self._nodes_lost[trial]} times without a new validation"
+            kind, reason = WORKER_LOST, f"its node was lost or cut off, {times}"
+        elif failures_before is not None:
             kind, reason = TIMED_OUT, f"reported nothing for {self._timeout:g} s"
+        else:
+            kind, reason = _why(last)
         self._searcher.note_death(trial.trial_id, kind, reason, text)
-        told_itself = trial.max_failures == 0 and trial not in self._timed_out
-        if not told_itself and not trial.should_recover():
+        has_told_itself = trial.max_failures == 0
+        if not goes_on and not has_told_itself:
             self._tell(f"trial {trial.config['number']} failed: {reason}")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -91,6 +101,9 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial is tried again."""
         del iteration, trials, info
+        if trial in self._not_begun:
+            self._not_begun.discard(trial)
+            return
         self._searcher.note_recovery(trial.trial_id)
         number, times = trial.config["number"], trial.run_metadata.num_failures
         how = "goes on from its last checkpoint" if trial in self._validations else "begins again"
@@ -120,28 +133,27 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         self._looked = now
         for trial in [t for t, heard in self._heard.items() if now - heard > self._timeout]:
             del self._heard[trial]
-            self._timed_out.add(trial)
-            trial.max_failures = 0
+            failures = trial.run_metadata.num_failures
+            self._timed_out[trial] = failures
+            trial.run_metadata.num_failures = max(failures, MAX_DEATHS)  # the next is its last
             if trial.temporary_state.ray_actor is not None:  # else it has ended in this step
                 ray.kill(trial.temporary_state.ray_actor)
 
-    def _note_node_lost(self, trial: Any) -> None:
-        """It is not the trial's fault (see `lean_tune`), unless it is so again and again."""
+    def _note_node_lost(self, trial: Any, failures_before: int | None) -> None:
+        """It is not the trial's fault (see `lean_tune`), unless it is so again and again.
+
+        Nor is it that it reported nothing from a node that was cut off: its failures are as before.
+        """
         self._without_node.add(trial)
         self._nodes_lost[trial] += 1
-        if trial in self._timed_out:
-            self._timed_out.discard(trial)
-            trial.max_failures = MAX_DEATHS
+        if failures_before is not None:
+            trial.run_metadata.num_failures = failures_before
         if self._nodes_lost[trial] == MAX_NODES_LOST:
             trial.run_metadata.num_failures = MAX_DEATHS + 1  # the next is its last
 
 
 def _why(text: str) -> tuple[str, str]:
     """The kind and the reason of a death, from what Ray says of it."""
-    if is_node_lost(text):
-        return WORKER_LOST, (
-            f"its node was lost or cut off, {MAX_NODES_LOST + 1} times without a new validation"
-        )
     exits = re.findall(r"Worker exit type: (\w+)", text)
     if "OutOfMemoryError" in text or "NODE_OUT_OF_MEMORY" in exits:
         return OUT_OF_MEMORY, "Ray ended its process, because the machine's memory was nearly full"

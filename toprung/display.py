@@ -33,9 +33,9 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         name: the sweep's name.
         settings: its budget, against which progress is shown.
         console: where to show it.
+        packing: knows which trials begin again that ran out of a GPU's memory.
         before: the trials that there were before the sweep was resumed.
         seconds_used: for how long it had run.
-        packing: knows which trials begin again that ran out of a GPU's memory.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         name: str,
         settings: SweepSettings,
         console: Console,
+        packing: Packing,
         before: Sequence[TrialResult] = (),
         seconds_used: float = 0.0,
-        packing: Packing | None = None,
     ) -> None:
         self._name = name
-        self._packing = packing or Packing(settings)
+        self._packing = packing
         self._settings = settings
         self._seconds_used = seconds_used
         self._console = console

@@ -10,12 +10,14 @@ from trainables.settings import ConfigError
 
 NOT_FINISHED = 130
 """Exit code of a command whose sweep has not come to its end and can be resumed."""
+USER_ERROR = 2
+"""Exit code of a command that was refused."""
 
 
 class ToprungError(ValueError):
     """Something that the user of a sweep can mend; the message says what."""
 
-    exit_code = 2
+    exit_code = USER_ERROR
     """Of a command that ends with it."""
 
 

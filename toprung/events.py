@@ -1,7 +1,8 @@
 """The decision log: what a sweep decided, and what it decided it by, in order, one line each.
 
 With one trial at a time, two sweeps of the same seed have the same lines, also if one of them was
-killed and resumed. So nothing stands here that depends on time or machine.
+killed and resumed. So nothing stands here that depends on time or machine, but in lines of the
+kinds `SWEEP` and `PACKING`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,10 @@ def ended(number: int, how: str, reason: str = "") -> dict[str, Any]:
 
 
 def packing(trials_per_gpu: int, trial: int | None = None) -> dict[str, Any]:
-    """So many trials share a GPU from now on: as measured, or as this trial ran out of memory."""
+    """So many trials share a GPU, of those suggested from now on.
+
+    It was measured, or this trial has run out of memory.
+    """
     because = {} if trial is None else {"trial": trial}
     return {"event": PACKING, "trials_per_gpu": trials_per_gpu, **because}
 

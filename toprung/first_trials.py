@@ -1,6 +1,15 @@
 """Whether a sweep is worth going on with, when its first trials all fail."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from analysis import attributes
+from analysis.attributes import FINISHED, GAVE_UP, TIME_BUDGET
+from toprung import events
 from toprung.running_trial import OF_THE_SPACE
+from trainables.failures import CODE_ERROR
 
 MAX_ALIKE = 3
 MAX_ALIKE_OF_THE_SPACE = 10
@@ -13,6 +22,30 @@ class FirstTrials:
     def __init__(self) -> None:
         self._any_succeeded = False
         self._failures: list[tuple[str, str]] = []
+
+    @classmethod
+    def since_the_last_end(
+        cls, past: Sequence[Mapping[str, Any]], trials: Sequence[FrozenTrial]
+    ) -> "FirstTrials":
+        """With those that had ended before the sweep was resumed, since it came to an end at last.
+
+        Args:
+            past: what happened before.
+            trials: of the study, by their numbers.
+        """
+        ends = [events.sweep(end) for end in (GAVE_UP, FINISHED, TIME_BUDGET)]
+        first = cls()
+        for event in past:
+            if event in ends:
+                first = cls()
+            elif event["event"] == events.ENDED:
+                attrs = trials[event["trial"]].user_attrs
+                if event["how"] == attributes.FAILED:
+                    kind = attrs.get(attributes.FAILURE_KIND, CODE_ERROR)
+                    first.failed(kind, event.get("reason", ""))
+                elif attributes.BEST in attrs:
+                    first.succeeded()
+        return first
 
     def succeeded(self) -> None:
         """A trial has a result, so the sweep is worth going on with."""

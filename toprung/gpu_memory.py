@@ -1,13 +1,15 @@
 """How many trials fit on a GPU: measured in a process of its own on each kind of GPU there is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from toprung import events, packing
 from toprung.packing import Packing
 from toprung.plan import SweepPlan
 from trainables.config import TrialConfig
+from trainables.freezing import FreezeError
+from trainables.network import ImpossibleNetworkError
 
 if TYPE_CHECKING:
     from trainables.memory_needed import DataSize, MemoryNeeded
@@ -16,18 +18,10 @@ NUM_MEASURED = 3
 """How many of the drawn configs are measured, of those that are reckoned to need most."""
 SECONDS_UNTIL_TOLD = 20.0
 MAX_SECONDS = 600.0
+_KIND = "accelerator_type:"
 _GIB = 2**30
 
 Measure = Callable[[Sequence[TrialConfig], "DataSize"], "Sequence[tuple[int, MemoryNeeded]]"]
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine with GPUs, as Ray knows it."""
-
-    id: str
-    name: str
-    kind: str
 
 
 def find_packing(
@@ -51,8 +45,8 @@ def find_packing(
         return Packing(settings)
     data = plan.data.first
     size = _data_size(data.num_train, data.num_validation, len(data.class_names))
-    configs = largest(plan.proposals.rehearsal.configs, size.num_classes)
     try:
+        configs = largest(plan.proposals.rehearsal.configs, size.num_classes)
         found = (measure or _Measurement(tell))(configs, size)
     except Exception as error:  # whatever it is, the sweep can do without
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
@@ -73,12 +67,24 @@ def find_packing(
 
 
 def largest(configs: Sequence[TrialConfig], num_classes: int) -> list[TrialConfig]:
-    """Those that are reckoned to need most memory, each shape once, the largest first."""
+    """Those that are reckoned to need most memory, each shape once, the largest first.
+
+    Networks that cannot exist, or do not fit their freeze policy, are left out, as in the search.
+
+    Raises:
+        ValueError: if none is left.
+    """
     from trainables.memory_needed import reckoned_bytes
 
     shapes = {_shape(config): config for config in configs}
-    ranked = sorted(shapes.values(), key=lambda c: reckoned_bytes(c, num_classes), reverse=True)
-    return ranked[:NUM_MEASURED]
+    reckoned = []
+    for config in shapes.values():
+        with suppress(FreezeError, ImpossibleNetworkError):
+            reckoned.append((reckoned_bytes(config, num_classes), config))
+    if not reckoned:
+        raise ValueError("of no drawn config could the need be reckoned")
+    reckoned.sort(key=lambda one: one[0], reverse=True)
+    return [config for _, config in reckoned[:NUM_MEASURED]]
 
 
 def _shape(config: TrialConfig) -> tuple[object, ...]:
@@ -95,7 +101,7 @@ def _data_size(num_train: int, num_validation: int, num_classes: int) -> "DataSi
 
 
 class _Measurement:
-    """Measures in Ray tasks, on one machine for each kind of GPU.
+    """Measures in Ray tasks, one for each kind of GPU, wherever one is free.
 
     Args:
         tell: shows the user a line.
@@ -110,36 +116,34 @@ class _Measurement:
         """For each kind of GPU, the place of the config that needs most, and what it needs.
 
         Raises:
-            What the measuring raises, or Ray; TimeoutError if no GPU was free.
+            What the measuring raises, or Ray; TimeoutError if no GPU was free; RuntimeError if none
+                is there.
         """
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        kinds = gpu_kinds(ray.nodes())
+        if not kinds:
+            raise RuntimeError("no node with a GPU is there now")
         texts = [config.model_dump_json() for config in configs]
         # Its process ends with it: CUDA's memory is not given back before.
         task = ray.remote(max_calls=1, max_retries=0)(_measure_here)
-        kinds = {node.kind: node for node in _gpu_nodes()}
         waiting = {
-            task.options(
-                num_cpus=1,
-                num_gpus=1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-            ).remote(texts, size): node
-            for node in kinds.values()
+            task.options(num_cpus=1, num_gpus=1, accelerator_type=kind).remote(texts, size): kind
+            for kind in kinds
         }
         self._wait(waiting)
         return [ray.get(reference) for reference in waiting]
 
-    def _wait(self, waiting: Mapping[Any, Node]) -> None:
+    def _wait(self, waiting: Mapping[Any, str | None]) -> None:
         import ray
 
         references, seconds = list(waiting), SECONDS_UNTIL_TOLD
         _, left = ray.wait(references, num_returns=len(references), timeout=seconds)
         if left:
-            names = ", ".join(waiting[reference].name for reference in left)
+            kinds = ", ".join(waiting[reference] or "a GPU" for reference in left)
             free = ray.available_resources()
             self._tell(
-                f"measuring GPU memory on {names}: waiting for 1 GPU and 1 CPU, or for the result; "
+                f"measuring GPU memory on {kinds}: waiting for 1 GPU and 1 CPU, or for the result; "
                 f"free in the cluster: {free.get('GPU', 0):g} GPUs, {free.get('CPU', 0):g} CPUs"
             )
             _, left = ray.wait(left, num_returns=len(left), timeout=MAX_SECONDS)
@@ -160,16 +164,13 @@ def _measure_here(configs: Sequence[str], size: "DataSize") -> "tuple[int, Memor
     return max(enumerate(needed), key=lambda one: (not one[1].fits, one[1].trial))
 
 
-def _gpu_nodes() -> list[Node]:
-    """Those that are alive. Ray names the kind of a node's GPUs by a resource."""
-    import ray
-
-    found = []
-    for node in ray.nodes():
-        resources = node["Resources"]
-        if node["Alive"] and resources.get("GPU", 0) >= 1:
-            kinds = [name for name in resources if name.startswith("accelerator_type:")]
-            found.append(Node(node["NodeID"], node["NodeName"], ",".join(sorted(kinds))))
+def gpu_kinds(nodes: Sequence[Mapping[str, Any]]) -> set[str | None]:
+    """Of those that are alive, as Ray names them by a resource; None where it does not."""
+    found = set()
+    for node in nodes:
+        if node["Alive"] and node["Resources"].get("GPU", 0) >= 1:
+            named = (kind.partition(_KIND) for kind in sorted(node["Resources"]))
+            found.add(next((kind for _, of_gpu, kind in named if of_gpu), None))
     return found
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from shlex import quote
 from typing import Any
 
 from ray import tune
@@ -56,7 +57,8 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
             plan = replace(plan, settings=packing.settings)  # numbers; "auto" is what is kept
         _search(plan, state, checks, patience, packing, mirror)
     if patience.lost:
-        raise RecordLostError(f"{patience.lost}; go on with: toprung resume {plan.folder.address}")
+        place = quote(plan.folder.address)
+        raise RecordLostError(f"{patience.lost}; go on with: toprung resume {place}")
 
 
 def _search(
@@ -69,7 +71,7 @@ def _search(
 ) -> None:
     settings, study, name = plan.settings, state.study, plan.folder.path.name
     used = seconds_used(state.past)
-    progress = Progress(name, settings, plan.console, read_trials(study), used, packing)
+    progress = Progress(name, settings, plan.console, packing, read_trials(study), used)
     searcher = _searcher(plan, state, checks, progress, packing)
     disk = DiskWatch(plan.folder, progress.tell, mirror)
     deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk)
@@ -81,7 +83,7 @@ def _search(
         TensorBoardCallback(plan.folder, list(plan.proposals.rehearsal.parameters), patience),
         disk,
         deaths,
-        RoomWatch(settings, progress.tell),
+        RoomWatch(packing, progress.tell),
         progress,
         KeptCheckpoints(
             plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None

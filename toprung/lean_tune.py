@@ -13,6 +13,8 @@ from toprung.cluster.lost_node import is_node_lost
 
 MAX_SECONDS_IDLE = 60.0
 """For how long a trial's process waits for the next; to start another costs some five."""
+IDLE_DIED = "The idle process that the trial was to have had died. "
+"""So begins what is told of a death that is not the trial's."""
 
 
 @contextmanager
@@ -34,6 +36,7 @@ def lean_tune() -> Iterator[None]:
     - No search through all trials, again and again, for the one that is to start.
     - No trial that fails for good because the idle process that it was given had died: Tune tells
       of that twice, and takes the second time for a failure of the trial that it has begun again.
+      Nor is the first time counted: a node that is lost may have had many.
     - No failure counted against a trial whose node was lost; `Deaths` counts those.
     - No guess that the cluster is too small, told between our lines.
     """
@@ -89,10 +92,17 @@ def nothing(*arguments: Any, **options: Any) -> None:
 
 
 def _failed(original: Callable[..., None]) -> Callable[..., None]:
-    """As Tune's, and the trial no longer counts as one that the process is being made ready for."""
+    """As Tune's, and the trial no longer counts as one that the process is being made ready for.
+
+    Such a process was idle, and its death is no failure of the trial. Tune has a word for deaths
+    that it does not count: preempted.
+    """
+    from ray.exceptions import RayActorError
 
     def actor_failed(controller: Any, tracked_actor: Any, exception: Exception) -> None:
         trial = controller._actor_to_trial.get(tracked_actor)
+        if trial in controller._resetting_trials:
+            exception = RayActorError(error_msg=f"{IDLE_DIED}{exception}", preempted=True)
         original(controller, tracked_actor, exception)
         controller._resetting_trials.discard(trial)
 

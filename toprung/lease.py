@@ -8,6 +8,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from analysis.driver import MAX_LEASE_SECONDS, in_words, this_driver
@@ -17,6 +18,8 @@ from toprung.patience import RecordLostError
 from trainables.object_store import ObjectStore
 
 SECONDS_BETWEEN_REFRESHES = 5.0
+SECONDS_TO_SETTLE = 2.0
+"""After that, of two drivers that take a sweep at once, both see which of them wrote last."""
 _ID = secrets.token_hex(16)
 """Of this process."""
 
@@ -39,6 +42,10 @@ def take(store: ObjectStore) -> None:
                 f"ago; if it is gone, try again in {wait:.0f} s"
             )
     _write(store)
+    sleep(SECONDS_TO_SETTLE)
+    other = _read(store)
+    if other.get("id") != _ID:
+        raise ToprungError(f"{store.url}: is being run by {in_words(other)}, which began just now")
 
 
 def refresh(store: ObjectStore) -> None:
@@ -48,11 +55,21 @@ def refresh(store: ObjectStore) -> None:
         RecordLostError: if another does, or has.
         StoreError: if the store cannot be read and written.
     """
+    check(store)
+    _write(store)
+
+
+def check(store: ObjectStore) -> None:
+    """See that it is still this process that runs the sweep.
+
+    Raises:
+        RecordLostError: if another does, or has.
+        StoreError: if the store cannot be read.
+    """
     other = _read(store)
     if other.get("id") != _ID:
         who = in_words(other) if other else "another process"
         raise RecordLostError(f"{store.url}: {who} has taken the sweep over")
-    _write(store)
 
 
 def release(store: ObjectStore) -> None:

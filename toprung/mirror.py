@@ -3,20 +3,21 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 from typing import Any
 
 from ray.tune import Callback
 
-from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from analysis.folder import LEASE, RAY_EXPERIMENT, SweepFolder
 from analysis.stored_files import each, visible_files
 from toprung import lease
+from toprung.errors import ToprungError
 from toprung.patience import Patience, RecordLostError
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
+from toprung.study_copy import copy_study
 from trainables.object_store import ObjectStore, StoreError
 
 SECONDS_BETWEEN_PASSES = 1.0
@@ -27,24 +28,44 @@ def mirrored(plan: SweepPlan, patience: Patience) -> Iterator["Mirror | None"]:
     """Have a mirror, if the sweep lies in a store; at the end all of it is there.
 
     Of a new sweep of which nothing came, nothing is left there.
+
+    Raises:
+        ToprungError: if another driver runs the sweep.
+        RecordLostError: if something was raised meanwhile, and not all could be brought there.
+        StoreError: if the store cannot be read and written.
     """
     if plan.store is None:
         yield None
         return
     if plan.said is None:
-        lease.take(plan.store)
+        _take_new(plan.store)
     else:
         lease.refresh(plan.store)  # it was taken before the working copy was made
     mirror = Mirror(plan.folder, plan.store, patience)
     mirror.start()
     try:
         yield mirror
-    except BaseException:
+    except BaseException as error:
         mirror.end()
-        if plan.said is None and not plan.folder.path.exists():
+        if patience.lost is None and plan.said is None and not plan.folder.path.exists():
             _discard_unused(plan.store)
+        if patience.lost is not None and not isinstance(error, RecordLostError):
+            raise patience.lost from error  # the working copy has what the store has not
         raise
     mirror.end()
+
+
+def _take_new(store: ObjectStore) -> None:
+    """Be the driver of a sweep that is not there yet.
+
+    Raises:
+        ToprungError: if another runs it, or has begun it since the plan was made.
+        StoreError: if the store cannot be read and written.
+    """
+    lease.take(store)
+    if store.list().keys() - {LEASE}:
+        lease.release(store)
+        raise ToprungError(f"{store.url}: another sweep has begun there; choose another --name")
 
 
 def _discard_unused(store: ObjectStore) -> None:
@@ -73,14 +94,16 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._changed: set[int] = set()
         self._unwanted: set[int] = set()
-        self._leased_at = monotonic()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._all_sent = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
         self.is_store_away = False
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        self._keeper.start()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take note of a trial whose files have changed."""
@@ -108,16 +131,35 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         """
         self._ends.set()
         self._thread.join()
-        if self._patience.lost is None:
-            with suppress(RecordLostError):
-                self._patience(self._last_pass)
-        else:
-            with suppress(OSError, RecordLostError):
-                self._last_pass()
+        try:
+            if self._patience.lost is None:
+                with suppress(RecordLostError):
+                    self._patience(self._last_pass)
+            else:
+                with suppress(OSError, RecordLostError):
+                    self._last_pass()
+        finally:
+            self._leave_lease()
 
     def _last_pass(self) -> None:
         self._pass(everything=True)
+        self._leave_lease()
         lease.release(self._store)
+
+    def _keep_lease(self) -> None:
+        """Say every few seconds who runs the sweep, however long a pass takes."""
+        while not self._all_sent.wait(lease.SECONDS_BETWEEN_REFRESHES):
+            try:
+                lease.refresh(self._store)
+            except RecordLostError as error:
+                self._patience.lost = error
+                return
+            except OSError:  # the next pass meets it too, and waits or gives up
+                pass
+
+    def _leave_lease(self) -> None:
+        self._all_sent.set()
+        self._keeper.join()
 
     def _run(self) -> None:
         while not self._ends.wait(SECONDS_BETWEEN_PASSES):
@@ -135,8 +177,9 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
             unwanted, unsent = set(self._unwanted), set(self._changed)
             self._changed.clear()
         try:
-            self._refresh_lease()
             self._upload(None if everything else unsent)
+            if unwanted:
+                lease.check(self._store)
             each(self._folder.remove_checkpoint, unwanted)
         except BaseException as error:
             self.is_store_away = isinstance(error, StoreError)
@@ -147,18 +190,16 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         with self._lock:
             self._unwanted -= unwanted
 
-    def _refresh_lease(self) -> None:
-        if monotonic() - self._leased_at > lease.SECONDS_BETWEEN_REFRESHES or self._ends.is_set():
-            lease.refresh(self._store)
-            self._leased_at = monotonic()
-
     def _upload(self, trials: set[int] | None) -> None:
         folder = self._folder
         with self._snapshot() as study:
             files = {path.relative_to(folder.path).as_posix(): path for path in self._files(trials)}
             settings = files.pop(folder.settings.name, None)
+            if trials is None or trials:
+                lease.check(self._store)
             each(lambda item: self._send(*item), files.items())
             if study is not None:
+                lease.check(self._store)  # this machine may have slept meanwhile
                 self._store.upload(study, folder.study.name)
             if settings is not None:  # last: it makes the place a sweep's
                 self._send(settings.name, settings)
@@ -170,6 +211,8 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         for path in set(folder.path.glob("[!.]*")) - others:
             if path.is_file():
                 yield path
+        if trials is None or folder.settings.name not in self._sent:
+            yield from visible_files(folder.code)
         if trials is None:
             yield from (folder.path / RAY_EXPERIMENT).glob(f"*/{folder.result_log(0).name}")
             yield from visible_files(folder.tensorboard)
@@ -195,7 +238,10 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         home = self._folder.path.parent
         with TemporaryDirectory(prefix=".snapshot-", dir=home, ignore_cleanup_errors=True) as place:
             copy = Path(place) / study.name
-            _copy_study(study, copy)
+            try:
+                copy_study(study, copy)
+            except sqlite3.Error as error:
+                raise StoreError(f"{study}: cannot be copied: {error}", may_pass=True) from None
             yield copy
         self._study_sent = states
 
@@ -208,16 +254,3 @@ def _state(path: Path) -> tuple[int, int]:
 def _with_journals(study: Path) -> list[Path]:
     """The study's file, and those that SQLite has beside it while somebody writes."""
     return [study, *(study.with_name(f"{study.name}-{kind}") for kind in ("wal", "shm", "journal"))]
-
-
-def _copy_study(study: Path, to: Path) -> None:
-    """Copy a study that may be written to meanwhile; the copy is one plain file."""
-    try:
-        with (
-            closing(sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(to)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
-        raise StoreError(f"{study}: cannot be copied: {error}", may_pass=True) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toprung.resources import Resources
-from toprung.settings import SweepSettings
+from toprung.settings import GPU_RESOLUTION, SweepSettings
 from trainables.failures import GPU_OUT_OF_MEMORY
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 MARGIN = 1.15
 """What a trial needs is taken for so much more: other batches, and the holes between blocks."""
-RESOLUTION = 10_000
-"""Ray counts parts of a GPU in ten thousandths."""
 MAX_CPUS = 2
 """A trial on a GPU makes use of one to drive it and one for what is computed backward."""
 
@@ -76,7 +74,7 @@ def resources_of(config: Mapping[str, Any]) -> "PlacementGroupFactory":
 
 def part_of_gpu(num_trials: int) -> float:
     """The part of a GPU that so many trials can have at once, rounded down to what Ray counts."""
-    return math.floor(RESOLUTION / num_trials) / RESOLUTION
+    return math.floor(GPU_RESOLUTION / num_trials) / GPU_RESOLUTION
 
 
 def fitting(needed: "MemoryNeeded") -> int:
@@ -93,6 +91,8 @@ def useful(settings: SweepSettings, machines: Sequence[Resources]) -> int:
     """
     cpus = settings.cpus_per_trial or 1
     with_gpu = [machine for machine in machines if machine["GPU"] >= 1]
+    if not with_gpu:  # they were lost while the data was prepared
+        return 1
     driven = max(int(machine["CPU"] / machine["GPU"] / cpus) for machine in with_gpu)
     num_gpus = sum(int(machine["GPU"]) for machine in with_gpu)
     at_once = min(settings.concurrency or settings.max_at_once, settings.max_at_once)
@@ -110,4 +110,4 @@ def cpus_of_trial(
         for machine in machines
         if machine["GPU"] >= 1
     ]
-    return max(1, min(MAX_CPUS, *parts))
+    return max(1, min([MAX_CPUS, *parts]))

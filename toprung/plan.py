@@ -96,13 +96,11 @@ def plan_sweep(
     """Check everything that can be checked, and prepare the data; see `toprung.run`."""
     of_one, found = _find_space(space, config, given)
     asked = resolve(found.defaults, given)
+    grows = resources.autoscales()
     settings = resources.settle(
-        asked,
-        resources.nodes(),
-        elastic=resources.is_joined(),
-        grows=resources.autoscales(),
+        asked, resources.nodes(), elastic=resources.is_joined(), grows=grows
     )
-    if told := resources.without_gpus(asked, settings):
+    if told := resources.without_gpus(asked, settings, grows=grows):
         show_line(console, told)
     fixed = _with_data(overrides, data)
     if name is None:
@@ -214,12 +212,12 @@ def space_of_one(name: str, config: TrialConfig) -> SearchSpace:
 def _with_data(overrides: Mapping[str, Any], data: str | Path | None) -> dict[str, Any]:
     if data is not None and "data/source" in overrides:
         raise ToprungError("data is given twice: as the data and as the override data/source")
-    plain: dict[str, Any] = json.loads(json.dumps(dict(overrides), default=_plain))
+    plain: dict[str, Any] = json.loads(json.dumps(dict(overrides), default=plain_value))
     # Other data have another content than the one that a trial's config may have pinned.
     return plain if data is None else {"data/digest": None, **plain, "data/source": str(data)}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """NumPy's numbers as Python's; paths and the like as text."""
     return value.item() if hasattr(value, "item") else str(value)
 

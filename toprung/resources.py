@@ -99,9 +99,22 @@ def settle(
     return settings.model_copy(update={"concurrency": min(concurrency, settings.max_at_once)})
 
 
-def without_gpus(asked: SweepSettings, settled: SweepSettings) -> str:
-    """A line that says so where GPUs were to be packed, and there are none; empty otherwise."""
-    packs_none = asked.gpus_per_trial == "auto" and settled.gpus_per_trial == 0
+def without_gpus(asked: SweepSettings, settled: SweepSettings, *, grows: bool = False) -> str:
+    """A line that says so where there are no GPUs, and some were meant; empty otherwise.
+
+    Args:
+        asked: the settings as they were given.
+        settled: the same, settled.
+        grows: whether an autoscaler may bring machines.
+    """
+    if settled.gpus_per_trial != 0 or asked.gpus_per_trial not in (None, "auto"):
+        return ""
+    if grows:
+        return (
+            "no node has a GPU now, so trials run on CPUs; if the autoscaler is to bring nodes "
+            "with GPUs, say gpus_per_trial = 1"
+        )
+    packs_none = asked.gpus_per_trial == "auto"
     return "gpus_per_trial = auto: there is no GPU, so trials run on CPUs" if packs_none else ""
 
 

@@ -42,7 +42,7 @@ def plan_resume(
     said, before = _said(record), _settings(record)
     asked = changed(before, given)
     settings = _on_this_machine(asked, given)
-    if told := resources.without_gpus(asked, settings):
+    if told := resources.without_gpus(asked, settings, grows=resources.autoscales()):
         show_line(console, told)
     if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
         before, settings

@@ -15,12 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from analysis import attributes
-from analysis.attributes import FINISHED, GAVE_UP, TIME_BUDGET
 from analysis.folder import SweepFolder
 from analysis.rungs import rung_heights
-from analysis.trials import read_trials, select_best, trial_result
+from analysis.trials import trial_result
 from toprung import events
 from toprung.confirm import Confirmation
+from toprung.current_stage import CurrentStage
 from toprung.errors import USER_ERRORS
 from toprung.first_trials import FirstTrials
 from toprung.packing import Packing
@@ -28,8 +28,7 @@ from toprung.patience import RecordLostError
 from toprung.proposals import Proposals
 from toprung.ray_parts import NotPickled
 from toprung.running_trial import RunningTrial
-from toprung.settings import Stage, SweepSettings
-from toprung.staged_search import fixing_sampler
+from toprung.settings import SweepSettings
 from trainables import report
 from trainables.config import TrialConfig, dump_config
 from trainables.failures import CODE_ERROR, WORKER_LOST
@@ -70,8 +69,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         at_once: Callable[[], int],
         settings: SweepSettings,
         folder: SweepFolder,
-        past: Sequence[Mapping[str, Any]] = (),
-        packing: Packing | None = None,
+        past: Sequence[Mapping[str, Any]],
+        packing: Packing,
     ) -> None:
         super().__init__()
         self._study = study
@@ -84,19 +83,19 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._at_once = at_once
         self._settings = settings
         self._folder = folder
-        self._packing = packing or Packing(settings)
+        self._packing = packing
         self._rungs = rung_heights(settings.model_dump())
         self._search_is_over = self._is_cut_off = False
-        self._sampler = study.sampler
-        self._stage: Stage | None = None
         self._num_started = self._num_refused = 0
-        self._first_trials = FirstTrials()
+        trials = study.get_trials(deepcopy=False)
+        self._first_trials = FirstTrials.since_the_last_end(past, trials)
         self._running: dict[str, RunningTrial] = {}
         self._unfinished: deque[FrozenTrial] = deque()
-        self._fixed: dict[str, dict[str, Any]] = {
-            event["name"]: event["fixed"] for event in past if event["event"] == events.STAGE
-        }
-        self._go_on(past)
+        self._stages = proposals.stages
+        self._stage = CurrentStage(
+            study, self._stages, settings.metric, past, lambda event: self._record([event]), tell
+        )
+        self._go_on(trials)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; those of the search first, then those that confirm its best.
@@ -121,6 +120,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         if self._search_is_over or self._num_started >= self._settings.trials:
             return self._is_cut_off
         self._search_is_over = self._is_cut_off = True
+        self._cut_short([trial for trial in self._unfinished if not _confirms(trial)])
         return True
 
     def is_cut_off(self, trial_id: str) -> bool:
@@ -145,10 +145,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """A trial whose process had died goes on in another."""
         self._running[trial_id].failure = None
 
-    def _go_on(self, past: Sequence[Mapping[str, Any]]) -> None:
+    def _go_on(self, trials: Sequence[FrozenTrial]) -> None:
         """Take the search up where its study is."""
-        stages = self._proposals.stages
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in trials:
             attrs = trial.user_attrs
             if attributes.CONFIG in attrs and trial.state == TrialState.RUNNING:
                 self._unfinished.append(trial)
@@ -158,33 +157,25 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 self._num_started, self._num_refused = self._num_started + 1, 0
             elif attributes.ENDED in attrs:
                 self._num_refused += 1
-        self._judge(past)
-        stage = stages.stage_of(self._num_started - 1) if self._num_started else None
+        stage = self._stages.stage_of(self._num_started - 1) if self._num_started else None
         if stage is not None:
-            self._fix(stage)
-
-    def _judge(self, past: Sequence[Mapping[str, Any]]) -> None:
-        """Find out how the first trials have ended, since the sweep came to an end at last."""
-        ends = [events.sweep(end) for end in (GAVE_UP, FINISHED, TIME_BUDGET)]
-        trials = self._study.get_trials(deepcopy=False)
-        for event in past:
-            if event in ends:
-                self._first_trials = FirstTrials()
-            elif event["event"] == events.ENDED:
-                attrs = trials[event["trial"]].user_attrs
-                if event["how"] == attributes.FAILED:
-                    kind = attrs.get(attributes.FAILURE_KIND, CODE_ERROR)
-                    self._first_trials.failed(kind, event.get("reason", ""))
-                elif attributes.BEST in attrs:
-                    self._first_trials.succeeded()
+            self._stage.fix(stage)
 
     def _start_again(self, trial_id: str, trial: FrozenTrial) -> dict[str, Any]:
         config = trial_result(trial).config
         assert config is not None
+        self._running[trial_id] = self._again(trial)
+        return self._for_tune(self._running[trial_id], config)
+
+    def _again(self, trial: FrozenTrial) -> RunningTrial:
         given = self._packing.each_trial
-        running = RunningTrial.again(self._study, trial, config.training.metric, given)
-        self._running[trial_id] = running
-        return self._for_tune(running, config)
+        return RunningTrial.again(self._study, trial, self._settings.metric, given)
+
+    def _cut_short(self, waiting: Sequence[FrozenTrial]) -> None:
+        """End trials that wait to go on: the time is used up."""
+        for trial in waiting:
+            self._unfinished.remove(trial)
+            self._end(self._again(trial), attributes.TIME_BUDGET, [])
 
     def _confirming(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._confirmation.wanted:
@@ -201,11 +192,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def _searched(self, trial_id: str) -> dict[str, Any] | str | None:
         """The search's next trial; networks that cannot exist never reach a worker."""
-        stage = self._proposals.stages.stage_of(self._num_started)
-        if stage is not None and stage != self._stage:
+        stage = self._stages.stage_of(self._num_started)
+        if stage is not None and self._stage.is_to_begin(stage):
             if self._running:
                 return None
-            if not self._begin(stage):
+            if not self._stage.begin(stage):
                 return str(Searcher.FINISHED)
         while self._num_refused < MAX_REFUSALS_IN_A_ROW:
             if self._settings.sampler == "grid" and not self._any_waits():
@@ -258,31 +249,6 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             "resources": dict(running.resources),
         }
 
-    def _begin(self, stage: Stage) -> bool:
-        """Fix what this stage leaves alone; False if the stages before have found nothing."""
-        fixed = self._fix(stage)
-        if fixed is None:
-            self._show(f"stage {stage.name}: cannot begin, because no trial before it succeeded")
-            return False
-        values = ", ".join(f"{name} = {value}" for name, value in fixed.items()) or "nothing"
-        self._show(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
-        if stage.name not in self._fixed:
-            self._record([events.stage(stage.name, fixed)])
-        return True
-
-    def _fix(self, stage: Stage) -> dict[str, Any] | None:
-        """Let the sampler leave alone what this stage does; None if nothing is known to fix."""
-        stages = self._proposals.stages
-        before = stages.before(stage, read_trials(self._study))
-        best = select_best(before, self._settings.metric)
-        if best is None and not stages.is_first(stage):
-            return None
-        fixed = stages.fixed(stage, best.parameters if best else {})
-        fixed = self._fixed.get(stage.name, fixed)  # as it was when the stage began
-        self._study.sampler = fixing_sampler(fixed, self._sampler)
-        self._stage = stage
-        return fixed
-
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass on the value of a validation after which the trial goes on."""
         running = self._running[trial_id]
@@ -299,10 +265,15 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended; one that Ray ends before its course is ASHA's."""
-        running = self._running[trial_id]
+        is_cut_off = self.is_cut_off(trial_id)
+        running = self._running.pop(trial_id)
         happened = running.note(result) if result and not running.failure else []
         if running.failure and self._packing.begins_again(running.failure[0], running.resources):
-            self._begin_again(trial_id, happened)
+            if is_cut_off:  # that it failed is due to others beside it, and no longer matters
+                running.failure = None
+                self._end(running, attributes.TIME_BUDGET, happened)
+            else:
+                self._begin_again(running, happened)
             return
         if error and not running.failure:
             running.failure = WORKER_LOST, "its process died; see Ray's log of the trial"
@@ -313,11 +284,11 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             running.failure = WORKER_LOST, "it was given up before it began"
         elif result[report.FINISHED]:
             ended = attributes.FINISHED
-        elif self.is_cut_off(trial_id):
+        elif is_cut_off:
             ended = attributes.TIME_BUDGET
         else:
             ended = attributes.STOPPED_EARLY
-        self._end(trial_id, ended, happened)
+        self._end(running, ended, happened)
 
     def close(self, ended: str) -> None:
         """Tell the study how the sweep ended.
@@ -326,17 +297,19 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         cut short by the time budget have ended with it.
         """
         any_run_cut = any(running.confirms is not None for running in self._running.values())
+        any_run_cut |= any(map(_confirms, self._unfinished))
         if ended == attributes.TIME_BUDGET:
-            for trial_id in list(self._running):
-                self._end(trial_id, ended, [])
+            for running in self._running.values():
+                self._end(running, ended, [])
+            self._running.clear()
+            self._cut_short(list(self._unfinished))
         told = {attributes.SWEEP_ENDED: ended} | self._confirmation.told(any_run_cut=any_run_cut)
         self._record([events.sweep(ended)], (), told)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
 
-    def _end(self, trial_id: str, ended: str, happened: list[dict[str, Any]]) -> None:
-        running = self._running.pop(trial_id)
+    def _end(self, running: RunningTrial, ended: str, happened: list[dict[str, Any]]) -> None:
         if running.last and running.confirms is None:
             self._confirmation.note(running.trial.number, running.last)
         state, reason, value = running.end(ended)
@@ -346,13 +319,15 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._first_trials.succeeded()
         self._tell(happened, running.trial, state, ended, reason, value)
 
-    def _begin_again(self, trial_id: str, happened: list[dict[str, Any]]) -> None:
+    def _begin_again(self, running: RunningTrial, happened: list[dict[str, Any]]) -> None:
         """Let a trial that ran out of a GPU's memory beside others go on with more of it."""
-        running, packing = self._running.pop(trial_id), self._packing
-        number, before = running.trial.number, packing.trials_per_gpu
-        less = ""
+        packing, number = self._packing, running.trial.number
+        before, less = packing.trials_per_gpu, ""
         if packing.loosen(running.resources):
-            less = f"{packing.trials_per_gpu} instead of {before} trials per GPU from now on; "
+            less = (
+                f"{packing.trials_per_gpu} instead of {before} trials per GPU for those that are "
+                "suggested from now on; "
+            )
         how = "goes on from its last checkpoint" if running.last else "begins again"
         self._show(
             f"trial {number} ran out of GPU memory: {less}it {how}, "
@@ -392,3 +367,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self._study._storage.get_trial(trial._trial_id)
+
+
+def _confirms(trial: FrozenTrial) -> bool:
+    return attributes.CONFIRMS in trial.user_attrs

@@ -20,6 +20,8 @@ from trainables.settings import ConfigError, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
+GPU_RESOLUTION = 10_000
+"""Ray counts parts of a GPU in ten thousandths."""
 DEFAULT_CONFIRM = 3
 """How many trials are confirmed where that is cheap."""
 
@@ -115,6 +117,8 @@ class SweepSettings(Settings):
     def _whole_or_a_fraction(cls, gpus: float | str | None) -> float | str | None:
         if isinstance(gpus, float) and gpus > 1 and not gpus.is_integer():
             raise ValueError("must be whole, or a fraction below 1")
+        if isinstance(gpus, float) and 0 < gpus < 1 / GPU_RESOLUTION:
+            raise ValueError(f"a fraction must be at least {1 / GPU_RESOLUTION:g}")
         return gpus
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
     if storage is None:
         return study_in_file(folder.study)
     place = StudyPlace(checked_url(storage), folder.path.name)
+    _check_driver(place.url)
     _check_there(place)
     return place
 
@@ -46,13 +47,17 @@ def checked_url(storage: str) -> str:
             f"storage = {plain!r}: leave the password out, because the sweep's folder keeps the "
             "URL; it is taken from the variable PGPASSWORD or the file ~/.pgpass"
         )
+    return url.render_as_string()
+
+
+def _check_driver(url: str) -> None:
+    """See that what speaks to the database is installed where the sweep's driver runs."""
     try:
-        url.get_dialect().import_dbapi()
+        make_url(url).get_dialect().import_dbapi()
     except (ImportError, NoSuchModuleError):
         raise ToprungError(
-            f"storage = {plain!r}: needs a driver: pip install 'toprung[postgresql]'"
+            f"storage = {url!r}: needs a driver: pip install 'toprung[postgresql]'"
         ) from None
-    return url.render_as_string()
 
 
 def _check_there(place: StudyPlace) -> None:

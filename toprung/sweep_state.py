@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from analysis import attributes
 from analysis.driver import this_driver
-from analysis.folder import SweepFolder
+from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from analysis.sweep_record import SweepRecord
 from toprung import events
 from toprung.driver_lock import driver_lock
@@ -61,7 +61,7 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
     """
     folder = plan.folder
     try:
-        folder.path.mkdir(parents=True)
+        (folder.path / RAY_EXPERIMENT).mkdir(parents=True)
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
     try:

@@ -6,7 +6,7 @@ the store has. It lies in the cache, and can be deleted whenever nobody works in
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -18,10 +18,10 @@ from analysis.stored_files import download, each, visible_files
 from analysis.sweep_record import SweepRecord
 from toprung import lease
 from toprung.driver_lock import driver_lock
-from toprung.errors import USER_ERRORS, ToprungError
+from toprung.errors import ToprungError
 from toprung.patience import RecordLostError
 from trainables.data.cache import cache_dir, digest_of
-from trainables.object_store import ObjectStore, Stored, is_url
+from trainables.object_store import ObjectStore, Stored, StoreError, is_url
 from trainables.report import CHECKPOINT_FILE
 
 _DRIVER = "driver"
@@ -34,7 +34,7 @@ def new_copy(store: ObjectStore) -> SweepFolder:
         ToprungError: if something lies there, in the store, or a driver works in the copy.
     """
     found = store.list()
-    if found:
+    if found.keys() - {LEASE}:  # which may be left of one that was killed before it began
         what = "another sweep" if "sweep.yaml" in found else "something else"
         raise ToprungError(f"{store.url}: holds {what} already; choose another --name or --out")
     folder = _copy_of(store)
@@ -91,6 +91,7 @@ def _taken_up_in_store(store: ObjectStore) -> Iterator[SweepRecord]:
             is_ahead = _is_ahead(folder, store)
             lease.take(store)
             if not is_ahead:
+                folder.study.unlink(missing_ok=True)  # whatever its time says: this is to go on
                 _refresh(folder, store)
             _note_driver(folder)
         try:
@@ -99,8 +100,9 @@ def _taken_up_in_store(store: ObjectStore) -> Iterator[SweepRecord]:
             yield record
         except RecordLostError:
             raise  # the copy is ahead of the store, and stays known as such
-        except USER_ERRORS:
-            lease.release(store)
+        except BaseException:
+            with suppress(StoreError):
+                lease.release(store)
             raise
         lease.release(store)
 

@@ -30,11 +30,15 @@ def device_for(
     return torch.device("cuda")
 
 
-def give_back_gpu_memory() -> None:
-    """Let other processes have the GPU's memory that this one holds and makes no use of.
+def give_back_memory(*, of_cpu: bool) -> None:
+    """Free what a trial that has ended held, whose parts refer to one another; on a GPU always.
 
-    Torch keeps what is freed, block by block; the next trial's blocks have other sizes.
+    Torch keeps what is freed of a GPU, block by block, and the next trial's blocks have other
+    sizes: other processes are to have it.
+
+    Args:
+        of_cpu: whether to do so for the CPU's memory too; it takes some tenths of a second.
     """
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        gc.collect()  # a trial's parts refer to one another
-        torch.cuda.empty_cache()
+    if of_cpu or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+    torch.cuda.empty_cache()  # without effect where no GPU was used

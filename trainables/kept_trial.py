@@ -1,6 +1,6 @@
 """Training a trial so that nothing of it is lost, and its process lives on if it fails."""
 
-import gc
+import errno
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from trainables.checkpoint import (
 )
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
+from trainables.device import give_back_memory
 from trainables.failures import DIVERGED, failure_of
 from trainables.report import CHECKPOINT_FILE, RESTARTED, failure_report, to_report
 
@@ -45,9 +46,13 @@ def train_kept(
 
     Raises:
         What `fit`, `fit_svm` and `saved` raise.
-        OSError: if the checkpoint cannot be written, as when the disk stays full.
+        OSError: if the sweep's folder is not there, or the checkpoint cannot be written, as when
+            the disk stays full.
     """
-    when_there_is_room(lambda: folder.mkdir(parents=True, exist_ok=True))
+    if not folder.parent.is_dir():  # made here, it would be this machine's own
+        reason = "the sweep's folder is not on this machine, and must be shared"
+        raise FileNotFoundError(errno.ENOENT, reason, str(folder.parent))
+    when_there_is_room(lambda: folder.mkdir(exist_ok=True))
     checkpoint = folder / CHECKPOINT_FILE
     remove_leftovers(checkpoint)
     restarted = {}
@@ -81,17 +86,18 @@ def _reports(
 
 
 def tell_failure(train: Callable[[], None], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Train; where that fails, give back the memory that it held, and report the failure.
+    """Train, give back the memory that it held, and where it failed, report the failure then.
 
     Raises:
         torch.AcceleratorError: because the process cannot use its GPU after it.
     """
-    failure = _failure(train, tell)
-    if failure is None:
-        return
-    gc.collect()  # a trial's parts refer to one another
-    torch.cuda.empty_cache()
-    tell(failure)
+    failure = None
+    try:
+        failure = _failure(train, tell)
+    finally:  # also where Tune ends the trial from within `tell`
+        give_back_memory(of_cpu=failure is not None)
+    if failure is not None:
+        tell(failure)
 
 
 def _failure(

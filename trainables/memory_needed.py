@@ -13,7 +13,7 @@ from torch import Tensor
 from trainables import freezing
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
-from trainables.device import give_back_gpu_memory
+from trainables.device import give_back_memory
 from trainables.evaluate import EVALUATION_BATCH_SIZE, Normaliser, predict_logits
 from trainables.failures import GPU_OUT_OF_MEMORY, failure_of
 from trainables.inputs import RESIDENT_SHARE, ImageInputs
@@ -92,7 +92,7 @@ def measure(config: TrialConfig, size: DataSize) -> MemoryNeeded:
     device = torch.device("cuda")
     # Before it, there are no peaks to reset.
     torch.cuda.init()  # type: ignore[no-untyped-call]
-    give_back_gpu_memory()
+    give_back_memory(of_cpu=False)
     torch.cuda.reset_peak_memory_stats(device)
     fits = _fits(config, size, device)
     free, whole = torch.cuda.mem_get_info(device)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from trainables.atomic_files import atomic_file
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
-_SECRET = re.compile(r"secret|key|token|password|sas|credential|signature", re.IGNORECASE)
+_NAME = r"[A-Za-z0-9._-]+"
+_BUCKET = re.compile(_NAME)
+_AZURE = re.compile(rf"({_NAME}@)?{_NAME}(:\d+)?")
+"""There the container may stand before the account."""
+_IN_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+OPTIONS = (
+    *("region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds"),
+    *("enable_tls", "blob_storage_authority", "dfs_storage_authority", "client_id", "tenant_id"),
+)
+"""What may stand in a URL's query: of what pyarrow knows, all that is no secret."""
 _FOR_GOOD = re.compile(
     r"NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound|bucket does not exist|invalid bucket name"
     r"|ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
@@ -30,6 +39,10 @@ _FOR_GOOD = re.compile(
     re.IGNORECASE,
 )
 """What a store says that will say the same tomorrow: wrong names, wrong credentials, no right."""
+_LEAVE_OUT = (
+    "leave the credentials out of the URL, because the sweep keeps it; they are taken from the "
+    "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine"
+)
 _PIECE = 2**22
 """Bytes that are read at a time."""
 
@@ -64,20 +77,38 @@ def check_url(url: str) -> None:
     """See that this is an object store's URL and holds no credentials, without asking the store.
 
     Raises:
-        StoreError: if it is not so.
+        StoreError: if it is not so; what may be a secret is not told.
     """
-    parts = urlsplit(url)
+    scheme = url.partition("://")[0]
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise StoreError(f"{scheme}://…: is no URL") from None
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise StoreError(f"{parts.scheme}://…: is no object store that is known; known: {known}")
-    is_azure = parts.scheme.startswith("abfs")  # there the container stands before the @
-    has_user = parts.username is not None and not is_azure
-    if has_user or parts.password is not None or _SECRET.search(unquote(parts.query)):
+    if not parts.netloc:
+        raise StoreError(f"{parts.scheme}://…: names no bucket")
+    if not (_AZURE if parts.scheme.startswith("abfs") else _BUCKET).fullmatch(parts.netloc):
         raise StoreError(
-            f"{parts.scheme}://…@{parts.hostname or ''}{parts.path}: leave the credentials out of "
-            "the URL, because the sweep keeps it; they are taken from the environment, such as "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine"
+            f"{parts.scheme}://…: after {parts.scheme}:// must stand the name of a bucket alone; "
+            f"{_LEAVE_OUT}"
         )
+    place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name not in OPTIONS or "@" in value for name, value in options):
+        raise StoreError(f"{place}?…: after the ? may stand {', '.join(OPTIONS)}; {_LEAVE_OUT}")
+    if "#" in url or not _IN_PATH.fullmatch(parts.path) or re.search(r"\s", url):
+        raise StoreError(
+            f"{place}: is no whole URL; write its special characters as %20 for a space, %23 for #"
+        )
+
+
+def url_within(url: str, name: str) -> str:
+    """The URL of what has this name, with slashes, under the place of a URL; a query stays last."""
+    parts = urlsplit(url)
+    path = f"{parts.path.rstrip('/')}/{quote(name)}"
+    return parts._replace(path=path).geturl()
 
 
 class ObjectStore:
@@ -91,8 +122,9 @@ class ObjectStore:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
         check_url(url)
+        parts = urlsplit(url)
+        self.url = parts._replace(path=parts.path.rstrip("/")).geturl()
         self._connection  # noqa: B018  # a URL that nothing understands is told of at once
 
     def __reduce__(self) -> tuple[type["ObjectStore"], tuple[str]]:
@@ -114,9 +146,7 @@ class ObjectStore:
 
     def within(self, name: str) -> "ObjectStore":
         """The place of this name under this one."""
-        parts = urlsplit(self.url)
-        path = f"{parts.path.rstrip('/')}/{quote(name)}"
-        return ObjectStore(parts._replace(path=path).geturl())
+        return ObjectStore(url_within(self.url, name))
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
@@ -237,7 +267,7 @@ class ObjectStore:
 
     def _error(self, verb: str, name: str, error: Exception) -> StoreError:
         reason = _in_a_line(error)
-        what = f"{self.url}/{name}" if name else self.url
+        what = url_within(self.url, name) if name else self.url
         may_pass = isinstance(error, OSError) and _FOR_GOOD.search(reason) is None
         return StoreError(f"{what}: cannot {verb} it: {reason}", may_pass=may_pass)
 

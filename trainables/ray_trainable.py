@@ -10,7 +10,7 @@ from ray import tune
 
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.device import device_for, give_back_gpu_memory
+from trainables.device import device_for
 from trainables.kept_trial import tell_failure, train_kept
 from trainables.memory import keep_freed_memory
 from trainables.object_store import is_url
@@ -28,13 +28,10 @@ def train_trial(trial: dict[str, Any]) -> None:
     rather than raised (see `tell_failure`): a function that raises costs the next trial a fresh
     process.
     """
-    try:
-        tell_failure(
-            lambda: _train(TrialConfig.model_validate_json(trial["config"]), trial["folder"]),
-            tune.report,
-        )
-    finally:
-        give_back_gpu_memory()
+    tell_failure(
+        lambda: _train(TrialConfig.model_validate_json(trial["config"]), trial["folder"]),
+        tune.report,
+    )
 
 
 def _train(config: TrialConfig, folder: str) -> None:

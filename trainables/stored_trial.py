@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -73,8 +74,9 @@ def _scratch_folder() -> Iterator[Path]:
     """A new folder on this machine; those that killed processes have left are taken away."""
     home = Path(tempfile.gettempdir()) / f"{_SCRATCH}-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
-        raise PermissionError(f"{home}: belongs to another user")
+    found = home.lstat()  # a link could lead to folders that are no scratch
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{home}: is no folder of this user's own")
     with _one_at_a_time(home):
         _remove_abandoned(home)
         folder = Path(tempfile.mkdtemp(dir=home))

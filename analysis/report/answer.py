@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from analysis import attributes
 from analysis.curves import read_curves
@@ -317,22 +318,25 @@ def uses(results: Results) -> list[Use]:
     if results.winner is None:
         return []
     folder = results.sweep.folder
-    sweep, best, trial = (
-        shlex.quote(folder.shown(path))
-        for path in (folder.path, folder.best, folder.best / "trial.yaml")
-    )
     exported = trial_of_export(folder.best) == results.winner.number
+    sweep = shlex.quote(folder.address)
     first = [] if exported else [Use("Export it first", f"toprung export {sweep}")]
+    home = folder.path
+    if folder.store is not None:
+        first.append(Use("Bring it to this machine", f"toprung fetch {sweep}"))
+        home = Path(folder.path.name)
+    best = home / folder.best.name
+    trial = best / "trial.yaml"
     python = f"""from pathlib import Path
 import toprung
 
-model = toprung.load_model(Path({str(folder.best)!r}))
+model = toprung.load_model(Path({str(best)!r}))
 model.predict(Path("image.jpg"))"""
     return [
         *first,
-        Use("Classify images", f"toprung predict {best} IMAGE…"),
+        Use("Classify images", f"toprung predict {shlex.quote(str(best))} IMAGE…"),
         Use("From Python", python),
-        Use("Train it again", f"toprung run --config {trial}"),
+        Use("Train it again", f"toprung run --config {shlex.quote(str(trial))}"),
     ]
 
 

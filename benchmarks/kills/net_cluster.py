@@ -1,15 +1,17 @@
 """A Ray cluster whose nodes are in network namespaces of this machine: their links can be cut.
 
-It needs root and `ip`. All its addresses are inside the namespaces; nothing listens outside.
+It needs root and `ip`, and there can be one at a time. All its addresses are inside the
+namespaces; nothing listens outside.
 """
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -36,9 +38,12 @@ class NetNode:
         number: of the node, from 1, which is the head.
         folder: for its files; its path must be short, since Ray's sockets are below it.
         env: variables of its processes.
+        ending: ends the node when the cluster ends.
     """
 
-    def __init__(self, number: int, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, number: int, folder: Path, env: Mapping[str, str], ending: ExitStack
+    ) -> None:
         self.number = number
         self.address = f"{_NETWORK}.{number}"
         self._name = f"toprung{number}"
@@ -46,7 +51,7 @@ class NetNode:
         self._folder.mkdir(exist_ok=True)
         self._env = {**env, "TOPRUNG_CACHE_DIR": str(folder / "cache")}
         self.process: subprocess.Popen[bytes] | None = None
-        self._make_network()
+        self._make_network(ending)
 
     def start(self) -> None:
         """Start Ray here, again if it has ended; it has joined when this returns."""
@@ -127,9 +132,10 @@ class NetNode:
         self.kill()
         _ip("netns", "del", self._name)
 
-    def _make_network(self) -> None:
+    def _make_network(self, ending: ExitStack) -> None:
         outer, inner = f"toprung-v{self.number}", "eth0"
         _ip("netns", "add", self._name)
+        ending.callback(self.end)
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", self._name)
         _ip("link", "set", outer, "master", _BRIDGE, "up")
         _ip("-n", self._name, "addr", "add", f"{self.address}/24", "dev", inner)
@@ -142,10 +148,12 @@ class NetCluster:
 
     Args:
         folder: for all they write; its path must be short.
+        ending: ends the nodes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ending: ExitStack) -> None:
         self._folder = folder
+        self._ending = ending
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
@@ -162,7 +170,7 @@ class NetCluster:
 
     def add_node(self) -> NetNode:
         """Start a further node, the first time the head."""
-        node = NetNode(len(self.nodes) + 1, self._folder, self._env)
+        node = NetNode(len(self.nodes) + 1, self._folder, self._env, self._ending)
         self.nodes.append(node)
         node.start()
         return node
@@ -170,16 +178,29 @@ class NetCluster:
 
 @contextmanager
 def net_cluster(folder: Path) -> Iterator[NetCluster]:
-    """A cluster without nodes; those that are added end with it."""
-    cluster = NetCluster(folder)
-    _ip("link", "add", _BRIDGE, "type", "bridge")
-    try:
+    """A cluster without nodes; those that are added end with it, each whatever the others do.
+
+    Raises:
+        SystemExit: with what is missing, or is left from a run that was killed.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        raise SystemExit("network namespaces need root, and the command ip (of iproute2)")
+    if left := _left():
+        raise SystemExit(f"another run goes on, or was killed; then take away what it left: {left}")
+    with ExitStack() as ending:
+        _ip("link", "add", _BRIDGE, "type", "bridge")
+        ending.callback(_ip, "link", "del", _BRIDGE)
         _ip("link", "set", _BRIDGE, "up")
-        yield cluster
-    finally:
-        for node in cluster.nodes:
-            node.end()
-        _ip("link", "del", _BRIDGE)
+        yield NetCluster(folder, ending)
+
+
+def _left() -> str:
+    """Commands that take away what there is of such a cluster; empty if there is nothing."""
+    names = sorted(place.name for place in Path("/run/netns").glob("toprung[0-9]*"))
+    commands = [f"ip netns del {name}" for name in names]
+    if Path("/sys/class/net", _BRIDGE).exists():
+        commands.append(f"ip link del {_BRIDGE}")
+    return "; ".join(commands)
 
 
 def kill(pids: Iterable[int]) -> None:

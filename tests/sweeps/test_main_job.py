@@ -7,18 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 import toprung
-from toprung import cli
-
-
-def printed(*arguments: str) -> str:
-    """What a command prints, run in this process."""
-    done = CliRunner().invoke(cli.toprung, list(arguments), catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
+from tests.helpers import printed
 
 
 def test_the_demonstration_reaches_97_per_cent(tmp_path: Path) -> None:

@@ -19,13 +19,12 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from click.testing import CliRunner
 from rich.console import Console
 
 from analysis.model import model_from_checkpoint
 from search_spaces import shipped
 from tests import named_data
-from toprung.cli import toprung
+from tests.helpers import printed
 from toprung.plan import plan_sweep
 from trainables.any_fit import fit_any
 from trainables.data import open_training_data
@@ -126,13 +125,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def invoke(*arguments: str) -> str:
-    """What a command prints; it runs in this process, so that it uses the Ray of all tests."""
-    done = CliRunner().invoke(toprung, list(arguments), catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 def test_every_study_is_here() -> None:
     assert set(DRY_RUNS) == {name for name in shipped() if name.startswith("study_")}
 
@@ -189,15 +181,15 @@ def test_one_command(name: str, local_ray: None, overrides: dict[str, Any], tmp_
     sets = [word for path, value in overrides.items() for word in ("--set", f"{path}={value}")]
     budget = ["--trials", str(study.trials), "--max-epochs", "1", "--concurrency", "1"]
     place = ["--name", name, "--out", str(tmp_path / "sweeps")]
-    said = invoke("run", name, *sets, *budget, *place)
+    said = printed("run", name, *sets, *budget, *place)
     assert f"sweep {name}: {study.trials} trial" in said
     assert "test accuracy" in said
     by = [word for path in study.by for word in ("--by", path)]
     folder = tmp_path / "sweeps" / name
-    rows = json.loads(invoke("compare", str(folder), *by, "--json"))
+    rows = json.loads(printed("compare", str(folder), *by, "--json"))
     assert sum(row["trials"] for row in rows) == study.trials
     assert sum("test acc" in row for row in rows) == 1
     assert all(path in row for row in rows for path in study.by)
     if study.stages:
         assert {row["labels/stage"] for row in rows} == study.stages
-    assert invoke("compare", str(folder), *by).count("\n") == 1 + len(rows)
+    assert printed("compare", str(folder), *by).count("\n") == 1 + len(rows)

@@ -1,9 +1,10 @@
 """Whether a cluster starts nodes by itself when trials wait for a place."""
 
 import json
+import re
 from typing import Any
 
-_NOBODYS = "node_"
+_NOBODYS = re.compile(r"node_[0-9a-f]{56}")
 """Ray's monitor without an autoscaler calls each node so, with its id, and no kind of nodes."""
 
 
@@ -27,4 +28,4 @@ def has_kinds_of_nodes(status: dict[str, Any]) -> bool:
     """Whether a monitor's status names kinds of nodes, as an autoscaler's does."""
     told = status.get("autoscaler_report", {})
     kinds = [*told.get("active_nodes", {}), *(told.get("node_type_mapping") or {}).values()]
-    return any(not kind.startswith(_NOBODYS) for kind in kinds)
+    return any(not _NOBODYS.fullmatch(kind) for kind in kinds)

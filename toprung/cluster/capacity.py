@@ -16,12 +16,15 @@ class Capacity:
     """As many trials as were asked for, or as fit on the nodes that are alive now.
 
     A trial is suggested only when there is a place for it: one that waited would have been
-    suggested without what the trials before it have told meanwhile. But an autoscaler brings nodes
-    only for trials that wait. On its cluster as many wait as have a place, so that it doubles at
-    each step, and when it has not grown for ten minutes, one.
+    suggested without what the trials before it have told meanwhile. A place is what a node has,
+    also where another job holds it: with two sweeps on one cluster, trials of both wait. How many
+    share a GPU, where that was found out, holds against what was asked for.
+
+    An autoscaler brings nodes only for trials that wait. On its cluster as many wait as have a
+    place, so that it doubles at each step, and when it has not grown for ten minutes, one.
 
     Args:
-        packing: knows the sweep's settings; without a concurrency, it is looked up.
+        packing: knows the sweep's settings, and whether it was found how many share a GPU.
         tell: shows the user a line.
         nodes: what each node that is alive has.
         autoscales: whether the cluster has an autoscaler.
@@ -43,16 +46,24 @@ class Capacity:
         self._clock = clock
         self._looked = self._changed = float("-inf")
         self._num_nodes = self._fitting = self._waiting = 0
+        self._has_said_fewer = False
 
     def __call__(self) -> int:
         """How many trials are to run now, or wait. Nodes are looked up every two seconds."""
-        if self._packing.settings.concurrency is not None:
-            return self._packing.settings.concurrency
+        asked = self._packing.settings.concurrency
+        if asked is not None and self._packing.trials_per_gpu is None:
+            return asked  # it was held against the machines when the sweep began
         now = self._clock()
         if now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = now
             self._look()
-        return self._fitting + self._waiting
+        places = self._fitting + self._waiting
+        if asked is None:
+            return places
+        if places < asked and not self._has_said_fewer:
+            self._has_said_fewer = True
+            self._tell(f"concurrency = {asked}: the GPUs hold {places} trials at a time")
+        return min(asked, places)
 
     def _look(self) -> None:
         machines, before = self._nodes(), self._fitting

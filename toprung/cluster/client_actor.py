@@ -65,6 +65,7 @@ class RemoteDriver:
         if code is not None:
             for thread in self._readers:
                 thread.join(_SECONDS_TO_WAIT)
+            self._place.cleanup()  # here, because the client now kills this actor
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         self._asked = time.monotonic()
         return lines, code
@@ -76,8 +77,9 @@ class RemoteDriver:
 
     def _read(self, stream: IO[str] | None, is_error: bool) -> None:
         assert stream is not None
-        for line in stream:
-            self._lines.append((is_error, line.rstrip("\n")))
+        with stream:
+            for line in stream:
+                self._lines.append((is_error, line.rstrip("\n")))
 
     def _watch(self) -> None:
         """End in order if nobody asks any more."""

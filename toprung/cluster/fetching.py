@@ -3,17 +3,25 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from analysis.driver import still_runs, this_driver
 from analysis.folder import SweepFolder
 from analysis.openings import read_openings
+from toprung.cluster.options import name_of
 from toprung.cluster.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
 from trainables.object_store import is_url
 
 
-def fetch(sweep: str | Path, to: str | Path | None = None, address: str | None = None) -> Path:
+def fetch(
+    sweep: str | Path,
+    to: str | Path | None = None,
+    address: str | None = None,
+    python: str | None = None,
+) -> Path:
     """Bring a sweep's study, report, export and reports of trials here, without checkpoints.
 
     >>> toprung.open(toprung.fetch("digits", address="http://HOST:8265"))  # doctest: +SKIP
@@ -24,6 +32,7 @@ def fetch(sweep: str | Path, to: str | Path | None = None, address: str | None =
             has been fetched to there before, what is new is added.
         address: of the cluster's job server, for a sweep there; if not given, and there is no such
             sweep here, RAY_API_SERVER_ADDRESS or RAY_ADDRESS.
+        python: Toprung's Python on the cluster; that of its Ray if not given.
 
     Returns:
         The folder, as `toprung.open` takes it.
@@ -38,11 +47,13 @@ def fetch(sweep: str | Path, to: str | Path | None = None, address: str | None =
 
         cluster = Cluster(address)
         place = cluster.folder(place)
-    target = Path(to or place.rstrip("/").rpartition("/")[2]).absolute()
-    if Path(place).absolute() == target:
+    elif python is not None:
+        raise ToprungError(f"python = {python}: goes with a sweep on a cluster; give its --address")
+    target = Path(to or name_of(place)).absolute()
+    if not is_url(place) and Path(place).absolute() == target:
         raise ToprungError(
-            f"{target}: the sweep is here; to fetch it from a cluster give its --address, to copy "
-            "it another folder: --to DIR"
+            f"{target}: is the sweep's own folder; to copy it give another one: --to DIR"
+            + ("; to fetch one from a cluster give its --address" if is_here else "")
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".toprung-fetch-", dir=target.parent) as temporary:
@@ -51,10 +62,11 @@ def fetch(sweep: str | Path, to: str | Path | None = None, address: str | None =
             from toprung.working_copy import fetch_from_store
 
             fetch_from_store(place, fetched)
-        elif SweepFolder(Path(place)).settings.is_file():
+        elif is_here:
             unpack(pack(Path(place)), fetched)
-        else:
-            unpack(from_lines(cluster.output_of(["toprung.cluster.send", place])), fetched)
+        else:  # even if this machine has a sweep at that path: it may be another one
+            log = cluster.output_of(["toprung.cluster.send", place], python)
+            unpack(from_lines(log), fetched)
         _put(fetched, target)
     return target
 
@@ -67,18 +79,37 @@ def _put(fetched: Path, target: Path) -> None:
     new, old = SweepFolder(fetched), SweepFolder(target)
     if _begun(old) is None or _begun(old) != _begun(new):
         raise ToprungError(f"{target}: holds something else; give another folder: --to DIR")
+    here, there = _resumed(old), _resumed(new)
+    if there[: len(here)] != here or still_runs(old.lock, this_driver()):
+        raise ToprungError(
+            f"{target}: the sweep has gone on here, which the one that was fetched does not know; "
+            "give another folder: --to DIR"
+        )
     opened = read_openings(new.sealed_test)
     if any(opening not in opened for opening in read_openings(old.sealed_test)):
         raise ToprungError(
             f"{target}: its test set was opened here, which the cluster's sweep does not know; "
             "give another folder: --to DIR"
         )
+    for journal in ("wal", "shm"):  # of the study that is replaced
+        old.study.with_name(f"{old.study.name}-{journal}").unlink(missing_ok=True)
     shutil.copytree(fetched, target, dirs_exist_ok=True)
 
 
 def _begun(sweep: SweepFolder) -> object:
     """By what two copies of a sweep are known to be of one; None if it is no sweep."""
+    said = _said(sweep)
+    return (said.get("space_origin"), said.get("started_at")) if said else None
+
+
+def _resumed(sweep: SweepFolder) -> list[object]:
+    """When and how the sweep was gone on with."""
+    return list(_said(sweep).get("resumed", []))
+
+
+def _said(sweep: SweepFolder) -> dict[str, Any]:
+    """What `sweep.yaml` says; nothing if it is no sweep."""
     if not sweep.settings.is_file():
-        return None
+        return {}
     said = yaml.safe_load(sweep.settings.read_text("utf-8"))
-    return (said.get("space_origin"), said.get("started_at")) if isinstance(said, dict) else None
+    return said if isinstance(said, dict) else {}

@@ -16,40 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from toprung.cluster.http_address import API_SERVER, http_address
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
 
-_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _SECONDS_TO_ANSWER = 10
 _SECONDS_BETWEEN_LOOKS = 0.3
 _SECONDS_TO_COME_BACK = 2
 _OF_RAY = re.compile(r"Running entrypoint for job |[\d-]+ [\d:,]+\s+INFO job_manager\.py:")
 """What Ray writes into a job's log when it begins."""
-
-
-def http_address(given: str | None) -> str:
-    """The address of the job server, from `--address` or the variables that Ray knows.
-
-    Raises:
-        ToprungError: if there is none, or it is that of something else.
-    """
-    named = [(name, os.environ[name]) for name in _VARIABLES if os.environ.get(name)]
-    of_http = [value for _, value in named if value.startswith(("http://", "https://"))]
-    address = given or (of_http[0] if of_http else None)
-    if address is None:
-        others = "".join(f" ({name}={value} is not http)" for name, value in named)
-        raise ToprungError(
-            "give the cluster's job server: --address http://HOST:8265, or set "
-            f"RAY_API_SERVER_ADDRESS{others}"
-        )
-    if not address.startswith(("http://", "https://")):
-        raise ToprungError(
-            f"address = {address}: here it must be that of the job server, http://HOST:8265; "
-            "auto, HOST:6379 and ray://HOST:10001 go with toprung run and toprung resume"
-        )
-    if "@" in address:
-        raise ToprungError("address: leave user and password out; a cluster asks for Ray's token")
-    return address.rstrip("/")
 
 
 class JobServer:
@@ -286,15 +261,14 @@ async def _next(chunks: Any) -> str | None:
 @contextmanager
 def _asked_for(address: str) -> Iterator[None]:
     """Ray's client takes the address that it is given; it would prefer that of the variables."""
-    name = _VARIABLES[0]
-    before = os.environ.get(name)
-    os.environ[name] = address
+    before = os.environ.get(API_SERVER)
+    os.environ[API_SERVER] = address
     try:
         yield
     finally:
-        os.environ.pop(name)
+        os.environ.pop(API_SERVER)
         if before is not None:
-            os.environ[name] = before
+            os.environ[API_SERVER] = before
 
 
 def _last_line(text: str) -> str:

@@ -5,7 +5,7 @@ import re
 import secrets
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from toprung.cluster.job_server import JobServer
-from toprung.cluster.options import as_options, check_sweep_place, submitted_sweep
+from toprung.cluster.options import as_options, check_sweep_place, name_of, submitted_sweep
 from toprung.cluster.package import FOLDER, Package
-from toprung.errors import NOT_FINISHED, ToprungError
+from toprung.errors import NOT_FINISHED, USER_ERROR, ToprungError
 from trainables.object_store import is_url
 
 PASSED = "cluster: "
@@ -62,6 +62,11 @@ class Job:
             return 0
         return NOT_FINISHED if self.status == "STOPPED" else self.exit_code or 1
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether the driver refused to begin: the sweep of this name may be an older one."""
+        return self.status == "FAILED" and self.exit_code == USER_ERROR
+
 
 class Cluster:
     """The sweeps' jobs on one cluster.
@@ -83,15 +88,15 @@ class Cluster:
         return sorted(found, key=lambda job: job.started_at or datetime.max)
 
     def job(self, name: str) -> Job:
-        """The job of this id; or of the sweep of this name the one that runs, or the newest.
+        """The job of this id, or the one that stands for the sweep of this name.
 
         Raises:
             ToprungError: if there is none, naming the nearest.
         """
         jobs = self.jobs()
-        found = [job for job in jobs if name in (job.id, job.sweep, job.folder)]
-        if found:
-            return next((job for job in found if not job.ended), found[-1])
+        found = job_of(jobs, name)
+        if found is not None:
+            return found
         names = {job.id for job in jobs} | {job.sweep for job in jobs}
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         nearest = f"; nearest: {', '.join(close)}" if close else ""
@@ -124,7 +129,7 @@ class Cluster:
     def resume(self, sweep: str, *, python: str | None = None, **given: Any) -> Job:
         """Go on with a sweep that lies where the cluster's nodes can read and write it."""
         folder = self.folder(sweep)
-        name = folder.rstrip("/").rpartition("/")[2]
+        name = name_of(folder)
         running = [job for job in self.jobs() if job.folder == folder and not job.ended]
         if running:
             raise ToprungError(f"{name}: is run by the job {running[-1].id}; toprung stop ends it")
@@ -138,6 +143,10 @@ class Cluster:
     def now(self, job: Job) -> Job:
         """The job as it is now."""
         return _job(self.server.info(job.id))
+
+    def has_begun(self, job: Job) -> bool:
+        """Whether its pre-flight has passed, so that there is a sweep."""
+        return any(line.startswith(PASSED) for line in self.server.log(job.id).splitlines())
 
     def stop(self, job: Job) -> Job:
         """End a job in order, and return when it has ended; its sweep can be resumed."""
@@ -216,6 +225,18 @@ def submit(
             the cluster is in the job's log: `toprung logs JOB`.
     """
     return Cluster(address).submit(space, overrides=overrides, **given)
+
+
+def job_of(jobs: Sequence[Job], name: str) -> Job | None:
+    """The job of this id; otherwise of the sweep with this name or folder the newest.
+
+    One that runs comes before those that have ended, and they before those that were refused.
+    """
+    return max(
+        (job for job in reversed(jobs) if name in (job.id, job.sweep, job.folder)),
+        key=lambda job: (job.id == name, not job.was_refused, not job.ended),
+        default=None,
+    )
 
 
 def _job(info: Any) -> Job:

@@ -58,7 +58,8 @@ def joined(address: str | None, console: Console) -> Iterator[None]:
 def _resolved(address: str) -> str:
     """HOST:PORT of the head."""
     if address == "auto":
-        address = os.environ.get(RAY_ADDRESS) or _running_here()
+        said = os.environ.get(RAY_ADDRESS)
+        address = _running_here() if said in (None, "", "auto") else str(said)
     if address.startswith(_JOBS):
         raise ToprungError(
             f"address = {address}: takes jobs: toprung submit --address {address}; to run the "
@@ -137,12 +138,25 @@ def _check_same(address: str, found: str) -> None:
     """A notebook that has joined one cluster cannot mean another."""
     import ray
 
-    there = str(ray.get_runtime_context().gcs_address)
-    if address != "auto" and found.rpartition(":")[2] != there.rpartition(":")[2]:
+    context = ray.get_runtime_context()
+    there = str(context.gcs_address)
+    if address not in ("auto", there) and not _has_node(found, context.get_node_id()):
         raise ToprungError(
             f"address = {address}: this process has joined the Ray at {there} already; "
             "ray.shutdown() first, or leave the address out"
         )
+
+
+def _has_node(address: str, node_id: str) -> bool:
+    """Whether the cluster at this address has this node: a head may be known by several names."""
+    from toprung.cluster.probe import check_head, node_ids
+
+    host, _, port = address.rpartition(":")
+    try:
+        check_head(host.strip("[]"), int(port))
+    except ToprungError:
+        return False
+    return node_id in node_ids(address)
 
 
 def _tell_of_environment(console: Console) -> None:

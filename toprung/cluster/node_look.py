@@ -48,7 +48,7 @@ def look_at_folder(shared: Path, nonce: str, name: str) -> Answer:
         leave(shared / name, nonce)
     except OSError as error:
         return Answer(f"storage {where}: cannot be written: {error.strerror or error}")
-    return _room()
+    return _room(where)
 
 
 def look_at_store(store: ObjectStore) -> Answer:
@@ -124,14 +124,21 @@ def _check_data(settings: DataSettings) -> None:
         )
 
 
-def _room() -> Answer:
-    """Whether the disk of the node's cache has room."""
-    folder = cache_dir()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    text = f"{free / GIB:.1f} GiB of disk free for its cache ({folder})"
+def _room(storage: Path | None = None) -> Answer:
+    """Whether there is room on the disk of the node's cache, and on that of the sweep."""
+    cache = cache_dir()
+    existing = next(parent for parent in (cache, *cache.parents) if parent.exists())
     if not os.access(existing, os.W_OK):
         return Answer(f"{existing} cannot be written; set TOPRUNG_CACHE_DIR there")
+    looks = [_free(existing, f"its cache ({cache})")]
+    looks += [_free(storage, f"the sweep ({storage})")] if storage else []
+    problems = [look.problem for look in looks if look.problem]
+    return Answer("; ".join(problems), "; ".join(look.warning for look in looks if look.warning))
+
+
+def _free(folder: Path, what: str) -> Answer:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / GIB:.1f} GiB of disk free for {what}"
     if free < TOO_LITTLE_DISK:
         return Answer(f"only {text}")
     return Answer(warning=text if free < MIN_FREE_DISK else "")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from toprung.cluster.package import Package, package, whole_path
 from toprung.errors import ToprungError
-from trainables.object_store import check_url, is_url
+from trainables.object_store import check_url, is_url, url_within
 from trainables.settings import nearest
 
 _NOT_SETTINGS = {"config", "data", "name", "out", "storage", "warm_start"}
@@ -47,7 +48,7 @@ def submitted_sweep(
     Raises:
         ValueError: as `toprung.run`; see `toprung.errors.USER_ERRORS`.
     """
-    from toprung.plan import check_before
+    from toprung.plan import check_before, plain_value
 
     given = {name: value for name, value in given.items() if value is not None}
     _check_names(given)
@@ -72,8 +73,12 @@ def submitted_sweep(
         there["config"] = travels.place(Path(config))
     space_there = travels.place(Path(space)) if space and _is_file(space) else space
     arguments = ["run", *([space_there] if space_there else []), *as_options(there)]
-    arguments += [f"--set={path}={json.dumps(value)}" for path, value in overrides.items()]
-    return SubmittedSweep(name, f"{out.rstrip('/')}/{name}", arguments, travels)
+    arguments += [
+        f"--set={path}={json.dumps(value, default=plain_value)}"
+        for path, value in overrides.items()
+    ]
+    folder = url_within(out, name) if is_url(out) else f"{out.rstrip('/')}/{name}"
+    return SubmittedSweep(name, folder, arguments, travels)
 
 
 def as_options(given: Mapping[str, Any]) -> list[str]:
@@ -84,8 +89,18 @@ def as_options(given: Mapping[str, Any]) -> list[str]:
 
 
 def check_sweep_place(place: str) -> str:
-    """See that it is an absolute path, or an object store's URL without credentials."""
+    """See that it is an absolute path, or an object store's URL without credentials.
+
+    Returns:
+        The place, without a slash at its end.
+    """
     return _place(place, "sweep", "the sweep's folder there")
+
+
+def name_of(place: str) -> str:
+    """The name of the sweep in this folder, or at this URL."""
+    path = unquote(urlsplit(place).path) if is_url(place) else place
+    return PurePosixPath(path).name
 
 
 def _check_names(given: Mapping[str, Any]) -> None:
@@ -115,12 +130,14 @@ def _check_data(source: str, root: str | None) -> None:
 def _place(value: str | Path | None, option: str, what: str) -> str:
     if value is not None and is_url(str(value)):
         check_url(str(value))
-    elif value is None or not PurePosixPath(str(value)).is_absolute():
+        parts = urlsplit(str(value))
+        return parts._replace(path=parts.path.rstrip("/")).geturl()
+    if value is None or not PurePosixPath(str(value)).is_absolute():
         raise ToprungError(
             f"{option} = {'none' if value is None else repr(str(value))}: on a cluster must be the "
             f"absolute path of {what}, or a URL such as s3://bucket/sweeps"
         )
-    return str(value)
+    return str(PurePosixPath(value))
 
 
 def _name(given: str | None, space: str) -> str:

@@ -24,12 +24,14 @@ _MARKS_LEFT_OUT = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG", "sweep.yaml")
 """What lies in a virtual environment, a cache, a sweep's folder."""
 _SECRET_NAME = re.compile(
     r"id_(rsa|dsa|ecdsa|ed25519)|credential|passw(or)?d|secret|auth_token|api_?key"
-    r"|kube_?config|service[-_]account",
+    r"|kube_?config|service[-_]account|pgpass|netrc|(^|[/_.-])(tokens?([/_.-]|$)|keys?\.)",
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b")
 _NUM_NAMED = 5
 
+_HIDDEN = "hidden"
+_FOLDERS = "of caches, environments or sweeps"
 _IGNORED = "ignored by .gitignore or .rayignore"
 _NO_CODE = "neither code nor settings"
 _LARGE = f"over {_MAX_FILE_BYTES // 2**20} MiB"
@@ -90,6 +92,9 @@ class Package:
         files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         where = f" of {self.root}" if self.root else ""
         line = f"sends {files}, {in_words(size)}{where}" if self.files else "sends no files"
+        doubtful = [name for name in sorted(self.files) if _SECRET_NAME.search(name)]
+        if doubtful:
+            line += f" (see that there is no secret in {', '.join(doubtful)})"
         reasons = [self._left_out(reason, names) for reason, names in self.left_out.items()]
         return f"{line}; stays behind: {', '.join(reasons)}" if reasons else line
 
@@ -161,12 +166,16 @@ def _walk(folder: Path, ignores: _Ignores, left_out: dict[str, list[str]]) -> It
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith(".") or entry.name in _FOLDERS_LEFT_OUT:
-            continue
-        if any(ignored(path) for ignored in ignores):
+        if entry.name.startswith("."):
+            left_out.setdefault(_HIDDEN, []).append(entry.name)
+        elif entry.name in _FOLDERS_LEFT_OUT:
+            left_out.setdefault(_FOLDERS, []).append(entry.name)
+        elif any(ignored(path) for ignored in ignores):
             left_out.setdefault(_IGNORED, []).append(entry.name)
         elif entry.is_dir(follow_symlinks=False):
-            if not any((path / mark).exists() for mark in _MARKS_LEFT_OUT):
+            if any((path / mark).exists() for mark in _MARKS_LEFT_OUT):
+                left_out.setdefault(_FOLDERS, []).append(entry.name)
+            else:
                 yield from _walk(path, ignores, left_out)
         elif entry.is_file() or entry.is_symlink():
             yield path

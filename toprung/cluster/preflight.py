@@ -16,6 +16,7 @@ from toprung.cluster.room import tell_room
 from toprung.errors import ToprungError
 from toprung.lines import show_line
 from toprung.plan import SweepPlan, with_each_weights
+from toprung.resources import num_fitting
 from toprung.settings import SweepSettings
 
 
@@ -32,16 +33,18 @@ def check_cluster(plan: SweepPlan) -> None:
     nodes = alive_nodes()
     trains = [node for node in nodes if can_train(node, plan.settings)]
     trains = _asked(plan.console, trains, partial(versions.look, versions.versions()))
-    storage = _check_storage(plan, trains)
-    data = _check_inputs(plan, trains)
-    show_line(plan.console, f"cluster: {summary(nodes)}; {storage}; {data}")
+    checked = [_check_storage(plan, trains), _check_inputs(plan, trains)]
+    if not trains:
+        checked = ["none of them can train a trial yet, and those that come are not checked"]
+    show_line(plan.console, f"cluster: {'; '.join([summary(nodes), *checked])}")
     tell_room(plan.settings, partial(show_line, plan.console))
 
 
 def can_train(node: Node, settings: SweepSettings) -> bool:
-    """Whether a trial may be given to this node, as far as it has CPUs, and GPUs if asked for."""
-    needs_gpu = settings.gpus_per_trial not in (None, 0)
-    return node.num_cpus >= (settings.cpus_per_trial or 1) and (node.num_gpus > 0 or not needs_gpu)
+    """Whether the node has the CPUs for a trial, and the GPUs if it asks for any."""
+    if settings.gpus_per_trial == "auto":
+        return node.num_cpus >= (settings.cpus_per_trial or 1) and node.num_gpus > 0
+    return num_fitting(settings, [{"CPU": node.num_cpus, "GPU": node.num_gpus}]) > 0
 
 
 def summary(nodes: Sequence[Node]) -> str:

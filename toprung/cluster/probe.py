@@ -42,11 +42,17 @@ def check_client_server(host: str, port: int) -> None:
 
 def has_node_here(address: str) -> bool:
     """Whether one of the cluster's nodes is this machine: a driver needs one beside it."""
-    from ray._private.grpc_utils import init_grpc_channel
     from ray._private.services import find_node_ids
 
+    return not find_node_ids().isdisjoint(node_ids(address))
+
+
+def node_ids(address: str) -> set[str]:
+    """The ids of the nodes of the cluster (HOST:PORT, one that answers)."""
+    from ray._private.grpc_utils import init_grpc_channel
+
     nodes = _ask_head(init_grpc_channel(address), "GetAllNodeInfo").node_info_list
-    return not find_node_ids().isdisjoint(node.node_id.hex() for node in nodes)
+    return {node.node_id.hex() for node in nodes}
 
 
 def asks_for_token(address: str) -> bool:
@@ -62,12 +68,16 @@ def asks_for_token(address: str) -> bool:
 
 def _check_open(at: str, host: str, port: int) -> None:
     try:
+        if not 0 < port < 2**16:  # asked for another one, the system would take that modulo 2**16
+            raise OverflowError
         socket.create_connection((host, port), timeout=_SECONDS).close()
     except OSError as error:
         raise ToprungError(
             f"no cluster at {at}: {error.strerror or error}; is its head running (ray start "
             "--head), and its port open from here?"
         ) from None
+    except (UnicodeError, OverflowError):  # the former: a name that no host can have
+        raise ToprungError(f"no cluster at {at}: there can be no such host or port") from None
 
 
 def _answer(at: str, port_of: str, ask: Callable[[Any], Any]) -> Any:

@@ -22,6 +22,13 @@ def room(settings: SweepSettings) -> str:
     return room_text(settings.each_trial, free_machines(), resources.nodes())
 
 
+def why_none_begins(settings: SweepSettings) -> str:
+    """Why a trial that waits has not begun: there is no room, or its process is starting."""
+    if resources.num_fitting(settings, free_machines()):
+        return "there is room, and its process is starting"
+    return room(settings)
+
+
 def room_text(asked: Resources, free: list[Resources], there: list[Resources]) -> str:
     """The same of given machines."""
     wants = " and ".join(_number(asked[kind], kind) for kind in asked if asked[kind])

@@ -6,10 +6,12 @@ from typing import Any
 
 from ray.tune import Callback
 
-from toprung.cluster.room import room
+from toprung.cluster.room import why_none_begins
+from toprung.packing import Packing
 from toprung.ray_parts import NotPickled
 from toprung.settings import SweepSettings
 
+SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_WAIT = 30.0
 
 
@@ -17,32 +19,36 @@ class RoomWatch(NotPickled, Callback):  # type: ignore[misc]
     """Looks how long there has been a trial that waits, and none that runs.
 
     Args:
-        settings: the sweep's, settled.
+        packing: knows what a trial asks for now.
         tell: shows the user a line.
-        look: says what is asked for and what is free.
+        look: says why a trial that asks for so much has not begun.
         clock: gives the time in seconds.
     """
 
     def __init__(
         self,
-        settings: SweepSettings,
+        packing: Packing,
         tell: Callable[[str], None],
-        look: Callable[[SweepSettings], str] = room,
+        look: Callable[[SweepSettings], str] = why_none_begins,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._settings = settings
+        self._packing = packing
         self._tell = tell
         self._look = look
         self._clock = clock
-        self._since = clock()
+        self._since = self._looked = clock()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say so every half a minute."""
         del iteration, info
+        now = self._clock()
+        if now - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = now
         states = {trial.status for trial in trials}
         if "RUNNING" in states or "PENDING" not in states:
-            self._since = self._clock()
-        elif self._clock() - self._since > SECONDS_TO_WAIT:
-            self._since = self._clock()
-            waited = f"no trial could begin for {SECONDS_TO_WAIT:g} s"
-            self._tell(f"{waited}: {self._look(self._settings)}")
+            self._since = now
+        elif now - self._since > SECONDS_TO_WAIT:
+            self._since = now
+            why = self._look(self._packing.settings)
+            self._tell(f"no trial has begun for {SECONDS_TO_WAIT:g} s: {why}")

@@ -12,11 +12,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from analysis.folder import RAY_EXPERIMENT, SweepFolder, SweepFolderError
 from toprung.errors import ToprungError
+from toprung.study_copy import copy_study
 from trainables.report import CHECKPOINT_FILE
 
 MOST_BYTES = 256 * 2**20
@@ -45,6 +45,7 @@ def pack(folder: Path) -> bytes:
 
     Raises:
         SweepFolderError: if the folder holds no sweep.
+        ToprungError: if its study cannot be read.
     """
     folder = folder.absolute()
     sweep = SweepFolder(folder)
@@ -91,15 +92,15 @@ def from_lines(log: str) -> bytes:
         ToprungError: if it is not there, or not whole.
     """
     begin, end = log.find(_BEGIN), log.rfind(_END)
-    if not 0 <= begin < end:
+    said = log[end + len(_END) :].split()
+    if not 0 <= begin < end or not said:
         raise ToprungError("the sweep did not come through the job server: its log is not whole")
     lines = log[begin:end].splitlines()[1:]
-    digest = log[end + len(_END) :].split()[0]
     try:
         archive = b"".join(base64.b64decode(line, validate=True) for line in lines)
     except ValueError:
         archive = b""
-    if hashlib.sha256(archive).hexdigest() != digest:
+    if hashlib.sha256(archive).hexdigest() != said[0]:
         raise ToprungError("the sweep did not come through the job server: its digest is another")
     return archive
 
@@ -122,11 +123,10 @@ def _to_send(sweep: SweepFolder) -> list[Path]:
 def _whole(study: Path, place: Path) -> Path:
     """A copy of the study as it is now, with what is still in its write-ahead log."""
     copy = place / study.name
-    with (
-        closing(sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
+    try:
+        copy_study(study, copy)
+    except sqlite3.Error as error:
+        raise ToprungError(f"{study}: cannot be read: {error}") from None
     return copy
 
 

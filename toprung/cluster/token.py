@@ -38,15 +38,17 @@ def use_token() -> None:
 def have_own_token() -> None:
     """See that the Ray which is started here has a token that only this user can read.
 
-    Ray would make one by itself, in a file that all can read.
+    Ray would make one by itself, in a file that all can read. Where no file can be kept, such as
+    in a home that cannot be written, the token is this process's alone.
 
     Raises:
         ToprungError: if the file that the user has named is missing, empty, or others can read it.
     """
     if _mode() == "token" and not os.environ.get(_OF_KUBERNETES) and not os.environ.get(TOKEN):
-        if not os.environ.get(TOKEN_PATH):
-            _make_private(token_file())
-        _check_file(token_file())
+        if os.environ.get(TOKEN_PATH) or _made_private():
+            _check_file(token_file())
+        else:
+            os.environ[TOKEN] = _new_token()
     _tell_ray()
 
 
@@ -76,34 +78,40 @@ def _check_file(file: Path) -> None:
         raise ToprungError(f"{file}: others can read the cluster's token; chmod 600 {file}")
 
 
-def _make_private(file: Path) -> None:
-    """Make Ray's usual token file, or take from others what Ray let them read."""
+def _made_private() -> bool:
+    """Whether Ray's usual token file is ours alone now: made, or taken from others' eyes."""
     try:
+        file = token_file()
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             _write_new(file)
         elif file.stat().st_mode & _OTHERS:
             file.chmod(0o600)
-    except OSError as error:
-        raise ToprungError(f"{file}: cannot hold Ray's token: {error.strerror}") from None
+        return os.access(file, os.R_OK)
+    except (OSError, RuntimeError):  # the latter if this user has no home
+        return False
 
 
 def _write_new(file: Path) -> None:
     """All of it or nothing, and never over another's: a sweep beside this one may do the same."""
-    from ray._private.authentication.authentication_token_generator import (
-        generate_new_authentication_token,
-    )
-
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.write(generate_new_authentication_token())
+        stream.write(_new_token())
     try:
         os.link(unfinished, file)
     except FileExistsError:
         pass
     finally:
         unfinished.unlink()
+
+
+def _new_token() -> str:
+    from ray._private.authentication.authentication_token_generator import (
+        generate_new_authentication_token,
+    )
+
+    return str(generate_new_authentication_token())
 
 
 def _tell_ray() -> None:
