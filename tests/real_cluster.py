@@ -20,6 +20,8 @@ from pathlib import Path
 
 RAY = Path(sys.executable).parent / "ray"
 _SECONDS_TO_START = 90.0
+_TRIAL = b"ray::ImplicitFunc.train"
+"""What Ray calls a process in which a trial of Tune's trains."""
 _STARTED = "This command will now block forever"
 _LEAN = ["--include-log-monitor=false", "--no-monitor", f"--object-store-memory={80 * 2**20}"]
 """What no test needs: workers' prints at the driver, an autoscaler, much shared memory."""
@@ -52,6 +54,11 @@ class RealNode:
     def runs(self) -> bool:
         """Whether `ray start` has not ended."""
         return self.process.poll() is None
+
+    @property
+    def trains(self) -> bool:
+        """Whether a trial is in one of its processes."""
+        return any(_read(pid, "cmdline").startswith(_TRIAL) for pid in self._processes())
 
     def kill(self) -> None:
         """End all of it at once with kill -9, as a machine that loses its power."""

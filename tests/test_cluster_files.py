@@ -120,7 +120,8 @@ FAKES = {
     "srun": 'mkdir -p "$STEPS"; out=$(mktemp "$STEPS/XXXX"); echo "$@" > "$out"\n'
     "for word; do case $word in --output=*) log=${word#--output=};; esac; done\n"
     'echo "Ray runtime started." > "${log/\\%N/a}"; exec sleep 60',
-    "toprung": 'stat -c %a "$RAY_AUTH_TOKEN_PATH" "$(dirname "$RAY_AUTH_TOKEN_PATH")"\n'
+    "toprung": 'until [ "$(find "$STEPS" -type f -size +0 | wc -l)" = 2 ]; do sleep .05; done\n'
+    'stat -c %a "$RAY_AUTH_TOKEN_PATH" "$(dirname "$RAY_AUTH_TOKEN_PATH")"\n'
     'wc -c < "$RAY_AUTH_TOKEN_PATH"; echo "$RAY_AUTH_MODE $@"; exit 7',
 }
 """Programs that the script calls, as far as it can tell."""

@@ -23,11 +23,10 @@ from analysis.trials import has_score
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import SPACE, begin, go_on, tables_known
 from benchmarks.kills.strikes import run_struck
-from toprung import driver_lock, proposals, result_log, study_file
+from toprung import driver_lock, proposals, study_file
 from toprung.errors import ToprungError
 from toprung.lean_tune import replaced
 from toprung.searcher import StudySearcher
-from toprung.tensorboard import TensorBoardCallback
 from trainables import atomic_files, kept_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -67,15 +66,12 @@ class Kill:
 
 STAGED = {"space": "benchmarks.kills.staged_space", "trials": 4}
 CONFIRMED = {"trials": 4, "confirm": 1, "seeds": 2}
-KILLS = {
+KILLS = {  # `benchmarks.kills` strikes at every point
     "in a transaction": Kill(study_file, "write_study_attributes", 9),
-    "after a transaction": Kill(study_file, "append", 9),
     "in a line of the decisions": Kill(study_file, "append", 8, half_of=1),
-    "in a line of a trial's reports": Kill(result_log, "append", 5, half_of=1),
     "while a checkpoint is written": Kill(atomic_files, "flush_folder", 9),
     "before a checkpoint is reported": Kill(kept_trial, "to_report", 6),
     "before a failure ends the trial": Kill(StudySearcher, "_end", 5),
-    "when a failure has ended the trial": Kill(TensorBoardCallback, "on_trial_complete", 5),
     "when the sweep had just ended": Kill(study_file.StudyFile, "close", 1),
     "when a stage has just begun": Kill(StudySearcher, "_start", 3, settings=STAGED),
     "in a run that confirms": Kill(kept_trial, "to_report", 11, settings=CONFIRMED),

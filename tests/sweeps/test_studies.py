@@ -1,8 +1,8 @@
 """Every study on small data in its real format.
 
-By default, two trials of each are planned and trained in this process, and one study runs through
-Ray, with one command and its comparison table. `pytest -m every_study` runs all of them so, in
-some minutes.
+By default, two trials of each kind are planned and trained in this process, and one study runs
+through Ray, with one command and its comparison table. `pytest -m every_study` runs all of them so,
+in some minutes.
 
 The pretrained weights are random ones in a file, since none can be downloaded here; where a study
 has large networks, a ResNet-18 stands in for them.
@@ -112,6 +112,19 @@ DRY_RUNS = {
 }
 
 KIND = "study_c_networks"
+LIKE_ANOTHER = {
+    "study_a_full",
+    "study_b_pretrained",
+    "study_b_policies",
+    "study_c_transfer",
+    "study_d_fine_tuning",
+    "study_e_policies",
+}
+"""These train as others do: a ResNet-18 with a freeze policy, on data that others have as well."""
+ALIKE_ONCE = [
+    pytest.param(name, marks=[pytest.mark.every_study] if name in LIKE_ANOTHER else [])
+    for name in DRY_RUNS
+]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +154,7 @@ def overrides(
     return {"data/root": str(root), **study.settings, **pretrained}
 
 
-@pytest.mark.parametrize("name", DRY_RUNS)
+@pytest.mark.parametrize("name", ALIKE_ONCE)
 def test_two_trials(
     name: str, overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
