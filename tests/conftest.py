@@ -19,6 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The tests of a file share its fixtures; those of the folder `sweeps` share one Ray.
     """
     sweeps = Path(__file__).parent / "sweeps"
+    # The longest first, so that no process is left with it alone at the end.
+    items.sort(key=lambda item: item.path.name != "test_three_nodes.py")
     for item in items:
         group = "ray" if sweeps in item.path.parents else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
