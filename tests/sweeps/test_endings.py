@@ -147,42 +147,7 @@ def run_toprung(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture
-def interrupted(tmp_path: Path) -> tuple[int, str]:
-    """Exit code and output of a sweep that was sent SIGINT once a trial had reported."""
-    settings = ["--trials", "4", "--max-epochs", "100000", "--trial-scheduler", "none"]
-    process = run_toprung("run", "digits_cnn", *settings, "--name", "cut", cwd=tmp_path)
-    try:
-        log = tmp_path / "sweeps" / "cut" / "trials"
-        deadline = time.monotonic() + 120
-        while not any(log.glob("*/result.json")):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    return process.returncode, output
-
-
-def test_sigint_ends_in_order_and_is_not_told_as_complete(
-    interrupted: tuple[int, str], tmp_path: Path
-) -> None:
-    code, output = interrupted
-    assert code == 130
-    assert "is partial (interrupted)" in output
-    assert "toprung resume" in output
-    assert "Traceback" not in output
-    sweep = toprung.open(tmp_path / "sweeps" / "cut")
-    assert sweep.ended == "interrupted"
-    assert "running" not in sweep.counts()
-    assert not sweep.folder.sealed_test.exists()
-    assert not sweep.folder.best.exists()
-    assert sweep.best().best is not None
-
-
-ONE_AT_A_TIME: dict[str, Any] = {"trials": 4, "max_epochs": 4, "concurrency": 1, "confirm": 0}
+ONE_AT_A_TIME: dict[str, Any] = {"trials": 4, "max_epochs": 6, "concurrency": 1, "confirm": 0}
 
 
 def decided(sweep: Sweep) -> list[str]:
@@ -191,21 +156,37 @@ def decided(sweep: Sweep) -> list[str]:
     return [line for line in lines if '"event": "sweep"' not in line]
 
 
-def test_a_killed_sweep_goes_on_as_if_nothing_had_been(local_ray: None, tmp_path: Path) -> None:
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in ONE_AT_A_TIME.items()]
-    process = run_toprung("run", "digits_cnn", *arguments, "--name", "killed", cwd=tmp_path)
-    path = tmp_path / "sweeps" / "killed"
+def num_reported(path: Path) -> int:
     log = path / "decisions.jsonl"
+    return log.read_text().count('"reported"') if log.exists() else 0
+
+
+def run_until(number: int, sent: signal.Signals, path: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of a command that gets a signal when so many reports are written."""
+    process = run_toprung(*arguments, cwd=path.parents[1])
     try:
         deadline = time.monotonic() + 120
-        while not log.exists() or log.read_text().count("reported") < 3:
+        while num_reported(path) < number:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        process.send_signal(sent)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.communicate()
+    return process.returncode, output
+
+
+def test_a_sweep_that_is_killed_and_interrupted_goes_on_as_if_nothing_had_been(
+    local_ray: None, tmp_path: Path
+) -> None:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in ONE_AT_A_TIME.items()]
+    path = tmp_path / "sweeps" / "struck"
+    begins = ["run", "digits_cnn", *options, "--name", "struck"]
+    assert run_until(3, signal.SIGKILL, path, *begins)[0] == -signal.SIGKILL
     assert toprung.open(path).ended == "killed"
+    code, output = run_until(num_reported(path) + 2, signal.SIGINT, path, "resume", str(path))
+    check_interrupted_in_order(code, output, toprung.open(path))
     whole = toprung.run("digits_cnn", **ONE_AT_A_TIME, name="whole", out=tmp_path)
     resumed = toprung.resume(path)
     assert resumed.ended == "finished"
@@ -217,3 +198,16 @@ def test_a_killed_sweep_goes_on_as_if_nothing_had_been(local_ray: None, tmp_path
     for trial in resumed.trials():
         validations = [said["validation"] for said in resumed.folder.reports(trial.number)]
         assert validations == list(range(1, len(trial.values) + 1))
+
+
+def check_interrupted_in_order(code: int, output: str, sweep: Sweep) -> None:
+    """It is not told as complete."""
+    assert code == 130
+    assert "is partial (interrupted)" in output
+    assert "toprung resume" in output
+    assert "Traceback" not in output
+    assert sweep.ended == "interrupted"
+    assert "running" not in sweep.counts()
+    assert not sweep.folder.sealed_test.exists()
+    assert not sweep.folder.best.exists()
+    assert sweep.best().best is not None
