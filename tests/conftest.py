@@ -19,11 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The tests of a file share its fixtures; those of the folder `sweeps` share one Ray.
     """
     sweeps = Path(__file__).parent / "sweeps"
-    # The longest first, so that no process is left with it alone at the end.
-    items.sort(key=lambda item: item.path.name != "test_three_nodes.py")
     for item in items:
         group = "ray" if sweeps in item.path.parents else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """The longest first, so that no process is left alone with them; before Ray those that fork."""
+    (group,) = (mark.args[0] for mark in item.iter_markers("xdist_group"))
+    first = ["test_three_nodes.py", "test_resume.py", "ray"]
+    return first.index(group) if group in first else len(first)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
+
 from toprung import patience
 from trainables import checkpoint
 
@@ -65,6 +67,7 @@ def load_library() -> None:
 
 def run_struck(action: Callable[[], None], below: Path, strike: Strike | None) -> Outcome:
     """Do something in a process of its own, which is struck where it writes below a folder."""
+    assert not ray.is_initialized(), "a child of fork waits for ever for its parent's Ray"
     told, tells = os.pipe()
     child = os.fork()
     if child == 0:
