@@ -8,7 +8,7 @@ demo: $(UV)
 
 # Two processes: one for the tests that share a Ray, one for the others.
 test: $(UV) test-programs lint
-	$(UV) run pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(UV) run pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(UV)
 	$(UV) run ruff check
