@@ -193,10 +193,9 @@ def test_a_policy_trains_what_it_says_or_is_refused_for_a_reason(on_meta: OnMeta
         assert [c.place for c in assignment.caught] == on_meta.places
 
 
-@pytest.mark.parametrize(("architecture", "size"), FAMILIES.items())
-def test_the_gradient_reaches_every_parameter_that_trains(architecture: str, size: int) -> None:
-    with torch.device("meta"):
-        classifier = build(architecture, size)
+@pytest.mark.parametrize("on_meta", FAMILIES, indirect=True)
+def test_the_gradient_reaches_every_parameter_that_trains(on_meta: OnMeta) -> None:
+    classifier, size = on_meta.classifier, on_meta.size
     for policy in ("head_only", "nothing_frozen"):
         freezing.apply(policy, classifier, epoch=0)
         freezing.train_mode(classifier)

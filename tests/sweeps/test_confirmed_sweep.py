@@ -27,6 +27,7 @@ def sweep(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         small_space,
         trials=5,
         max_epochs=MAX_EPOCHS,
+        concurrency=1,
         reduction_factor=2,
         confirm=2,
         seeds=2,

@@ -44,6 +44,7 @@ def sweep(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         kinds_space,
         trials=4,
         max_epochs=2,
+        concurrency=1,
         sampler="grid",
         trial_scheduler="none",
         name="kinds",
