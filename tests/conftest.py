@@ -1,11 +1,13 @@
 """What every test stands on."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.kills.pretend_sweep import tables_known
 from tests.fuzzed_sweep import Place, whole_sweep
 from tests.postgres import PostgresServer, postgres_server
 from tests.s3 import S3Server, s3_server
@@ -39,6 +41,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick() -> Iterator[None]:
+    """Do not look through all that was imported at each collection of garbage, nor for what the
+    newest version of Optuna's tables is at each opening of a study."""
+    gc.freeze()
+    with tables_known():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
 from analysis.trials import has_score
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
-from benchmarks.kills.pretend_sweep import SPACE, begin, go_on, tables_known
+from benchmarks.kills.pretend_sweep import SPACE, begin, go_on
 from benchmarks.kills.strikes import run_struck
 from toprung import driver_lock, proposals, study_file
 from toprung.errors import ToprungError
@@ -96,7 +96,7 @@ class Whole:
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    with tables_known(), replaced(proposals, "NUM_REHEARSALS", 10):
+    with replaced(proposals, "NUM_REHEARSALS", 10):
         yield
 
 

@@ -23,7 +23,7 @@ from analysis.predictions import Predictions
 from analysis.report import answer
 from analysis.results import Results
 from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
-from benchmarks.kills.pretend_sweep import begin, go_on, tables_known
+from benchmarks.kills.pretend_sweep import begin, go_on
 from tests.fuzzed_sweep import Place
 from tests.s3 import BUCKET, S3Server
 from toprung import lease, proposals
@@ -54,7 +54,6 @@ begin({url!r}, trials=5)
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
     with (
-        tables_known(),
         replaced(proposals, "NUM_REHEARSALS", 10),
         replaced(lease, "SECONDS_TO_SETTLE", 0.0),
     ):
