@@ -50,6 +50,7 @@ def _quick() -> Iterator[None]:
     gc.freeze()
     with tables_known():
         yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -330,10 +330,12 @@ class TestLookedAt:
         assert "best/model.safetensors" in store.list("best")
 
     def test_there_must_be_a_sweep(self, url: str, tmp_path: Path) -> None:
-        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep"):
+        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep \\(no sweep.yaml\\)"):
             toprung.open(url)
         with pytest.raises(ToprungError, match=f"^{url}: holds no sweep"):
             fetch_from_store(url, tmp_path / "to")
+        with pytest.raises(ToprungError, match=r"holds no sweep \(there is no such bucket\)$"):
+            toprung.open("s3://nowhere/sweep")
         with pytest.raises(ToprungError, match="names a bucket"):
             toprung.open(f"s3://{BUCKET}")
 

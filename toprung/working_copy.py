@@ -193,7 +193,8 @@ def _is_left_out(name: str) -> bool:
 
 def _check_is_sweep(store: ObjectStore, found: dict[str, Stored]) -> None:
     if "sweep.yaml" not in found:
-        raise ToprungError(f"{store.url}: holds no sweep (no sweep.yaml)")
+        why = "no sweep.yaml" if store.has_bucket() else "there is no such bucket"
+        raise ToprungError(f"{store.url}: holds no sweep ({why})")
 
 
 def _forget_unknown_trials(record: SweepRecord, store: ObjectStore) -> None:

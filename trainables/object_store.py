@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from trainables.atomic_files import atomic_file
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+    from pyarrow.fs import FileInfo, FileSystem
 
 T = TypeVar("T")
 
@@ -148,6 +148,11 @@ class ObjectStore:
         """The place of this name under this one."""
         return ObjectStore(url_within(self.url, name))
 
+    def has_bucket(self) -> bool:
+        """Whether there is the bucket of the URL; places in it need not be made."""
+        bucket = self._connection[1].partition("/")[0]
+        return self._do("use", "", lambda files, _: not _is_missing(files.get_file_info(bucket)))
+
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
         return self.find(name) is not None
@@ -270,6 +275,12 @@ class ObjectStore:
         what = url_within(self.url, name) if name else self.url
         may_pass = isinstance(error, OSError) and _FOR_GOOD.search(reason) is None
         return StoreError(f"{what}: cannot {verb} it: {reason}", may_pass=may_pass)
+
+
+def _is_missing(info: "FileInfo") -> bool:
+    from pyarrow.fs import FileType
+
+    return bool(info.type == FileType.NotFound)
 
 
 def _put(files: "FileSystem", path: str, content: Any) -> None:
