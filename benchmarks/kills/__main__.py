@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of the driver of a real sweep")
     parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
     parser.add_argument("--workers", type=int, default=4, help="of a worker")
-    parser.add_argument("--trials", type=int, default=40, help="of the sweep on a cluster")
+    parser.add_argument("--trials", type=int, default=50, help="on a cluster, for each round")
     parser.add_argument("--rounds", type=int, default=1, help="of strikes at a cluster")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="for the sweeps; in memory it is quicker")
@@ -78,7 +78,7 @@ def _pretend(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], T
 def _cluster(given: argparse.Namespace, folder: Path) -> int:
     from benchmarks.kills import cluster
 
-    campaign = cluster.ClusterCampaign(folder, trials=given.trials, epochs=40)
+    campaign = cluster.ClusterCampaign(folder, trials=given.trials * given.rounds, epochs=40)
     rows = campaign.run(given.rounds)
     cluster.show(rows, campaign.problems)
     return int(bool(campaign.problems) or any(row.lost or row.repeated for row in rows.values()))
