@@ -23,8 +23,9 @@ _SECONDS_TO_START = 90.0
 _TRIAL = b"ray::ImplicitFunc.train"
 """What Ray calls a process in which a trial of Tune's trains."""
 _STARTED = "This command will now block forever"
-_LEAN = ["--include-log-monitor=false", "--no-monitor", f"--object-store-memory={80 * 2**20}"]
-"""What no test needs: workers' prints at the driver, an autoscaler, much shared memory."""
+_LEAN = ["--include-log-monitor=false", f"--object-store-memory={80 * 2**20}"]
+"""What no test needs: workers' prints at the driver, much shared memory."""
+_AUTOSCALER = "--autoscaling-config="
 
 
 @dataclass
@@ -186,6 +187,8 @@ class RealCluster:
         address = self._node_address(number)
         ports = ("dashboard-agent-listen", "node-manager", "object-manager", "runtime-env-agent")
         command = [str(RAY), "start", *options, *_LEAN, "--block", "--disable-usage-stats"]
+        if not any(option.startswith(_AUTOSCALER) for option in options):
+            command.append("--no-monitor")
         command += [f"--node-ip-address={address}", f"--temp-dir={folder / 'ray'}"]
         command += [f"--{name}-port={free_port()}" for name in ports]
         with (folder / "output").open("wb") as output:
