@@ -205,9 +205,7 @@ def _launch(plan: SweepPlan) -> None:
     with ray_session() as session:
         from toprung.launch import launch
 
-        if session.joined:
-            check_cluster(plan)
-        launch(plan, session)
+        launch(plan, session, check_cluster(plan) if session.joined else None)
 
 
 def open_sweep(path: str | Path) -> Sweep:

@@ -13,7 +13,9 @@ from analysis import attributes
 from analysis.folder import RAY_EXPERIMENT, SweepFolder
 from analysis.trials import read_trials
 from toprung import events, resources
+from toprung.cluster.asking import Node
 from toprung.cluster.capacity import Capacity
+from toprung.cluster.newcomers import Newcomers
 from toprung.cluster.room_watch import RoomWatch
 from toprung.confirm import Confirmation
 from toprung.deaths import MAX_DEATHS, Deaths
@@ -38,8 +40,13 @@ from toprung.trial_function import train_trial
 from toprung.trial_scheduler import RunToTheEnd, SearchOnly, trial_scheduler
 
 
-def launch(plan: SweepPlan, session: RaySession) -> None:
+def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | None) -> None:
     """Run a sweep on the session's Ray. The study says how it ended (`analysis.attributes`).
+
+    Args:
+        plan: of the sweep.
+        session: has started Ray, or is about to.
+        looked_at: the nodes of the cluster that were looked at; None of a Ray of our own.
 
     Raises:
         RecordLostError: if its record could not be written for too long; it can be resumed.
@@ -55,7 +62,7 @@ def launch(plan: SweepPlan, session: RaySession) -> None:
         if packing.trials_per_gpu is not None:
             state.file.write([events.packing(packing.trials_per_gpu)])
             plan = replace(plan, settings=packing.settings)  # numbers; "auto" is what is kept
-        _search(plan, state, checks, patience, packing, mirror)
+        _search(plan, state, checks, patience, packing, mirror, looked_at)
     if patience.lost:
         place = quote(plan.folder.address)
         raise RecordLostError(f"{patience.lost}; go on with: toprung resume {place}")
@@ -68,6 +75,7 @@ def _search(
     patience: Patience,
     packing: Packing,
     mirror: Mirror | None,
+    looked_at: Sequence[Node] | None,
 ) -> None:
     settings, study, name = plan.settings, state.study, plan.folder.path.name
     used = seconds_used(state.past)
@@ -84,6 +92,7 @@ def _search(
         disk,
         deaths,
         RoomWatch(packing, progress.tell),
+        *([Newcomers(plan, looked_at, progress.tell)] if looked_at is not None else []),
         progress,
         KeptCheckpoints(
             plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None

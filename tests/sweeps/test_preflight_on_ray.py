@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 from rich.console import Console
 
 from toprung import resources
+from toprung.cluster import newcomers
 from toprung.cluster.asking import Node, alive_nodes, ask_all
 from toprung.cluster.joining import joined
+from toprung.cluster.newcomers import Newcomers
 from toprung.cluster.preflight import check_cluster, check_shared
 from toprung.cluster.room import room
 from toprung.errors import ToprungError
@@ -71,6 +74,49 @@ def test_a_node_that_fails_is_told_and_one_that_is_gone_is_left_out() -> None:
     told: list[str] = []
     assert ask_all([here, gone], questions, told.append) == {here: "ValueError: no way"}
     assert told == [f"warning: spot ({here.address}) went away, and is left out"]
+
+
+class TestNewcomers:
+    @pytest.fixture
+    def plan(self, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> SweepPlan:
+        monkeypatch.setattr(newcomers, "SECONDS_BETWEEN_LOOKS", -1.0)
+        plan = _plan(tmp_path, console)
+        plan.folder.path.mkdir()
+        plan.folder.settings.write_text("what was asked for")
+        return plan
+
+    def heard(self, newcomers: Newcomers) -> None:
+        """Until each has answered all; the first step asks, and each that hears may ask again."""
+        newcomers.on_step_end(1, [])
+        while waiting := list(newcomers._asked):
+            ray.wait(waiting, timeout=60)
+            newcomers.on_step_end(1, [])
+
+    def test_one_that_is_well_is_not_spoken_of(self, plan: SweepPlan) -> None:
+        told: list[str] = []
+        watch = Newcomers(plan, [], told.append)
+        self.heard(watch)
+        assert told == []
+        watch.on_step_end(1, [])
+        assert watch._asked == {}  # it is known now
+
+    def test_those_that_were_looked_at_are_not_asked(self, plan: SweepPlan) -> None:
+        watch = Newcomers(plan, alive_nodes(), pytest.fail)
+        watch.on_step_end(1, [])
+        assert watch._asked == {}
+
+    def test_one_with_another_folder_is_warned_of(self, plan: SweepPlan, tmp_path: Path) -> None:
+        told: list[str] = []
+        watch = Newcomers(plan, [], told.append)
+        watch.on_step_end(1, [])
+        plan.folder.settings.write_text("what another sweep was asked for")
+        self.heard(watch)
+        (here,) = alive_nodes()
+        assert told == [
+            f"warning: {here} has come and cannot train this sweep's trials; those that it is "
+            f"given fail: storage {tmp_path}: is not there, or another folder; all nodes must "
+            "share it"
+        ]
 
 
 def test_another_cluster_than_the_one_that_was_joined(console: Console) -> None:

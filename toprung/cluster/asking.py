@@ -66,14 +66,14 @@ def ask_all(
     waiting = {}
     for node in nodes:
         asked = question[node] if isinstance(question, Mapping) else question
-        waiting[_on(node).remote(asked)] = node
+        waiting[ask(node, asked)] = node
     answers: dict[Node, Any] = {}
     told = monotonic()
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=1.0)
         for reference in done:
             node = waiting.pop(reference)
-            answer = _answer(node, reference)
+            answer = heard(node, reference)
             if answer is None:
                 tell(f"warning: {node} went away, and is left out")
             else:
@@ -84,8 +84,14 @@ def ask_all(
     return {node: answers[node] for node in nodes if node in answers}
 
 
-def _on(node: Node) -> Any:
-    """Ray's name for calling a function there. Toprung need not be installed for this."""
+def ask(node: Node, question: Question) -> Any:
+    """Begin to call the function there; it takes no CPU from anybody.
+
+    Toprung need not be installed there for one of `versions`.
+
+    Returns:
+        Ray's reference to what it will return.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -95,11 +101,21 @@ def _on(node: Node) -> Any:
         return question()
 
     there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=there)(call)
+    return ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=there)(call).remote(question)
 
 
-def _answer(node: Node, reference: Any) -> Any:
-    """What the node said; None if it is gone."""
+def answered(references: Sequence[Any]) -> list[Any]:
+    """Those of the references whose nodes have answered, or gone, by now."""
+    import ray
+
+    if not references:
+        return []
+    done, _ = ray.wait(list(references), num_returns=len(references), timeout=0)
+    return list(done)
+
+
+def heard(node: Node, reference: Any) -> Any:
+    """What the node has said, or as text why it could not; None if it is gone. Waits for it."""
     import ray
 
     try:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,24 @@ def look_at_folder(shared: Path, nonce: str, name: str) -> Answer:
     except OSError as error:
         return Answer(f"storage {where}: cannot be written: {error.strerror or error}")
     return _room(where)
+
+
+def look_at_sweep(settings: Path, content: str) -> Answer:
+    """Whether the folder of a sweep that runs is here as well; its settings tell it from others."""
+    where = settings.parent.parent
+    if read_soon(settings) != content:
+        return Answer(f"storage {where}: is not there, or another folder; all nodes must share it")
+    return _room(where)
+
+
+def first_problem(*looks: Callable[[], Answer]) -> Answer:
+    """What the first of the looks says that finds a problem; else all warnings."""
+    answers = []
+    for look in looks:
+        answers.append(look())
+        if answers[-1].problem:
+            return answers[-1]
+    return Answer(warning="; ".join(answer.warning for answer in answers if answer.warning))
 
 
 def look_at_store(store: ObjectStore) -> Answer:

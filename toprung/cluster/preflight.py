@@ -18,14 +18,18 @@ from toprung.lines import show_line
 from toprung.plan import SweepPlan, with_each_weights
 from toprung.resources import num_fitting
 from toprung.settings import SweepSettings
+from trainables.config import TrialConfig
 
 
-def check_cluster(plan: SweepPlan) -> None:
+def check_cluster(plan: SweepPlan) -> list[Node]:
     """See that the nodes of the cluster that this process has joined can train the sweep's trials.
 
     Each must have the driver's versions, the sweep's storage, its data and its weights. At the end
     one line, beginning with `cluster: `, says so. Nothing is left behind but what the nodes keep:
     the data, prepared, and weights that they had to download.
+
+    Returns:
+        The nodes that can.
 
     Raises:
         ToprungError: with a line for each node that cannot.
@@ -35,9 +39,10 @@ def check_cluster(plan: SweepPlan) -> None:
     trains = _asked(plan.console, trains, partial(versions.look, versions.versions()))
     checked = [_check_storage(plan, trains), _check_inputs(plan, trains)]
     if not trains:
-        checked = ["none of them can train a trial yet, and those that come are not checked"]
+        checked = ["none of them can train a trial yet; those that come are looked at then"]
     show_line(plan.console, f"cluster: {'; '.join([summary(nodes), *checked])}")
     tell_room(plan.settings, partial(show_line, plan.console))
+    return trains
 
 
 def can_train(node: Node, settings: SweepSettings) -> bool:
@@ -52,6 +57,19 @@ def summary(nodes: Sequence[Node]) -> str:
     cpus, gpus = sum(node.num_cpus for node in nodes), sum(node.num_gpus for node in nodes)
     counts = [(len(nodes), "node"), (cpus, "CPU"), (gpus, "GPU")]
     return ", ".join(f"{n:g} {what}{'' if n == 1 else 's'}" for n, what in counts if n)
+
+
+def weights_of(plan: SweepPlan) -> list[tuple[TrialConfig, str]]:
+    """A config for each file of weights that trials begin with, and the file's digest here."""
+    return [
+        (config, node_look.weights_digest(config))
+        for config in with_each_weights(plan.proposals.rehearsal.configs)
+    ]
+
+
+def answer_of(said: object) -> Answer:
+    """What a node said, which is text where something went wrong, and empty where nothing did."""
+    return said if isinstance(said, Answer) else Answer(str(said))
 
 
 def _check_storage(plan: SweepPlan, nodes: list[Node]) -> str:
@@ -85,10 +103,7 @@ def check_shared(parent: Path, nodes: list[Node], console: Console) -> None:
 
 
 def _check_inputs(plan: SweepPlan, nodes: list[Node]) -> str:
-    models = [
-        (config, node_look.weights_digest(config))
-        for config in with_each_weights(plan.proposals.rehearsal.configs)
-    ]
+    models = weights_of(plan)
     _asked(plan.console, nodes, partial(node_look.look_at_inputs, plan.data.kinds, models))
     digest = str(plan.data.first.settings.digest)[:8]
     weights = " and weights" if any(digest for _, digest in models) else ""
@@ -102,7 +117,7 @@ def _asked(
     answers = ask_all(nodes, question, partial(show_line, console))
     problems = {}
     for node, said in answers.items():
-        answer = said if isinstance(said, Answer) else Answer(str(said))
+        answer = answer_of(said)
         if answer.problem:
             problems[node] = answer.problem
         elif answer.warning:
