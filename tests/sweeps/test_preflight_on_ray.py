@@ -113,9 +113,8 @@ class TestNewcomers:
         self.heard(watch)
         (here,) = alive_nodes()
         assert told == [
-            f"warning: {here} has come and cannot train this sweep's trials; those that it is "
-            f"given fail: storage {tmp_path}: is not there, or another folder; all nodes must "
-            "share it"
+            f"warning: {here} has come, and trials there may fail: storage {tmp_path}: is not "
+            "there, or another folder; all nodes must share it"
         ]
 
 

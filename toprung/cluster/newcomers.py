@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class Newcomers(NotPickled, Callback):  # type: ignore[misc]
-    """Warns of a node that cannot train the sweep's trials: Ray has no way to leave it out.
+    """Warns of a node that is not fit for the sweep's trials: Ray has no way to leave it out.
 
     Trials are not held back until it has answered, which may take as long as preparing its data.
 
@@ -60,10 +60,7 @@ class Newcomers(NotPickled, Callback):  # type: ignore[misc]
             return
         answer = answer_of(said)
         if answer.problem:
-            self._tell(
-                f"warning: {node} has come and cannot train this sweep's trials; those that it is "
-                f"given fail: {answer.problem}"
-            )
+            self._tell(f"warning: {node} has come, and trials there may fail: {answer.problem}")
         elif answer.warning:
             self._tell(f"warning: {node}: {answer.warning}")
         if follows is not None and not answer.problem:
