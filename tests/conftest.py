@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from analysis.user_state import STATE_VARIABLE
 from benchmarks.kills.pretend_sweep import tables_known
 from tests.fuzzed_sweep import Place, whole_sweep
 from tests.postgres import PostgresServer, postgres_server
@@ -41,6 +42,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and the processes that they start, keep away from the user's own records."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
