@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +14,7 @@ from typing import Any
 
 from analysis.folder import SweepFolder
 from benchmarks.kills import facts
+from benchmarks.kills.processes import command, descendants, is_worker, state
 from benchmarks.kills.tally import Tally
 
 MAX_SECONDS = 300.0
@@ -73,8 +73,8 @@ class RealCampaign:
         _wait_for_sweep(path, driver)
         sleep(moment.seconds)
         writing = moment.writing and _wait_for_write(path, driver)
-        ours = [driver.pid, *_descendants(driver.pid)]
-        victims = [driver.pid] if whom == "driver" else [pid for pid in ours if _is_worker(pid)]
+        ours = [driver.pid, *descendants(driver.pid)]
+        victims = [driver.pid] if whom == "driver" else [pid for pid in ours if is_worker(pid)]
         for pid in victims:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -150,41 +150,13 @@ def _wait_for_end(pids: list[int], told: str, tally: Tally) -> None:
     gone too; they are ended here.
     """
     deadline = monotonic() + 60
-    while left := [pid for pid in pids if _state(pid) not in ("", "Z")]:
-        if all("Agent" in _command(pid) for pid in left) or monotonic() > deadline:
+    while left := [pid for pid in pids if state(pid) not in ("", "Z")]:
+        if all("Agent" in command(pid) for pid in left) or monotonic() > deadline:
             break
         sleep(0.05)
     for pid in left:
-        if "Agent" not in _command(pid):
+        if "Agent" not in command(pid):
             tally.failed += 1
-            tally.problems.append(f"{told}: left running: {_command(pid)}")
+            tally.problems.append(f"{told}: left running: {command(pid)}")
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    """The processes that a process has started, and those that they have."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
-
-
-def _state(pid: int) -> str:
-    """Of a process: empty if there is none, Z if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether it runs a trial."""
-    return _command(pid).startswith("ray::Implicit")
