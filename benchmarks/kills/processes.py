@@ -21,6 +21,7 @@ def state(pid: int) -> str:
 
 
 def command(pid: int) -> str:
+    """Its command line; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
