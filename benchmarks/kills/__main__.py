@@ -3,6 +3,7 @@
 Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
     uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
+    uv run python -m benchmarks.kills phases [--rounds 4]
     sudo uv run python -m benchmarks.kills cluster [--rounds 1] --folder /tmp
 
 `pretend` runs Toprung's whole driver in one process, without Ray, on trials that only pretend to
@@ -13,6 +14,9 @@ each. `real` kills the driver, or the worker, of a real sweep on Ray at random m
 while a checkpoint is being written. A sweep that was killed is resumed, and then compared: the
 decision log line by line; every trial of the study; the reports, checkpoints and TensorBoard files;
 the winner. A trial that had ended before the kill must not have changed at all.
+
+`phases` kills the whole command, with two trials at a time, in its search, confirmation, test,
+export and report, and while it is resumed, and checks what must hold of every sweep.
 
 `cluster` runs one sweep on a Ray cluster whose nodes are in network namespaces of this machine (it
 needs root and `ip`), and strikes workers, nodes and links while it runs, and the head at last.
@@ -31,7 +35,7 @@ from benchmarks.kills.tally import Tally, show
 def main() -> None:
     """Run what the command line asks for; the exit code is 1 if anything differed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["pretend", "real", "cluster"])
+    parser.add_argument("kind", choices=["pretend", "real", "phases", "cluster"])
     parser.add_argument(
         "--sweeps", nargs="+", default=[], help="of the pretended; all if not given"
     )
@@ -41,15 +45,16 @@ def main() -> None:
     parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
     parser.add_argument("--workers", type=int, default=4, help="of a worker")
     parser.add_argument("--trials", type=int, default=50, help="on a cluster, for each round")
-    parser.add_argument("--rounds", type=int, default=1, help="of strikes at a cluster")
+    parser.add_argument("--rounds", type=int, default=1, help="at a cluster, or in each phase")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="for the sweeps; in memory it is quicker")
     given = parser.parse_args()
     if given.kind == "pretend":
         load_library()
     with tempfile.TemporaryDirectory(prefix="kills", dir=given.folder) as folder:
-        if given.kind == "cluster":
-            sys.exit(_cluster(given, Path(folder)))
+        if given.kind in ("cluster", "phases"):
+            campaign = _cluster if given.kind == "cluster" else _phases
+            sys.exit(campaign(given, Path(folder)))
         run = _pretend if given.kind == "pretend" else _real
         tallies = run(given, Path(folder))
     show(f"{given.kind} sweeps, killed and resumed", tallies)
@@ -82,6 +87,16 @@ def _cluster(given: argparse.Namespace, folder: Path) -> int:
     rows = campaign.run(given.rounds)
     cluster.show(rows, campaign.problems)
     return int(bool(campaign.problems) or any(row.lost or row.repeated for row in rows.values()))
+
+
+def _phases(given: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.kills.phases import PhasesCampaign
+
+    rows = PhasesCampaign(folder, given.seed).run(given.rounds)
+    for name, row in rows.items():
+        print(f"{name}: {row.kills} kills, {row.late} too late, {len(row.problems)} problems")
+        print("".join(f"  {problem}\n" for problem in row.problems), end="")
+    return int(any(row.problems for row in rows.values()))
 
 
 def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
