@@ -9,6 +9,8 @@ import pytest
 
 from trainables.data import DataError, DataSettings
 from trainables.data.classes import first_classes
+from trainables.data.draws import drawn_test_sets
+from trainables.data.errors import NoSuchDrawError
 from trainables.data.image_list import ListedImage, Split
 from trainables.data.splits import assign_splits
 
@@ -176,3 +178,51 @@ class TestFirstClasses:
     def test_more_than_there_are(self) -> None:
         with pytest.raises(DataError, match="num_classes is 3, but the data have only 2 classes"):
             first_classes(listed({"dog": 1, "cat": 2}), None, 3)
+
+
+class TestDraws:
+    """`data/test_draw`: the disjoint test sets that one seed deals out."""
+
+    def test_are_disjoint_and_stratified(self) -> None:
+        images = listed({"a": 50, "b": 20})
+        draws = [
+            {name for name, split in split_of(images, test_draw=draw).items() if split == "test"}
+            for draw in range(5)
+        ]
+        assert [len(draw) for draw in draws] == [14] * 5
+        assert len(set.union(*draws)) == 70
+        for draw in draws:
+            assert Counter(name.split("/")[1] for name in draw) == {"a": 10, "b": 4}
+
+    def test_the_first_is_the_test_set_as_ever(self) -> None:
+        images = listed({"a": 50, "b": 20})
+        assert split_of(images, test_draw=0) == split_of(images)
+
+    def test_too_few_images_for_another(self) -> None:
+        images = listed({"a": 50, "b": 20})
+        with pytest.raises(NoSuchDrawError) as raised:
+            assign_splits(images, settings(test_draw=5))
+        assert "too few images for 6 disjoint test sets of 0.2 of each class" in str(raised.value)
+        assert "class 'b' has 20, 4 for each" in str(raised.value)
+
+    def test_the_images_of_a_given_test_set_are_left_out(self) -> None:
+        given = listed({"a": 5, "b": 5}, "test")
+        images = listed({"a": 20, "b": 20}, "train") + given
+        first, second = (split_of(images, test_draw=draw) for draw in (1, 2))
+        names = {image.name for image in given}
+        assert not names & first.keys()
+        tests = [{n for n, split in of.items() if split == "test"} for of in (first, second)]
+        assert [len(test) for test in tests] == [8, 8]
+        assert not tests[0] & tests[1]
+        assert split_of(images, test_draw=0)[given[0].name] == "test"
+
+    @pytest.mark.parametrize("other", [{"test_fraction": 0.0}, {"swap_train_and_test": True}])
+    def test_what_it_does_not_go_with(self, other: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="test_draw is 1, but"):
+            settings(test_draw=1, **other)
+
+    def test_are_listed_without_reading_an_image(self) -> None:
+        draws = dict(drawn_test_sets(DataSettings(source="digits", test_fraction=0.3)))
+        assert list(draws) == [0, 1, 2]
+        names = [name for of_draw in draws.values() for name in of_draw]
+        assert len(set(names)) == len(names) > 1500

@@ -2,6 +2,7 @@
 
 from trainables.data.cache import cache_dir
 from trainables.data.decode import decode_image
+from trainables.data.draws import drawn_test_sets
 from trainables.data.duplicates import DuplicateCounts
 from trainables.data.errors import BadImage, DataError
 from trainables.data.labelled import LabelledData, open_labelled
@@ -20,6 +21,7 @@ __all__ = [
     "TrainingData",
     "cache_dir",
     "decode_image",
+    "drawn_test_sets",
     "open_labelled",
     "open_test_data",
     "open_training_data",

@@ -10,6 +10,10 @@ class DataError(ValueError):
     """A mistake about the data; its message names the thing, its value and the rule it broke."""
 
 
+class NoSuchDrawError(DataError):
+    """There are too few images for as many disjoint test sets as were asked for."""
+
+
 def printable(text: str) -> str:
     """The text on one line of any terminal: line ends, control signs and no Unicode as escapes."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -37,6 +37,9 @@ class DataSettings(Settings):
             where the data have no validation split.
         test_fraction: Share of all images that become the test set; 0 means no test set. Used only
             where the data have no test split (then, of the training images).
+        test_draw: Which of the disjoint test sets of `test_fraction` that `split_seed` deals out is the
+            test set: 0 is the first, and in data with a test split that one. The images of another
+            draw train or validate; those of a test split that is not used are left out.
         swap_train_and_test: Train on the test set and test on the training set, as few-shot
             studies do; the validation set is taken out of the images that then train.
         split_seed: Decides which images go where. It is a seed of its own, so that two sweeps with
@@ -58,6 +61,7 @@ class DataSettings(Settings):
     normalisation: Literal["training_set", "imagenet"] = "training_set"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    test_draw: Annotated[int, Field(ge=0, lt=1000)] = 0
     swap_train_and_test: bool = False
     split_seed: Annotated[int, Field(ge=0)] = 0
     skip_bad_images: bool = False
@@ -69,6 +73,20 @@ class DataSettings(Settings):
             raise ValueError(
                 f"normalisation 'imagenet' has a mean for each of 3 channels, but channels is "
                 f"{self.channels}; set channels to 3 or normalisation to 'training_set'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _another_draw_needs_a_test_set(self) -> Self:
+        if self.test_draw and not self.test_fraction:
+            raise ValueError(
+                f"test_draw is {self.test_draw}, but test_fraction is 0, which draws no test set; "
+                "set test_draw to 0 or test_fraction above 0"
+            )
+        if self.test_draw and self.swap_train_and_test:
+            raise ValueError(
+                f"test_draw is {self.test_draw}, but swap_train_and_test is true: swapped test sets "
+                "overlap in most of their images; set test_draw to 0"
             )
         return self
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.data.errors import DataError, bullets
+from trainables.data.errors import DataError, NoSuchDrawError, bullets
 from trainables.data.image_list import SPLITS, ListedImage, Split
 from trainables.data.settings import DataSettings
 from trainables.settings import has_surrogates
@@ -19,9 +19,12 @@ def assign_splits(images: Sequence[ListedImage], settings: DataSettings) -> list
     """Every image with a split, in the order of the names.
 
     The validation and test sets that the source lacks are taken out of its training images, by
-    chance and in equal shares of every class. The order of `images` makes no difference.
+    chance and in equal shares of every class. The order of `images` makes no difference. With
+    `settings.test_draw` above 0 the test set is drawn from the training images even so, and the
+    images of the source's own test split are left out.
 
     Raises:
+        NoSuchDrawError: There are too few images for this draw.
         DataError: There are too few classes or images, the splits differ in their classes, or
             there is no test set to swap with.
     """
@@ -29,10 +32,14 @@ def assign_splits(images: Sequence[ListedImage], settings: DataSettings) -> list
     given = {image.split for image in images}
     splits: list[Split] = [image.split or "train" for image in images]
     _check_classes(images, splits)
-    makes_validation = "validation" not in given
+    makes_validation, draw = "validation" not in given, settings.test_draw
+    if draw and "test" in given:
+        images = [image for image in images if image.split != "test"]
+        splits = [image.split or "train" for image in images]
+        given, draw = given - {"test"}, draw - 1  # the source's own was number 0
     # The test set comes first, so that it stays the same whatever the validation set is.
     if "test" not in given and settings.test_fraction > 0:
-        _take(images, splits, "test", settings, makes_validation=makes_validation)
+        _take(images, splits, "test", settings, draw, makes_validation=makes_validation)
     if settings.swap_train_and_test:
         _swap(splits)
     if makes_validation:
@@ -45,11 +52,13 @@ def _take(
     splits: list[Split],
     split: Literal["test", "validation"],
     settings: DataSettings,
+    draw: int = 0,
     *,
     makes_validation: bool,
 ) -> None:
     """Moves a share of each class's training images into `split`.
 
+    All draws cut the same permutation of a class into shares of one size, so they are disjoint.
     With `makes_validation`, those that then train (the others, or these if they are swapped) are
     enough to take a validation set from.
     """
@@ -58,12 +67,20 @@ def _take(
     fraction = settings.test_fraction if split == "test" else settings.validation_fraction
     swapped = makes_validation and settings.swap_train_and_test
     rng = np.random.default_rng([settings.split_seed, SPLITS.index(split)])
-    for members in classes.values():
+    too_few = []
+    for name, members in classes.items():
         fewest = 1 + swapped
         most = len(members) - 1 - (makes_validation and not swapped)
         num_taken = min(max(fewest, round(len(members) * fraction)), most)
-        for index in rng.permutation(members)[:num_taken]:
+        if num_taken * (draw + 1) > len(members):
+            too_few.append(f"class {name!r} has {len(members)}, {num_taken} for each")
+        for index in rng.permutation(members)[draw * num_taken :][:num_taken]:
             splits[index] = split
+    if too_few:
+        raise NoSuchDrawError(
+            f"data/test_draw = {settings.test_draw}: there are too few images for "
+            f"{draw + 1} disjoint test sets of {fraction:g} of each class:{bullets(too_few)}"
+        )
 
 
 def _swap(splits: list[Split]) -> None:
