@@ -37,9 +37,9 @@ class DataSettings(Settings):
             where the data have no validation split.
         test_fraction: Share of all images that become the test set; 0 means no test set. Used only
             where the data have no test split (then, of the training images).
-        test_draw: Which of the disjoint test sets of `test_fraction` that `split_seed` deals out is the
-            test set: 0 is the first, and in data with a test split that one. The images of another
-            draw train or validate; those of a test split that is not used are left out.
+        test_draw: Which of the disjoint test sets of `test_fraction` that `split_seed` deals out
+            is used: 0 is the first, or the data's own test split where there is one. Images of
+            the other draws train or validate; a test split that is not used is left out.
         swap_train_and_test: Train on the test set and test on the training set, as few-shot
             studies do; the validation set is taken out of the images that then train.
         split_seed: Decides which images go where. It is a seed of its own, so that two sweeps with
@@ -85,8 +85,8 @@ class DataSettings(Settings):
             )
         if self.test_draw and self.swap_train_and_test:
             raise ValueError(
-                f"test_draw is {self.test_draw}, but swap_train_and_test is true: swapped test sets "
-                "overlap in most of their images; set test_draw to 0"
+                f"test_draw is {self.test_draw}, but swap_train_and_test is true: swapped test "
+                "sets overlap in most of their images; set test_draw to 0"
             )
         return self
 
