@@ -67,6 +67,7 @@ def test_across_splits_and_classes(images: Path) -> None:
         "test_in_train": 1,
         "test_in_validation": 1,
         "with_other_labels": 4,
+        "in_other_files": 0,
     }
     assert found.counts().warning == (
         "1 test images are also training images; 1 test images are also validation images; "
@@ -82,6 +83,18 @@ def test_within_a_split_is_counted_and_not_warned_about(images: Path) -> None:
     assert counts.warning == ""
 
 
+def test_in_another_container(images: Path) -> None:
+    with Image.open(images / "train/cat/0.png") as image:
+        image.save(images / "test/cat/copy.bmp")
+    counts = duplicates(images).counts()
+    assert (counts.contents, counts.images, counts.test_in_train) == (1, 2, 1)
+    assert counts.in_other_files == 2
+    assert counts.warning == (
+        "1 test images are also training images: these figures will flatter; "
+        "2 have their copies only in files of other bytes"
+    )
+
+
 def test_against_comparing_every_pair() -> None:
     rng = np.random.default_rng(4)
     splits = rng.choice(["train", "validation", "test"], 120)
@@ -90,13 +103,16 @@ def test_against_comparing_every_pair() -> None:
         (str(n), str(label), split)
         for n, (label, split) in enumerate(zip(labels, splits, strict=True))
     ]
-    counts = Duplicates(rows, contents.tolist()).counts()
+    files = [f"{content}-{rng.integers(2)}" for content in contents]
+    counts = Duplicates(rows, files, contents.tolist()).counts()
     same = contents[:, None] == contents
     other = same & ~np.eye(120, dtype=bool)
     assert counts.images == other.any(1).sum()
     assert counts.with_other_labels == sum(
         len(set(labels[same[n]])) > 1 and bool(other[n].any()) for n in range(120)
     )
+    same_file = np.array(files)[:, None] == np.array(files)
+    assert counts.in_other_files == (other.any(1) & (same_file.sum(1) == 1)).sum()
     in_train = (same & (splits == "train")).any(1)
     assert counts.test_in_train == (in_train & (splits == "test")).sum()
     assert counts.validation_in_train == (in_train & (splits == "validation")).sum()
@@ -141,9 +157,9 @@ class TestANewSweep:
         with (sweep / "duplicates.csv").open(newline="") as stream:
             header, *rows = csv.reader(stream)
         digest = hashlib.sha256((images / "train/cat/0.png").read_bytes()).hexdigest()
-        assert header == ["hash", "image", "label", "split"]
-        assert {row[0] for row in rows} == {digest}
-        assert ["test/cat/0.png", "cat", "test"] in [row[1:] for row in rows]
+        assert header == ["pixel_sha256", "image", "label", "split", "sha256"]
+        assert len({row[0] for row in rows}) == 1
+        assert ["test/cat/0.png", "cat", "test", digest] in [row[1:] for row in rows]
         assert len(rows) == 4
 
     def test_has_no_list_without_any(self, images: Path, tmp_path: Path) -> None:

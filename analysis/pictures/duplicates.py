@@ -10,9 +10,10 @@ from trainables.data import DuplicateCounts
 @table(
     title="Identical images",
     caption=(
-        "Files of the same content, byte for byte, counted when the sweep began; duplicates.csv "
-        "lists them all, if there are any. A test image that was trained on flatters the test "
-        "figures, a validation image that was trained on the selection. Pictures that only look "
+        "Images that are the same pixel for pixel, in whatever files, counted when the sweep began "
+        "(without the last row, files that are the same byte for byte); duplicates.csv lists them "
+        "all, if there are any. A test image that was trained on makes the test figures too "
+        "optimistic, a validation image that was trained on the selection. Pictures that only look "
         "the same, such as one saved at two sizes, are not found."
     ),
     sources=("sweep.yaml", "duplicates.csv"),
@@ -40,6 +41,10 @@ def duplicates(results: Results) -> Rows | None:
         ("test images that are also another test image", counts.test, "test"),
         ("images that are also there with another label", counts.with_other_labels, None),
     ]
+    if "in_other_files" in data["duplicates"]:
+        lines.append(
+            ("images whose copies are all in files of other bytes", counts.in_other_files, None)
+        )
     rows = tuple((what, count, _share(count, split, data)) for what, count, split in lines)
     return Rows(("", "images", "share of the split"), rows)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from trainables.data import BadImage, DataError, DataSettings, decode_image, prepare
 from trainables.data.errors import BadImagesError
+from trainables.provenance.pixel_hash import pixel_hash
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -37,9 +38,11 @@ def test_splits_are_written_as_csv(split_folder: Path, tmp_path: Path) -> None:
     prepare(settings(split_folder)).write_splits(tmp_path / "splits.csv")
     with (tmp_path / "splits.csv").open(newline="") as stream:
         header, *rows = csv.reader(stream)
-    assert header == ["image", "label", "split", "sha256"]
+    assert header == ["image", "label", "split", "sha256", "pixel_sha256"]
     digest = hashlib.sha256((split_folder / "val/dog/1.png").read_bytes()).hexdigest()
-    assert ["val/dog/1.png", "dog", "validation", digest] in rows
+    with Image.open(split_folder / "val/dog/1.png") as image:
+        pixels = pixel_hash(image)
+    assert ["val/dog/1.png", "dog", "validation", digest, pixels] in rows
     assert Counter(row[2] for row in rows) == {"train": 8, "validation": 4, "test": 4}
 
 

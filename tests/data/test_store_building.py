@@ -22,12 +22,12 @@ import os, sys, time
 from pathlib import Path
 from typing import Any
 from trainables.data import DataSettings, build, prepare
-decode = build.decode
+decode = build.decode_and_hash
 def slow_decode(content, settings):
     os.write(1, b"decoding\n")  # in one piece, whatever the other threads write
     time.sleep(float(sys.argv[2]))
     return decode(content, settings)
-build.decode = slow_decode
+build.decode_and_hash = slow_decode
 print(prepare(DataSettings(source=sys.argv[1], image_size=4)).settings.digest)
 """
 
@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainables.data.build.decode", interrupt)
+    monkeypatch.setattr("trainables.data.build.decode_and_hash", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(settings(flat_folder))
     assert not list((cache / "stores").iterdir())
@@ -142,6 +142,16 @@ def test_the_hash_of_every_image_is_kept(flat_folder: Path, cache: Path) -> None
     assert len(hashes) == 20
     assert hashes["cat/1.png"] == hashes["dog/2.png"]
     assert len(set(hashes.values())) == 19
+
+
+def test_a_store_of_an_older_version_is_built_anew(flat_folder: Path, cache: Path) -> None:
+    """Older stores have no hashes of pixels; their folders and scans have other names."""
+    first = prepare(settings(flat_folder))
+    for images in (cache / "stores").glob("*/images.json"):
+        images.write_text('{"names": [], "hashes": []}')
+        images.parent.rename(images.parent.with_name(images.parent.name.replace("-v2", "-v1")))
+    assert prepare(settings(flat_folder)) == first
+    assert len(set(first.pixel_hashes)) == 20
 
 
 @pytest.mark.usefixtures("cache")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trainables.atomic_files import flush_folder
 from trainables.data.cache import CACHE_VARIABLE, digest_of
-from trainables.data.decode import BadImageError, decode, read_bytes
+from trainables.data.decode import BadImageError, decode_and_hash, read_bytes
 from trainables.data.errors import BadImage, BadImagesError, DataError, bullets
 from trainables.data.files import sync
 from trainables.data.image_list import SPLITS, ListedImage
@@ -35,7 +35,8 @@ MIN_STD = 1 / 255  # one grey level: images of one colour must not lead to a div
 @dataclass(frozen=True)
 class _Decoded:
     image: ListedImage
-    content_hash: str
+    content_hash: str  # SHA-256 of the file
+    pixel_hash: str
     pixels_HWC: NDArray[np.uint8]
     histogram_CV: NDArray[np.int64]  # how often each channel has each of the 256 values
 
@@ -46,6 +47,7 @@ class _Written:
 
     images: list[ListedImage] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
+    pixel_hashes: list[str] = field(default_factory=list)
     bad: list[BadImage] = field(default_factory=list)
     train_histogram_CV: NDArray[np.int64] | int = 0
 
@@ -118,6 +120,7 @@ def _write_images(
         stream.write(result.pixels_HWC.tobytes())
         written.images.append(result.image)
         written.hashes.append(result.content_hash)
+        written.pixel_hashes.append(result.pixel_hash)
         if result.image.split == "train":
             written.train_histogram_CV = written.train_histogram_CV + result.histogram_CV
     stream.seek(0)
@@ -144,12 +147,12 @@ def _decode_all(
 def _decode_one(image: ListedImage, settings: DataSettings) -> _Decoded | BadImage:
     try:
         content = read_bytes(image.content) if isinstance(image.content, Path) else image.content
-        pixels_HWC = decode(content, settings)
+        pixels_HWC, picture_hash = decode_and_hash(content, settings)
     except BadImageError as error:
         return BadImage(image.name, str(error))
     file = content if isinstance(content, bytes) else content.tobytes()
     content_hash = hashlib.sha256(file).hexdigest()
-    return _Decoded(image, content_hash, pixels_HWC, _histogram(pixels_HWC))
+    return _Decoded(image, content_hash, picture_hash, pixels_HWC, _histogram(pixels_HWC))
 
 
 def _histogram(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -184,7 +187,8 @@ def _write_tables(
     meta = {"digest": digest, "class_names": class_names, "mean": mean, "std": std}
     form = settings.model_dump(include=FORM)
     _write_json(folder / "meta.json", meta | form)
-    _write_json(folder / "images.json", {"names": names, "hashes": written.hashes})
+    hashes = {"hashes": written.hashes, "pixel_hashes": written.pixel_hashes}
+    _write_json(folder / "images.json", {"names": names} | hashes)
     index_of = {name: index for index, name in enumerate(class_names)}
     _write_array(folder / "labels.npy", np.array([index_of[label] for label in labels], np.int64))
     _write_array(folder / "splits.npy", np.array([SPLITS.index(s) for s in splits], np.uint8))

@@ -1,6 +1,6 @@
-"""Identical images: files of the same content that a source has more than once."""
+"""Identical images: pictures that a source has more than once, pixel for pixel."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,15 @@ class DuplicateCounts:
     """How many images of the splits are there more than once.
 
     Attributes:
-        contents: that several images have.
+        contents: that several images have: pictures, pixel for pixel.
         images: that have such a content.
         train: training images that are also another training image; likewise `validation`, `test`.
         validation_in_train: validation images that are also a training image.
         test_in_train: test images that are also a training image.
         test_in_validation: test images that are also a validation image.
         with_other_labels: images that are also an image of another class.
+        in_other_files: images whose copies are all in files of other bytes, such as a PNG file's
+            copy as BMP; sweeps begun before these were found have none.
     """
 
     contents: int
@@ -35,6 +37,7 @@ class DuplicateCounts:
     test_in_train: int
     test_in_validation: int
     with_other_labels: int
+    in_other_files: int = 0
 
     @property
     def warning(self) -> str:
@@ -49,6 +52,8 @@ class DuplicateCounts:
             told[-1] += ": these figures will flatter"
         if self.with_other_labels:
             told.append(f"{self.with_other_labels} images are also there with another label")
+        if told and self.in_other_files:
+            told.append(f"{self.in_other_files} have their copies only in files of other bytes")
         return "; ".join(told)
 
 
@@ -57,14 +62,20 @@ class Duplicates:
 
     Args:
         images: every image of the source.
-        hashes: of their contents, in the same order.
+        file_hashes: SHA-256 of their files, in the same order.
+        pixel_hashes: of them as pictures (`trainables.provenance.pixel_hash`), likewise.
     """
 
-    def __init__(self, images: Sequence[SplitRow], hashes: Sequence[str]) -> None:
+    def __init__(
+        self, images: Sequence[SplitRow], file_hashes: Sequence[str], pixel_hashes: Sequence[str]
+    ) -> None:
         members: dict[str, list[SplitRow]] = defaultdict(list)
-        for content_hash, image in zip(hashes, images, strict=True):
-            members[content_hash].append(image)
+        files: dict[str, list[str]] = defaultdict(list)
+        for image, file, pixels in zip(images, file_hashes, pixel_hashes, strict=True):
+            members[pixels].append(image)
+            files[pixels].append(file)
         self.groups = {key: group for key, group in members.items() if len(group) > 1}
+        self._files = {key: files[key] for key in self.groups}
 
     def counts(self) -> DuplicateCounts:
         """How many there are."""
@@ -78,12 +89,19 @@ class Duplicates:
             with_other_labels=sum(
                 len(group) for group in self.groups.values() if len({row[1] for row in group}) > 1
             ),
+            in_other_files=sum(
+                number == 1 for files in self._files.values() for number in Counter(files).values()
+            ),
         )
 
     def write(self, path: Path) -> None:
-        """Write all of them as CSV with the columns hash, image, label and split."""
-        rows = ((key, *row) for key, group in self.groups.items() for row in group)
-        write_csv(path, ("hash", "image", "label", "split"), rows)
+        """Write all of them as CSV: pixel_sha256, image, label, split, sha256 (of the file)."""
+        rows = (
+            (key, *row, file)
+            for key, group in self.groups.items()
+            for row, file in zip(group, self._files[key], strict=True)
+        )
+        write_csv(path, ("pixel_sha256", "image", "label", "split", "sha256"), rows)
 
     def _within(self, split: Split) -> int:
         return sum(count for count in self._in_each_group(split) if count > 1)

@@ -31,7 +31,8 @@ class LabelledData:
         images_NHWC: uint8, a read-only memory map.
         labels_N: Their classes, int64, as indices into the model's class names.
         names: Of the images.
-        hashes: SHA-256 of each image's content.
+        hashes: SHA-256 of each image's file, or of its pixels where it is in none.
+        pixel_hashes: Of each image as a picture (`trainables.provenance.pixel_hash`).
         splits: How many images the source has in each of its own splits; empty if it has none.
         bad_images: Files left out because they cannot be decoded.
     """
@@ -40,6 +41,7 @@ class LabelledData:
     labels_N: NDArray[np.int64]
     names: tuple[str, ...]
     hashes: tuple[str, ...]
+    pixel_hashes: tuple[str, ...]
     splits: dict[str, int]
     bad_images: tuple[BadImage, ...]
 
@@ -89,6 +91,7 @@ def _labelled(
         labels_N=store.array("labels"),
         names=store.names(),
         hashes=store.hashes(),
+        pixel_hashes=store.pixel_hashes(),
         splits=splits,
         bad_images=bad_images,
     )

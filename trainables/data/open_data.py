@@ -50,7 +50,13 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TestData:
-    """The sealed test set, in the same form as `TrainingData`, with the images' names."""
+    """The sealed test set, in the same form as `TrainingData`.
+
+    Attributes:
+        names: Of the images.
+        hashes: SHA-256 of each image's file, or of its pixels where it is in none.
+        pixel_hashes: Of each image as a picture (`trainables.provenance.pixel_hash`).
+    """
 
     __test__ = False  # no test case, whatever pytest thinks of its name
 
@@ -59,6 +65,8 @@ class TestData:
     class_names: tuple[str, ...]
     digest: str
     names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    pixel_hashes: tuple[str, ...]
 
 
 def open_training_data(settings: DataSettings, *, cache_dir: Path | None = None) -> TrainingData:
@@ -96,6 +104,8 @@ def open_test_data(settings: DataSettings, *, cache_dir: Path | None = None) -> 
         class_names=tuple(store.meta["class_names"]),
         digest=store.meta["digest"],
         names=store.names(),
+        hashes=store.hashes(),
+        pixel_hashes=store.pixel_hashes(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from trainables.data.cache import Cache
@@ -25,7 +26,8 @@ class PreparedData:
         num_train: Number of images; likewise `num_validation` and `num_test`.
         test_digest: Of the test images; None without a test set.
         splits: Name, class and split of every image.
-        hashes: SHA-256 of the content of each of them, in the same order.
+        hashes: SHA-256 of the file of each of them, in the same order.
+        pixel_hashes: Of each of them as a picture (`trainables.provenance.pixel_hash`).
         bad_images: Files left out because they cannot be decoded.
     """
 
@@ -37,18 +39,19 @@ class PreparedData:
     test_digest: str | None
     splits: tuple[SplitRow, ...]
     hashes: tuple[str, ...]
+    pixel_hashes: tuple[str, ...]
     bad_images: tuple[BadImage, ...]
 
     @cached_property
     def duplicates(self) -> Duplicates:
         """The images that are there more than once."""
-        return Duplicates(self.splits, self.hashes)
+        return Duplicates(self.splits, self.hashes, self.pixel_hashes)
 
     def write_splits(self, path: Path) -> None:
-        """Writes the splits as CSV with the columns image, label, split and sha256."""
-        pairs = zip(self.splits, self.hashes, strict=True)
-        rows = ((*row, content_hash) for row, content_hash in pairs)
-        write_csv(path, ("image", "label", "split", "sha256"), rows)
+        """Write the splits as CSV: image, label, split, sha256 (of the file), pixel_sha256."""
+        hashed = zip(self.splits, self.hashes, self.pixel_hashes, strict=True)
+        rows = ((*row, *hashes) for row, *hashes in hashed)
+        write_csv(path, ("image", "label", "split", "sha256", "pixel_sha256"), rows)
 
 
 def prepare(
@@ -78,7 +81,8 @@ def prepare(
         num_test=counts["test"],
         test_digest=test.digest,
         splits=rows,
-        hashes=tuple(content_hash for store in stores for content_hash in store.hashes()),
+        hashes=tuple(chain.from_iterable(store.hashes() for store in stores)),
+        pixel_hashes=tuple(chain.from_iterable(store.pixel_hashes() for store in stores)),
         bad_images=training.bad_images + test.bad_images,
     )
 

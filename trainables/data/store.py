@@ -1,7 +1,7 @@
 """Decoded images in a folder, memory-mapped by every trial on the machine.
 
     images.npy  (N, H, W, C) uint8      splits.npy   (N,) uint8, index into SPLITS
-    labels.npy  (N,) int64              images.json  names and content hashes
+    labels.npy  (N,) int64              images.json  names, content and pixel hashes
     meta.json   class names, digest, mean, std, form
 
 Shape letters: N images, H height, W width, C channels.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trainables.data.errors import DataError
 from trainables.data.settings import DataSettings
 
-FORMAT = 1  # to be raised when the same files would give other pixels
+FORMAT = 2  # to be raised when the same files would give other pixels, or the hashes others
 
 
 class Store:
@@ -57,6 +57,10 @@ class Store:
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of each image's file, or of its pixels where it is in none."""
         return tuple(self._json("images.json")["hashes"])
+
+    def pixel_hashes(self) -> tuple[str, ...]:
+        """Of each image at full resolution (`trainables.provenance.pixel_hash`)."""
+        return tuple(self._json("images.json")["pixel_hashes"])
 
     def _json(self, name: str) -> Any:
         try:
