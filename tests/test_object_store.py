@@ -1,18 +1,23 @@
 """Places in an object store, against a real S3-compatible server."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.s3 import BUCKET, S3Server
+from trainables import object_store
 from trainables.failures import STORE_AWAY, failure_of
 from trainables.object_store import ObjectStore, StoreError, is_url, url_within
+from trainables.system import conditional_write
 
 
 @pytest.fixture
 def store(s3: S3Server, request: pytest.FixtureRequest) -> ObjectStore:
-    return ObjectStore(f"s3://{BUCKET}/{request.node.name}")
+    return ObjectStore(f"s3://{BUCKET}/{quote(request.node.name)}")
 
 
 class TestUrls:
@@ -99,6 +104,57 @@ class TestObjects:
     ) -> None:
         assert store.check_writable() > 0
         assert store.list() == {}
+
+
+class TestConditionalWrites:
+    """Each way in turn: by the store's own conditions, without any, and where they are ignored."""
+
+    @pytest.fixture(params=["by the store", "not by the store", "ignored by the store"])
+    def _way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(object_store, "SECONDS_TO_SETTLE", 0.0)
+        if request.param == "not by the store":
+            monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
+        if request.param == "ignored by the store":
+            put = conditional_write._put
+            monkeypatch.setattr(
+                conditional_write,
+                "_put",
+                lambda store, path, content, _: put(store, path, content, "overwrite"),
+            )
+
+    @pytest.mark.usefixtures("_way")
+    def test_replace_only_what_was_found(self, store: ObjectStore) -> None:
+        assert store.write_if_absent("name", b"first")
+        assert not store.write_if_absent("name", b"second")
+        assert store.read("name") == b"first"
+        assert not store.write_if_unchanged("name", b"another", b"third")
+        assert store.write_if_unchanged("name", b"first", b"third")
+        assert store.read("name") == b"third"
+        assert not store.write_if_unchanged("none", b"there", b"third")
+        assert not store.exists("none")
+
+    def test_go_to_one_of_many_at_once(self, store: ObjectStore) -> None:
+        contents = [b"%d" % number for number in range(12)]
+        name = "50 %? #1/größe"
+        with ThreadPoolExecutor(12) as pool:
+            won = list(pool.map(lambda own: store.write_if_absent(name, own), contents))
+        assert sum(won) == 1
+        assert store.read(name) == contents[won.index(True)]
+
+    def test_whose_answer_was_lost_are_known_as_this_one_s(
+        self, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(*arguments: Any) -> bool:
+            conditional_write.write_if_unchanged(*arguments)
+            return conditional_write.write_if_unchanged(*arguments)
+
+        monkeypatch.setattr(object_store, "write_if_unchanged", lost)
+        assert store.write_if_absent("name", b"mine")
+
+    @pytest.mark.usefixtures("s3")
+    def test_to_a_bucket_that_is_not_there_say_so(self) -> None:
+        with pytest.raises(StoreError, match="s3://nowhere/x/name: cannot write it"):
+            ObjectStore("s3://nowhere/x").write_if_absent("name", b"mine")
 
 
 class TestErrors:

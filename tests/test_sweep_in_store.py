@@ -33,7 +33,7 @@ from toprung.lean_tune import replaced
 from toprung.mirror import Mirror, mirrored
 from toprung.patience import Patience, RecordLostError
 from toprung.working_copy import fetch_from_store, local_path, taken_up
-from trainables.object_store import ObjectStore, StoreError
+from trainables.object_store import ObjectStore, Stored, StoreError
 
 KILLED = """
 import os, signal
@@ -53,10 +53,7 @@ begin({url!r}, trials=5)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    with (
-        replaced(proposals, "NUM_REHEARSALS", 10),
-        replaced(lease, "SECONDS_TO_SETTLE", 0.0),
-    ):
+    with replaced(proposals, "NUM_REHEARSALS", 10):
         yield
 
 
@@ -198,7 +195,15 @@ class TestLease:
     def test_goes_to_one_of_two_that_take_it_at_once(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lease, "sleep", lambda _: self.tell(url))
+        find = ObjectStore.find
+
+        def found(store: ObjectStore, name: str) -> Stored | None:
+            seen = find(store, name)
+            if name == LEASE:
+                self.tell(url)
+            return seen
+
+        monkeypatch.setattr(ObjectStore, "find", found)
         with pytest.raises(ToprungError, match="process 7 on elsewhere, which began just now"):
             begin(url, trials=1)
         assert set(ObjectStore(url).list()) == {LEASE}
@@ -207,7 +212,13 @@ class TestLease:
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = ObjectStore(url)
-        monkeypatch.setattr(lease, "sleep", lambda _: store.write("sweep.yaml", b"another's"))
+        take = lease.take
+
+        def taken(place: ObjectStore) -> None:
+            take(place)
+            store.write("sweep.yaml", b"another's")
+
+        monkeypatch.setattr(lease, "take", taken)
         with pytest.raises(ToprungError, match="another sweep has begun there"):
             begin(url, trials=1)
         assert set(store.list()) == {"sweep.yaml"}

@@ -1,14 +1,16 @@
 """One driver for one sweep in an object store, which knows no locks: a small object says who.
 
-The driver writes it again every few seconds. Who finds another's there that is young stays away.
+The driver writes it again every few seconds. Who finds another's there that is young stays away. It
+is taken, and written again, only if it is still what was found (`ObjectStore.write_if_unchanged`).
 """
 
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 from analysis.driver import MAX_LEASE_SECONDS, in_words, this_driver
@@ -18,10 +20,9 @@ from toprung.patience import RecordLostError
 from trainables.object_store import ObjectStore
 
 SECONDS_BETWEEN_REFRESHES = 5.0
-SECONDS_TO_SETTLE = 2.0
-"""After that, of two drivers that take a sweep at once, both see which of them wrote last."""
 _ID = secrets.token_hex(16)
 """Of this process."""
+_refreshed = count()
 
 
 def take(store: ObjectStore) -> None:
@@ -32,7 +33,8 @@ def take(store: ObjectStore) -> None:
         StoreError: if the store cannot be read and written.
     """
     now = store.check_writable()
-    other, found = _read(store), store.find(LEASE)
+    content, found = store.read(LEASE), store.find(LEASE)
+    other = _told(content)
     if found is not None and other.get("id") != _ID and not _is_gone(other):
         silent = now - found.written_at
         if silent < MAX_LEASE_SECONDS:
@@ -41,10 +43,8 @@ def take(store: ObjectStore) -> None:
                 f"{store.url}: is being run by {in_words(other)}, which told so {silent:.0f} s "
                 f"ago; if it is gone, try again in {wait:.0f} s"
             )
-    _write(store)
-    sleep(SECONDS_TO_SETTLE)
-    other = _read(store)
-    if other.get("id") != _ID:
+    if not store.write_if_unchanged(LEASE, content, _ours()):
+        other = _told(store.read(LEASE))
         raise ToprungError(f"{store.url}: is being run by {in_words(other)}, which began just now")
 
 
@@ -55,8 +55,10 @@ def refresh(store: ObjectStore) -> None:
         RecordLostError: if another does, or has.
         StoreError: if the store cannot be read and written.
     """
-    check(store)
-    _write(store)
+    content = store.read(LEASE)
+    _check_ours(store, _told(content))
+    if not store.write_if_unchanged(LEASE, content, _ours()):
+        check(store)
 
 
 def check(store: ObjectStore) -> None:
@@ -66,7 +68,10 @@ def check(store: ObjectStore) -> None:
         RecordLostError: if another does, or has.
         StoreError: if the store cannot be read.
     """
-    other = _read(store)
+    _check_ours(store, _told(store.read(LEASE)))
+
+
+def _check_ours(store: ObjectStore, other: Mapping[str, Any]) -> None:
     if other.get("id") != _ID:
         who = in_words(other) if other else "another process"
         raise RecordLostError(f"{store.url}: {who} has taken the sweep over")
@@ -74,13 +79,13 @@ def check(store: ObjectStore) -> None:
 
 def release(store: ObjectStore) -> None:
     """Say that nobody runs the sweep, if it is this process that has run it."""
-    if _read(store).get("id") == _ID:
+    if _told(store.read(LEASE)).get("id") == _ID:
         store.delete(LEASE)
 
 
 def holder(store: ObjectStore) -> str:
     """The id of the driver that runs the sweep, or did not end in order; empty if there is none."""
-    return str(_read(store).get("id", ""))
+    return str(_told(store.read(LEASE)).get("id", ""))
 
 
 def this_id() -> str:
@@ -88,14 +93,15 @@ def this_id() -> str:
     return _ID
 
 
-def _write(store: ObjectStore) -> None:
-    told = this_driver() | {"id": _ID, "processes": _processes()}
-    store.write(LEASE, json.dumps(told).encode())
+def _ours() -> bytes:
+    """What says that it is this process; different each time, so that none takes an old one."""
+    told = {"id": _ID, "processes": _processes(), "refreshed": next(_refreshed)}
+    return json.dumps(this_driver() | told).encode()
 
 
-def _read(store: ObjectStore) -> dict[str, Any]:
+def _told(content: bytes | None) -> dict[str, Any]:
     with suppress(ValueError):
-        told = json.loads(store.read(LEASE) or b"{}")
+        told = json.loads(content or b"{}")
         if isinstance(told, dict):
             return told
     return {}

@@ -5,6 +5,7 @@ Credentials come from the environment or the machine, never from a URL: sweeps k
 
 import posixpath
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from trainables.atomic_files import atomic_file
+from trainables.system.conditional_write import NotPossibleError, write_if_unchanged
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -45,6 +47,8 @@ _LEAVE_OUT = (
 )
 _PIECE = 2**22
 """Bytes that are read at a time."""
+SECONDS_TO_SETTLE = 2.0
+"""After that, of two that write an object at once, both see which of them wrote last."""
 
 
 class StoreError(OSError, ValueError):
@@ -201,6 +205,45 @@ class ObjectStore:
     def write(self, name: str, content: bytes) -> None:
         """Put an object in the place of the one of this name, whole or not at all."""
         self._do("write", name, lambda files, path: _put(files, path, content))
+
+    def write_if_absent(self, name: str, content: bytes) -> bool:
+        """Write an object if there is none of this name; see `write_if_unchanged`."""
+        return self.write_if_unchanged(name, None, content)
+
+    def write_if_unchanged(self, name: str, before: bytes | None, after: bytes) -> bool:
+        """Write an object if it is what it was before; of several that try at once, one does.
+
+        Where the store knows no such request, or has other credentials than it could be asked with
+        (see `trainables.system.conditional_write`), the object is written, and read again after
+        `SECONDS_TO_SETTLE`. That is as good unless the other is slower than this.
+
+        Args:
+            name: the object's.
+            before: its content; None if there was no such object.
+            after: its new content, another; no other process may write the same.
+
+        Returns:
+            Whether it was written: this process is the one.
+
+        Raises:
+            StoreError: if the store cannot be read and written.
+        """
+        files, _ = self._connection
+        try:
+            written = write_if_unchanged(
+                self.url, getattr(files, "region", None), name, before, after
+            )
+        except NotPossibleError:
+            return self._write_and_settle(name, before, after)
+        # If the answer to the first try was lost, the second was refused because of it.
+        return written or self.read(name) == after
+
+    def _write_and_settle(self, name: str, before: bytes | None, after: bytes) -> bool:
+        if self.read(name) not in (before, after):
+            return False
+        self.write(name, after)
+        time.sleep(SECONDS_TO_SETTLE)
+        return self.read(name) == after
 
     def upload(self, file: Path, name: str) -> None:
         """The same with a file's content. Nobody may make the file shorter meanwhile."""

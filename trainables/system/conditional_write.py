@@ -1,0 +1,128 @@
+"""Writing an object of a store only if it is still what it was: of several at once, one does.
+
+With a conditional request (`If-None-Match: *`, `If-Match`), which pyarrow does not know and obstore
+does. obstore finds credentials in the environment or asks the machine, but reads no `~/.aws`.
+"""
+
+import os
+import posixpath
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ObjectStore as Store
+
+_QUICK: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
+_CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s"}
+"""Short: the caller has another way."""
+_SCHEMES = {"gcs": "gs"}
+"""As obstore calls it."""
+
+
+class NotPossibleError(Exception):
+    """The store knows no such request, could not be asked, or its answer was lost."""
+
+
+def write_if_unchanged(
+    url: str, region: str | None, name: str, before: bytes | None, after: bytes
+) -> bool:
+    """Write an object, if it is what it was before.
+
+    Args:
+        url: of an object store; see `ObjectStore`.
+        region: of the bucket, where there are such.
+        name: of the object, under the place of the URL.
+        before: its content; None if there was no such object.
+        after: its new content.
+
+    Returns:
+        Whether it was written; then the object is what this call made of it.
+
+    Raises:
+        NotPossibleError: if that cannot be known. It may have been written.
+    """
+    # Not at the top: whoever only reads a sweep does without it.
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+    try:
+        store = _connected(url, region)
+        path = posixpath.join(unquote(urlsplit(url).path).strip("/"), name)
+        condition = _condition(store, path, before)
+        if condition is None:
+            return False
+        _put(store, path, after, condition)
+    except (AlreadyExistsError, PreconditionError):
+        return False
+    except (BaseError, OSError, NotImplementedError, ValueError) as error:
+        raise NotPossibleError(str(error)) from None
+    _check_honoured(store, path, after, condition)
+    return True
+
+
+def _condition(store: "Store", path: str, before: bytes | None) -> Any:
+    """What holds of the object as it was; None if it is another already.
+
+    It is read also where there should be none: a store that ignores conditions would replace it.
+    """
+    import obstore
+
+    try:
+        found = obstore.get(store, path)
+    except FileNotFoundError:
+        return "create" if before is None else None
+    if before is None or bytes(found.bytes()) != before:
+        return None
+    known = {name: found.meta.get(name) for name in ("e_tag", "version")}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _put(store: "Store", path: str, content: bytes, condition: Any) -> None:
+    import obstore
+
+    obstore.put(store, path, content, mode=condition, use_multipart=False)
+
+
+def _check_honoured(store: "Store", path: str, content: bytes, condition: Any) -> None:
+    """See that the store refuses now what it allowed just before: some take no note of conditions.
+
+    Raises:
+        NotPossibleError: if it does not.
+    """
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+    try:
+        _put(store, path, content, condition)
+    except (AlreadyExistsError, PreconditionError):
+        return
+    except BaseError as error:
+        raise NotPossibleError(str(error)) from None
+    raise NotPossibleError("the store ignores conditions")
+
+
+def _connected(url: str, region: str | None) -> "Store":
+    from obstore.store import S3Store, from_url
+
+    parts = urlsplit(url)
+    if parts.scheme != "s3":
+        root = parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme), path="", query="")
+        return from_url(root.geturl(), retry_config=_QUICK, client_options=_CLIENT)
+    endpoint = _endpoint(dict(parse_qsl(parts.query)))
+    return S3Store(
+        parts.netloc,
+        config={
+            **({"region": region} if region else {}),
+            **({"endpoint": endpoint} if endpoint else {}),
+        },
+        retry_config=_QUICK,
+        client_options={**_CLIENT, "allow_http": endpoint.startswith("http:")},
+    )
+
+
+def _endpoint(options: dict[str, str]) -> str:
+    """The URL of the service, where it is not AWS's own; as pyarrow finds it."""
+    named = options.get("endpoint_override") or next(
+        filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))), ""
+    )
+    return named if not named or "://" in named else f"{options.get('scheme', 'https')}://{named}"
