@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from analysis.user_state import STATE_VARIABLE
 from benchmarks.kills.pretend_sweep import tables_known
+from tests.canaries import canaries_set
 from tests.fuzzed_sweep import Place, whole_sweep
 from tests.postgres import PostgresServer, postgres_server
 from tests.s3 import S3Server, s3_server
@@ -67,7 +69,9 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The one Ray that all tests share that need one, with a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        with ray_session() as session:
+        with ExitStack() as stack:
+            with canaries_set():  # a driver's secrets, which Ray's processes do not get
+                session = stack.enter_context(ray_session())
             session.wait()
             yield
 

@@ -31,6 +31,7 @@ from toprung.cli_inspect import inspect
 from toprung.cli_place import SWEEP_PLACE
 from toprung.cli_report import report, tell_partial
 from toprung.cli_resume import GPUS_PER_TRIAL, finish, resume
+from trainables.system.secrecy import redacted
 
 SWEEP = click.argument("sweep", type=SWEEP_PLACE)
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
@@ -328,14 +329,14 @@ def _exit_code(command: Callable[[], Any]) -> int:
             return _interrupted()
         raise
     except OSError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {redacted(str(error))}", err=True)
         return 2
     except ValueError as error:
         from toprung.errors import USER_ERRORS
 
         if not isinstance(error, USER_ERRORS):
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {redacted(str(error))}", err=True)
         return getattr(error, "exit_code", 2)
     return 0
 

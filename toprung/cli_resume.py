@@ -10,6 +10,7 @@ import click
 
 from toprung.cli_cluster import PYTHON, check_no_python, is_there, resume_job
 from toprung.cli_report import tell_problems
+from trainables.system.secrecy import redacted
 
 if TYPE_CHECKING:
     from analysis.openings import TestResult
@@ -104,7 +105,7 @@ def finish(sweep: "Sweep") -> None:
     try:
         best = sweep.best()
     except SweepFolderError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {redacted(str(error))}", err=True)
         for line in failures(sweep):
             click.echo(line, err=True)
         if sweep.ended == attributes.GAVE_UP:

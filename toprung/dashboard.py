@@ -1,5 +1,6 @@
 """A sweep in the browser: optuna-dashboard and TensorBoard, live, each in a process of its own."""
 
+import os
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from analysis.folder import SweepFolder, SweepFolderError
 from toprung.dashboard_child import HOST, read_only
 from toprung.errors import ToprungError
+from trainables.system.secrecy import without_secrets
 
 _SECONDS_TO_START = 120
 _SECONDS_TO_END = 5
@@ -133,6 +135,7 @@ def _started(name: str, server: str, path: str, port: int) -> Iterator[Server]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
+            env=without_secrets(os.environ),
             stdin=subprocess.PIPE,  # it ends when that does
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,10 @@ from toprung.cluster.token import have_own_token
 from toprung.errors import ToprungError
 from toprung.lean_tune import nothing, replaced
 from toprung.resources import this_machine
+from toprung.secrecy.ray_environment import (
+    command_without_secrets,
+    environment_without_secrets,
+)
 from toprung.worker_ready import READY_FOLDER
 
 RAY_ENVIRONMENT = {
@@ -96,7 +100,12 @@ class RaySession:
 
         have_own_token()
         try:
-            with _only_what_trials_need(), _signals_for_the_driver_alone():
+            with (
+                _only_what_trials_need(),
+                _signals_for_the_driver_alone(),
+                environment_without_secrets(),
+                command_without_secrets(),
+            ):
                 ray.init(
                     address="local",
                     num_cpus=self._resources["CPU"],

@@ -34,6 +34,7 @@ from trainables.config import TrialConfig, dump_config
 from trainables.failures import CODE_ERROR, WORKER_LOST
 from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
+from trainables.system.secrecy import redacted
 
 MAX_REFUSALS_IN_A_ROW = 200
 
@@ -139,7 +140,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         """Take note of why a trial's process has died, and what Ray told; it may end the trial."""
         running = self._running[trial_id]
         if running.failure is None:
-            running.failure, running.traceback = (kind, reason), told
+            running.failure, running.traceback = (kind, reason), redacted(told)
 
     def note_recovery(self, trial_id: str) -> None:
         """A trial whose process had died goes on in another."""
@@ -346,6 +347,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         reason: str,
         value: float | None = None,
     ) -> None:
+        reason = redacted(reason)
         trial.set_user_attr(attributes.ENDED, ended)
         if reason:
             trial.set_user_attr(attributes.REASON, reason)

@@ -14,6 +14,7 @@ from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
 from trainables.atomic_files import remove_leftovers
+from trainables.system.secrecy import redacted_command
 
 
 def write_files(plan: SweepPlan) -> None:
@@ -38,7 +39,7 @@ def write_files(plan: SweepPlan) -> None:
 def write_changed_settings(plan: SweepPlan) -> None:
     """Let `sweep.yaml` say that the sweep was resumed, and with which settings."""
     said = dict(plan.said or {})
-    resumed = [*said.get("resumed", []), {"at": _now(), "command": sys.argv}]
+    resumed = [*said.get("resumed", []), {"at": _now(), "command": redacted_command(sys.argv)}]
     said |= {"settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
     remove_leftovers(plan.folder.settings)
     write_atomically(plan.folder.settings, _as_yaml(said))
@@ -52,7 +53,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
         "space_origin": plan.space.origin,
         "started_at": _now(),
         "directory": str(Path.cwd()),
-        "command": sys.argv,
+        "command": redacted_command(sys.argv),
         "settings": plan.settings.model_dump(mode="json"),
         "overrides": dict(plan.overrides),
         **({"config": dict(plan.config)} if plan.config else {}),

@@ -1,5 +1,7 @@
 """The function that Ray Tune runs for a trial: the only file here that knows Ray."""
 
+import json
+import os
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +17,7 @@ from trainables.kept_trial import tell_failure, train_kept
 from trainables.memory import keep_freed_memory
 from trainables.object_store import is_url
 from trainables.stored_trial import train_stored
+from trainables.system.secrecy import LENT_CREDENTIALS
 from trainables.without_compiler import leave_compiler_out
 
 leave_compiler_out()
@@ -40,12 +43,23 @@ def _train(config: TrialConfig, folder: str) -> None:
     device = device_for(resources)
     data = _open_data(config.data)
     if is_url(folder):
+        _take_lent_credentials()
         reports = train_stored(config, data, device, folder)
     else:
         reports = train_kept(config, data, device, Path(folder))
     with closing(reports):  # also where Tune ends the trial from within `report`
         for report in reports:
             tune.report(report)
+
+
+@lru_cache(maxsize=1)
+def _take_lent_credentials() -> None:
+    """Have what the driver lends for its store; on a cluster nothing: nodes have their own."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    lent = _internal_kv_get(LENT_CREDENTIALS)
+    for name, value in json.loads(lent or b"{}").items():
+        os.environ.setdefault(name, value)
 
 
 @lru_cache(maxsize=4)

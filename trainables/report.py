@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trainables.record import Record, Validation
+from trainables.system.secrecy import redacted
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The one checkpoint in a trial's folder."""
@@ -45,7 +46,11 @@ def to_report(validation: Validation, metric: str) -> dict[str, Any]:
 
 def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict[str, Any]:
     """The columns for a trial that failed; without a score, so that ASHA never sees it."""
-    return {FAILURE: reason, FAILURE_KIND: kind, TRACEBACK: traceback}
+    return {
+        FAILURE: redacted(reason),
+        FAILURE_KIND: kind,
+        TRACEBACK: traceback and redacted(traceback),
+    }
 
 
 def record_of(report: dict[str, Any]) -> Record:

@@ -14,6 +14,7 @@ from toprung.lean_tune import nothing, replaced
 from toprung.lines import show_line
 from toprung.ray_session import prepare_ray, signals_kept
 from toprung.resources import is_joined
+from toprung.secrecy.ray_environment import command_without_secrets
 
 CLIENT = "ray://"
 _JOBS = ("http://", "https://")
@@ -126,7 +127,11 @@ def _start_driver(address: str) -> None:
     from ray._private import worker
 
     try:
-        with signals_kept(), replaced(worker, "listen_error_messages", nothing):
+        with (
+            signals_kept(),
+            replaced(worker, "listen_error_messages", nothing),
+            command_without_secrets(),
+        ):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         ray.shutdown()

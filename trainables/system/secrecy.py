@@ -1,0 +1,146 @@
+"""The rule for secrets, in one place: what counts as one, and where it must not be.
+
+A secret is the value of an environment variable whose name says so (`PGPASSWORD`, `HF_TOKEN`,
+`AWS_SECRET_ACCESS_KEY`), a password or a token in a URL, and what has the form of a known token.
+It is in no log, no record of a sweep, no listing, and in the environment of no process that does
+without it. Text that somebody else wrote (an error, a traceback, a command line) passes through
+`redacted` before it is kept or shown; a process is started with `without_secrets`.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import quote, unquote, urlsplit
+
+HIDDEN = "[secret]"
+"""What stands in the place of a secret."""
+LENT_CREDENTIALS = "toprung:store-credentials"
+"""Where a driver leaves, in the memory of its own Ray, what trials need to write to a store."""
+
+_NAME = re.compile(
+    r"password|passwd|passphrase|secret|credential|authorization"
+    r"|(^|[/_-]|api|access|private|ssh|encryption|master|account)keys?([_-]|\d|$)"
+    r"|tokens?([_-]|\d|$)|[_-](pwd|pw|pass)$|(^|[_-])(pass|auth|cookies?|dsn|pat|jwt|sas|webhook)([_-]|$)",
+    re.IGNORECASE,
+)
+_MUST_STAY = re.compile("RAY_")
+"""Ray's own, such as its token, without which none of its processes can speak to another."""
+_OF_STORES = {"s3": "AWS_", "gs": "GOOGLE_", "gcs": "GOOGLE_", "abfs": "AZURE_", "abfss": "AZURE_"}
+_MIN_LETTERS = 8
+"""A shorter value is looked for nowhere: it would be found in innocent words."""
+
+TOKENS = {
+    "AWS access key": r"\b(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}\b",
+    "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9_]{36,}|github_pat_[A-Za-z0-9_]{22,})",
+    "GitLab token": r"\bgl(?:pat|dt|rt|ft|soat|cbt|ptt)-[A-Za-z0-9_-]{20,}",
+    "Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
+    "OpenAI or Anthropic key": r"\bsk-[A-Za-z0-9_-]{20,}",
+    "Google API key": r"\bAIza[0-9A-Za-z_-]{35}",
+    "Google OAuth token": r"\bya29\.[0-9A-Za-z_-]{20,}|\bGOCSPX-[0-9A-Za-z_-]{20,}",
+    "Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}|hooks\.slack\.com/services/[A-Za-z0-9/_-]+",
+    "PyPI token": r"\bpypi-[A-Za-z0-9_-]{50,}",
+    "JSON web token": r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+}
+"""Kinds of tokens that are known by their form, each with its pattern."""
+URL_PASSWORD = r"(://[^\s:/?#@]*:)[^\s/]+(?=@)"
+"""The password of a URL, after what goes before it."""
+URL_TOKEN = (
+    r"([?&;][\w.-]*(?:token|secret|passw|pwd|signature|\bsig|key|credential|auth)[\w-]*=)"
+    r"[^\s&#'\"]+"
+)
+"""A token in a URL's query, after its name."""
+_HEADER = r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{16,}"
+_ASSIGNED = (
+    r"((?:password|passwd|secret_access_key|api_?key|auth_token|session_token|access_token)[\"']?"
+    r"\s*[=:]\s*[\"']?)[^\s\"',;&]{6,}"
+)
+_AFTER_ITS_NAME = re.compile("|".join((URL_PASSWORD, URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE)
+_BARE = re.compile("|".join(TOKENS.values()))
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable, or an option, of this name and value holds a secret."""
+    return bool(value) and (names_secret(name) or redacted_text(value) != value)
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret: `HF_TOKEN`, `MYSQL_PWD`, `KAGGLE_KEY` …"""
+    return _NAME.search(name) is not None
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that needs no credentials but Ray's own."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if _MUST_STAY.match(name) or not is_secret(name, value)
+    }
+
+
+def store_credentials(url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The secret variables that whoever writes to the store at this URL may need."""
+    prefix = _OF_STORES.get(urlsplit(url).scheme, "")
+    return {
+        name: value
+        for name, value in environment.items()
+        if prefix and name.startswith(prefix) and is_secret(name, value)
+    }
+
+
+def redacted(text: str) -> str:
+    """The text without this process's secrets, and without what has the form of one."""
+    for value in _known_secrets(tuple(os.environ.items())):
+        text = text.replace(value, HIDDEN)
+    return redacted_text(text)
+
+
+def redacted_text(text: str) -> str:
+    """The text without what has the form of a secret: passwords in URLs, known kinds of tokens."""
+    text = _BARE.sub(HIDDEN, text)
+    return _AFTER_ITS_NAME.sub(lambda found: f"{next(filter(None, found.groups()))}{HIDDEN}", text)
+
+
+def redacted_command(arguments: Sequence[str]) -> list[str]:
+    """A command line without the values of options such as `--api-key`, and other secrets."""
+    shown, hides_next = [], False
+    for argument in arguments:
+        is_option = argument.startswith("-")
+        shown.append(HIDDEN if hides_next and not is_option else _without_value(argument))
+        hides_next = is_option and "=" not in argument and names_secret(argument)
+    return shown
+
+
+def _without_value(argument: str) -> str:
+    """`--api-key=…` and `--set=labels/token=…` without what is behind."""
+    name, equals, value = argument.partition("=")
+    inner, inner_equals, _ = value.partition("=")
+    if equals and names_secret(name):
+        return f"{name}={HIDDEN}"
+    if inner_equals and names_secret(inner):
+        return f"{name}={inner}={HIDDEN}"
+    return redacted(argument)
+
+
+@lru_cache(maxsize=1)
+def _known_secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
+    """The values of the secret variables, as they may stand in a text; the longest first."""
+    found = set()
+    for name, value in environment:
+        if is_secret(name, value) and not _is_place(value):
+            parts = {value, _password(value)}
+            found |= parts | {quote(part, safe="") for part in parts}
+    return sorted((value for value in found if len(value) >= _MIN_LETTERS), key=len, reverse=True)
+
+
+def _is_place(value: str) -> bool:
+    """Whether a variable names where a secret is: `GOOGLE_APPLICATION_CREDENTIALS=/my/key.json`."""
+    return value.startswith(("/", "~", "./"))
+
+
+def _password(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:  # no URL
+        return ""
