@@ -143,7 +143,7 @@ class TestBadInput:
             ),
             (
                 "def search_space(trial):\n    return {'optimizer': {'name': 'adan'}}",
-                "has 1 mistake:\n  optimizer/name = 'adan'",
+                "has 1 mistake: optimizer/name = 'adan'",
             ),
             ("1 / 0", "cannot be loaded: ZeroDivisionError"),
             (

@@ -19,8 +19,10 @@ def mistakes(values: dict[str, Any]) -> list[str]:
     with pytest.raises(ConfigError) as error:
         parse(TrialConfig, values, "config x")
     first, *lines = str(error.value).split("\n  ")
-    noun = "mistake" if len(lines) == 1 else "mistakes"
-    assert first == f"config x has {len(lines)} {noun}:"
+    if not lines:
+        assert first.startswith("config x has 1 mistake: ")
+        return [first.removeprefix("config x has 1 mistake: ")]
+    assert first == f"config x has {len(lines)} mistakes:"
     return lines
 
 

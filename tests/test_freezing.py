@@ -14,6 +14,7 @@ from trainables.cnn import CnnSettings
 from trainables.freeze_policies import policy_forms
 from trainables.freezing import FreezeError, resolve
 from trainables.network import NetworkSettings
+from trainables.places import Place
 from trainables.settings import ConfigError, parse
 from trainables.svm_settings import SvmSettings
 from trainables.torchvision_settings import TorchvisionSettings
@@ -317,7 +318,12 @@ def test_a_rule_that_catches_nothing_and_a_policy_of_nothing_or_everything_are_r
         ("first_stages_frozen:0", "COUNT must be a whole number above 0, is '0'"),
         ("first_stages_frozen:-1", "COUNT must be a whole number above 0"),
         ("gradual_unfreezing:1.5", "EPOCHS must be a whole number above 0, is '1.5'"),
+        ("first_stages_frozen:1001", "COUNT must be at most 1,000, is '1001'"),
         ("train_pattern:(", "PATTERN must be a regular expression, is '('"),
+        ("train_pattern:(?=fc)", "neither lookaround nor backreferences"),
+        (r"freeze_pattern:(a)\1", "neither lookaround nor backreferences"),
+        ("train_pattern:(a{1000}){1000}", "PATTERN must be a regular expression"),
+        ("train_pattern:\udcff", "is not Unicode"),
     ],
 )
 def test_wrong_policies(policy: str, message: str) -> None:
@@ -325,6 +331,14 @@ def test_wrong_policies(policy: str, message: str) -> None:
         parse(CnnSettings, {"freeze_policy": policy}, "the network")
     assert f"freeze_policy = {policy!r}: " in str(error.value)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("pattern", ["(.*.*)*!", "(.+)+!", "(.|.|.)*!", "(?:.?){900}.{900}!"])
+def test_patterns_that_explode_in_other_engines(pattern: str) -> None:
+    names = [f"features.denseblock4.denselayer{n}.conv1.weight" for n in range(500)]
+    places = [Place(name, "features", 0, "convolution", False, 1) for name in names]
+    lines = resolve(f"freeze_pattern:{pattern}|5", places).lines()
+    assert any("frozen: 95 parameters" in line for line in lines)
 
 
 def test_from_scratch_refuses_weights() -> None:

@@ -86,7 +86,7 @@ def test_settings_without_effect_are_refused() -> None:
 def test_wrong_settings(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolve({}, given)
-    assert str(error.value).startswith("the sweep has 1 mistake:\n  ")
+    assert str(error.value).startswith("the sweep has 1 mistake: ")
     assert message in str(error.value)
 
 

@@ -8,7 +8,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -16,12 +15,17 @@ from pydantic import (
 )
 
 from trainables.config import Metric
-from trainables.settings import ConfigError, Settings, parse
+from trainables.settings import ConfigError, Epochs, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 GPU_RESOLUTION = 10_000
 """Ray counts parts of a GPU in ten thousandths."""
+MAX_COUNT = 1_000_000
+"""Trials, and what there is at most one of for each trial."""
+MAX_RUNS = 1000
+"""Trials that are confirmed, and the seeds that each gets."""
+Count = Annotated[PositiveInt, Field(le=MAX_COUNT)]
 DEFAULT_CONFIRM = 3
 """How many trials are confirmed where that is cheap."""
 
@@ -77,22 +81,22 @@ class SweepSettings(Settings):
     trials that have ended, the best `keep_checkpoints` keep theirs (with those that are confirmed).
     """
 
-    trials: PositiveInt = 20
-    max_epochs: PositiveInt = 10
-    grace_epochs: PositiveInt = 1
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    trials: Count = 20
+    max_epochs: Epochs = 10
+    grace_epochs: Epochs = 1
+    reduction_factor: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 3
     time_budget: Annotated[float, BeforeValidator(seconds)] | None = None
-    concurrency: PositiveInt | None = None
-    cpus_per_trial: PositiveInt | None = None
+    concurrency: Count | None = None
+    cpus_per_trial: Count | None = None
     gpus_per_trial: NonNegativeFloat | Literal["auto"] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
     trial_scheduler: Literal["asha", "none"] = "asha"
     metric: Metric = "val_accuracy"
     trial_timeout: Annotated[float, BeforeValidator(seconds)] | None = None
-    keep_checkpoints: PositiveInt = 5
-    confirm: NonNegativeInt | None = None
-    seeds: Annotated[int, Field(ge=2)] = 3
+    keep_checkpoints: Count = 5
+    confirm: Annotated[int, Field(ge=0, le=MAX_RUNS)] | None = None
+    seeds: Annotated[int, Field(ge=2, le=MAX_RUNS)] = 3
     stages: tuple[Stage, ...] = ()
     start: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 

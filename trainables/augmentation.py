@@ -4,15 +4,18 @@ Neither torch nor kornia is imported, so that a config can be checked without th
 a batch is in `augment`.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from trainables.settings import ConfigError, Settings
 from trainables.transforms import Above0UpTo1, ImageShape, Transform
 
 DEFAULT_MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
 """What the two papers use on ImageNet."""
+MAX_STORED_VIEWS = 1000
+"""More than a trial has epochs that could draw them."""
+MAX_TRANSFORMS = 100
 
 
 class AugmentationSettings(Settings):
@@ -30,11 +33,11 @@ class AugmentationSettings(Settings):
       their way through the frozen part is computed each time.
     """
 
-    transforms: tuple[Transform, ...] = ()
+    transforms: Annotated[tuple[Transform, ...], Field(max_length=MAX_TRANSFORMS)] = ()
     probability: Above0UpTo1 = 1.0
     mix: Literal["none", "mixup", "cutmix"] = "none"
     mix_alpha: PositiveFloat | None = None
-    stored_views: PositiveInt | None = None
+    stored_views: Annotated[PositiveInt, Field(le=MAX_STORED_VIEWS)] | None = None
 
     @model_validator(mode="after")
     def _everything_has_an_effect(self) -> "AugmentationSettings":

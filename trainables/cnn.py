@@ -4,12 +4,20 @@ Study D's five-block network and study C's three networks are settings of it. Th
 is in `cnn_network`, so that settings can be checked without torch.
 """
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from trainables.network import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
+from trainables.networks.limits import (
+    MAX_DENSE_LAYERS,
+    MAX_LAYERS,
+    MAX_WIDTH,
+    MAX_WINDOW,
+    check_size,
+)
 from trainables.weights import SUFFIXES, load_state, read_state
 
 if TYPE_CHECKING:
@@ -18,6 +26,8 @@ if TYPE_CHECKING:
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"]
 UpTo100 = Annotated[PositiveInt, Field(le=100)]
+Width = Annotated[PositiveInt, Field(le=MAX_WIDTH)]
+Window = Annotated[PositiveInt, Field(le=MAX_WINDOW)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -40,19 +50,19 @@ class CnnSettings(NetworkSettings):
 
     architecture: Literal["cnn"] = "cnn"
     num_blocks: UpTo100 = 3
-    filters: PositiveInt | tuple[PositiveInt, ...] = 32
+    filters: Width | tuple[Width, ...] = 32
     organisation: Literal["equal", "doubling", "halving", "listed"] = "doubling"
     convs_per_block: UpTo100 = 1
-    kernel_size: PositiveInt = 3
-    padding: NonNegativeInt | Literal["same"] = "same"
-    stride: PositiveInt = 1
+    kernel_size: Window = 3
+    padding: Annotated[int, Field(ge=0, le=MAX_WINDOW)] | Literal["same"] = "same"
+    stride: Window = 1
     downsampling: Literal["max_pool", "strided_conv", "none"] = "max_pool"
-    pool_size: Annotated[int, Field(ge=2)] = 2
+    pool_size: Annotated[int, Field(ge=2, le=MAX_WINDOW)] = 2
     activation: Activation = "relu"
     batch_norm: Literal["none", "before", "after"] = "none"
     block_dropout: Probability | tuple[Probability, ...] = 0.0
     block_dropout_organisation: Literal["constant", "rising", "listed"] = "constant"
-    dense: PositiveInt | tuple[PositiveInt, ...] = 64
+    dense: Width | Annotated[tuple[Width, ...], Field(max_length=MAX_DENSE_LAYERS)] = 64
     dense_dropout: Probability = 0.0
     dense_batch_norm: bool = False
     initialisation: Literal["default", "xavier", "kaiming"] = "default"
@@ -96,6 +106,11 @@ class CnnSettings(NetworkSettings):
             raise ValueError(
                 "block_dropout_organisation = 'rising' has no effect: block_dropout = 0"
             )
+        if self.num_blocks * self.convs_per_block > MAX_LAYERS:
+            raise ValueError(
+                f"num_blocks = {self.num_blocks} times convs_per_block = {self.convs_per_block}: "
+                f"must be at most {MAX_LAYERS} convolutions"
+            )
         if self.dense == () and (self.dense_dropout or self.dense_batch_norm):
             raise ValueError("dense_dropout and dense_batch_norm have no effect: dense is empty")
         if self.organisation == "halving" and self.block_filters[-1] < 1:
@@ -132,12 +147,14 @@ class CnnSettings(NetworkSettings):
         """The shape (C, H, W) after the last block, by arithmetic alone.
 
         Raises:
-            ImpossibleNetworkError: if a block's picture shrinks to nothing; says which block.
+            ImpossibleNetworkError: if a block's picture shrinks to nothing, saying which block; if
+                what a layer gives, or its arithmetic, is beyond `networks.limits`.
         """
-        _, *size = input_shape
-        for block in range(self.num_blocks):
+        channels, *size = input_shape
+        multiply_accumulates = 0
+        for block, filters in enumerate(self.block_filters):
             before = tuple(size)
-            for kernel, stride, padding in self._windows():
+            for number, (kernel, stride, padding) in enumerate(self._windows()):
                 size = [_window_output(n, kernel, stride, padding) for n in size]
                 if min(size) < 1:
                     raise ImpossibleNetworkError(
@@ -145,17 +162,41 @@ class CnnSettings(NetworkSettings):
                         f"picture shrinks to nothing (kernel {self.kernel_size}, padding "
                         f"{self.padding}, stride {self.stride}, {self.downsampling})"
                     )
+                map_values = filters * math.prod(size)
+                if number < self.convs_per_block:  # what follows is the pooling
+                    multiply_accumulates += channels * kernel**2 * map_values
+                    channels = filters
+                check_size(0, map_values, multiply_accumulates)
         return self.block_filters[-1], size[0], size[1]
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
         """See whether the network can exist for images of this shape (C, H, W), without torch.
 
         Raises:
-            ImpossibleNetworkError: as `feature_shape`.
+            ImpossibleNetworkError: as `feature_shape`; if it has too many parameters.
             ConfigError: if the file of its weights is not there.
         """
-        self.feature_shape(image_shape)
+        check_size(self.num_parameters(image_shape, num_classes=1))
         self.fetch_weights()
+
+    def num_parameters(self, image_shape: tuple[int, int, int], num_classes: int) -> int:
+        """How many numbers train, by arithmetic alone.
+
+        Raises:
+            ImpossibleNetworkError: as `feature_shape`.
+        """
+        channels, count = image_shape[0], 0
+        for filters in self.block_filters:
+            for _ in range(self.convs_per_block):
+                count += filters * (channels * self.kernel_size**2 + 1)
+                count += 2 * filters * (self.batch_norm != "none")
+                channels = filters
+        features = math.prod(self.feature_shape(image_shape))
+        hidden = (self.dense,) if isinstance(self.dense, int) else self.dense
+        for units in hidden:
+            count += units * (features + 1 + 2 * self.dense_batch_norm)
+            features = units
+        return count + num_classes * (features + 1)
 
     def build(
         self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
@@ -167,6 +208,7 @@ class CnnSettings(NetworkSettings):
         from trainables.classifier import Classifier
         from trainables.cnn_network import Cnn
 
+        check_size(self.num_parameters(image_shape, num_classes))
         network = Cnn(self, image_shape, num_classes)
         if with_weights and (file := self.fetch_weights()):
             load_state(network, read_state(file), self.weights)

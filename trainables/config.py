@@ -24,7 +24,7 @@ from trainables.lr_schedules import Constant, LrSchedule
 from trainables.network import NetworkSettings
 from trainables.optimizers import AdamW, Optimizer
 from trainables.plain_yaml import YamlError, read_yaml
-from trainables.settings import ConfigError, Settings, parse, shown
+from trainables.settings import ConfigError, Epochs, Settings, parse, shown
 from trainables.svm_settings import SvmSettings, refuse_unused
 from trainables.torchvision_settings import TorchvisionSettings
 
@@ -35,6 +35,8 @@ METRICS: dict[str, str] = {
     "val_loss": "min",
 }
 """What a trial can be selected by, and which way is better."""
+MAX_BATCH_SIZE = 1_000_000
+"""Images, and so steps of an epoch. You et al., 2020 (LAMB) went to batches of 65,536."""
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's, where it is there: a sweep writes a config for each trial."""
 
@@ -74,12 +76,12 @@ class TrainingSettings(Settings):
     on a machine and shared by all trials. The losses are the same, to rounding.
     """
 
-    epochs: PositiveInt = 8
-    batch_size: PositiveInt = 64
+    epochs: Epochs = 8
+    batch_size: Annotated[PositiveInt, Field(le=MAX_BATCH_SIZE)] = 64
     shuffle: bool = True
     metric: Metric = "val_accuracy"
-    validations_per_epoch: PositiveInt = 1
-    patience_epochs: PositiveInt | None = None
+    validations_per_epoch: Annotated[PositiveInt, Field(le=MAX_BATCH_SIZE)] = 1
+    patience_epochs: Epochs | None = None
     gradient_clip_norm: PositiveFloat | None = None
     log_steps: bool = False
     precision: Literal["fp32", "bf16", "auto"] = "fp32"

@@ -32,6 +32,8 @@ KINDS = (
 
 MAX_REASON = 500
 """Letters of a reason."""
+_MAX_SEARCHED = 10_000
+"""Characters of an error's text, which may quote a file: in a longer one a search could be slow."""
 
 _RESOURCES = (DISK_FULL, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY)
 """What may hide behind any other error."""
@@ -101,7 +103,7 @@ def _by_text(error: BaseException) -> str | None:
 
     if not isinstance(error, RuntimeError | OSError | SafetensorError):
         return None
-    text = str(error)
+    text = str(error)[:_MAX_SEARCHED]
     return next((kind for kind, words in _TEXTS.items() if re.search(words, text)), None)
 
 

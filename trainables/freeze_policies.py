@@ -7,15 +7,20 @@ everything: its name says so. A new policy: a function beside its siblings.
 """
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import re2
 from pydantic import AfterValidator
 
 from trainables.places import LayerKind, Place
-from trainables.settings import nearest
+from trainables.settings import nearest, shown
+
+MAX_COUNT = 1000
+"""Stages of a network, or epochs between two of them: more than there are in practice."""
+_MAX_DIGITS = 20
+"""Python takes quadratic time to read longer numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,31 @@ class Rule:
     epochs_per_stage: int = 0
 
 
+class Pattern:
+    """A regular expression that anybody may have written, matched in linear time.
+
+    Python's own engine backtracks: `(.*.*)*x` on DenseNet's names does not come back. RE2 (Cox,
+    2010) cannot, and its memory is bounded (8 MiB for each pattern by default).
+
+    Args:
+        text: the expression.
+
+    Raises:
+        re2.error: if it is not an expression of RE2's syntax, or too large.
+    """
+
+    def __init__(self, text: str) -> None:
+        options = re2.Options()
+        options.log_errors = False  # the caller reports them
+        options.never_capture = True
+        self.text = text
+        self._compiled = re2.compile(text, options)
+
+    def is_in(self, name: str) -> bool:
+        """Whether it matches somewhere in a name."""
+        return self._compiled.search(name) is not None
+
+
 Policy = tuple[Rule, ...]
 ALL_TRAINS = ("nothing_frozen", "from_scratch")
 """The policies under which nothing is ever frozen."""
@@ -52,8 +82,8 @@ def _layers(kind: LayerKind) -> Callable[[Place], bool]:
     return lambda place: place.layer == kind
 
 
-def _named(pattern: re.Pattern[str]) -> Callable[[Place], bool]:
-    return lambda place: pattern.search(place.name) is not None
+def _named(pattern: Pattern) -> Callable[[Place], bool]:
+    return lambda place: pattern.is_in(place.name)
 
 
 def _at_depth(depth: int) -> Callable[[Place], bool]:
@@ -145,15 +175,15 @@ def head_and_downsampling() -> Policy:
 
 
 @_policy
-def train_pattern(pattern: re.Pattern[str]) -> Policy:
+def train_pattern(pattern: Pattern) -> Policy:
     """Parameters with a match of the pattern in their name train; the head needs one too."""
-    return Rule(f"names with {pattern.pattern}", True, _named(pattern)), _REST_FROZEN
+    return Rule(f"names with {pattern.text}", True, _named(pattern)), _REST_FROZEN
 
 
 @_policy
-def freeze_pattern(pattern: re.Pattern[str]) -> Policy:
+def freeze_pattern(pattern: Pattern) -> Policy:
     """Parameters with a match of the pattern in their name are frozen."""
-    return Rule(f"names with {pattern.pattern}", False, _named(pattern)), _REST_TRAINS
+    return Rule(f"names with {pattern.text}", False, _named(pattern)), _REST_TRAINS
 
 
 @_policy
@@ -165,23 +195,29 @@ def gradual_unfreezing(epochs: int) -> Policy:
     return _HEAD, Rule("stages from the top down", True, _anywhere, epochs)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"must be a whole number above 0, is {text!r}")
+def _count(text: str) -> int:
+    if not text.isdecimal() or text.strip("0") == "":
+        raise ValueError(f"must be a whole number above 0, is {shown(text)}")
+    if len(text) > _MAX_DIGITS or int(text) > MAX_COUNT:
+        raise ValueError(f"must be at most {MAX_COUNT:,}, is {shown(text)}")
     return int(text)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> Pattern:
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise ValueError(f"must be a regular expression, is {text!r}: {error}") from error
+        return Pattern(text)
+    except (re2.error, UnicodeError) as error:
+        reason = error.args[0].decode() if isinstance(error, re2.error) else "is not Unicode"
+        raise ValueError(
+            f"must be a regular expression, is {shown(text)}: {reason} (RE2's syntax, which has "
+            "neither lookaround nor backreferences)"
+        ) from error
 
 
 _ARGUMENTS: dict[Any, Callable[[str], Any]] = {
-    int: _positive,
+    int: _count,
     str: str,
-    re.Pattern[str]: _pattern,
+    Pattern: _pattern,
 }
 """How each type of argument is read."""
 

@@ -11,9 +11,9 @@ A new one: a class beside its siblings, and its name in `LrSchedule` below.
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from trainables.settings import Settings, default_name
+from trainables.settings import MAX_EPOCHS, Epochs, Settings, default_name
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -40,7 +40,7 @@ class Step(Settings):
     """Multiply by `gamma` every `step_epochs` epochs."""
 
     name: Literal["step"] = "step"
-    step_epochs: PositiveInt = 10
+    step_epochs: Epochs = 10
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     advances: ClassVar[str] = "epoch"
 
@@ -155,7 +155,7 @@ class ReduceOnPlateau(Settings):
 
     name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
     factor: Between0And1 = 0.1
-    patience_epochs: NonNegativeInt = 3
+    patience_epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] = 3
     min_lr: NonNegativeFloat = 0.0
     advances: ClassVar[str] = "epoch"
 

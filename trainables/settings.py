@@ -6,9 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 S = TypeVar("S", bound="Settings")
+
+
+MAX_EPOCHS = 1_000_000
+"""So that what is counted in epochs stays countable, whoever wrote the config."""
+Epochs = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
 
 
 class ConfigError(ValueError):
@@ -82,8 +95,9 @@ def parse(settings_type: type[S], values: Mapping[str, Any], where: str) -> S:
         return settings_type.model_validate(values)
     except ValidationError as error:
         mistakes = _merged(_mistake(dict(e), values, settings_type) for e in error.errors())
-    noun = "mistake" if len(mistakes) == 1 else "mistakes"
-    raise ConfigError("\n  ".join([f"{where} has {len(mistakes)} {noun}:", *mistakes]))
+    if len(mistakes) == 1:
+        raise ConfigError(f"{where} has 1 mistake: {mistakes[0]}")
+    raise ConfigError("\n  ".join([f"{where} has {len(mistakes)} mistakes:", *mistakes]))
 
 
 def setting_paths(settings_type: type[BaseModel], prefix: str = "") -> Iterator[str]:

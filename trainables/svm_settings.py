@@ -4,13 +4,14 @@ The network itself is in `svm_network`, so that settings can be checked without 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from trainables.catalogue import checked_architecture
 from trainables.freeze_policies import FreezePolicy
 from trainables.network import NetworkSettings
+from trainables.networks.limits import check_size
 from trainables.settings import Settings
 from trainables.torchvision_settings import TorchvisionSettings
 
@@ -45,7 +46,7 @@ class SvmSettings(NetworkSettings):
     backbone: str
     weights: str
     kernel: Literal["rbf", "linear", "poly"] = "rbf"
-    degree: PositiveInt = 3
+    degree: Annotated[PositiveInt, Field(le=100)] = 3
     c: PositiveFloat = 1.0
     gamma: Literal["scale", "auto"] | PositiveFloat = "scale"
     scaling: Literal["none", "standard", "min_max"] = "standard"
@@ -120,6 +121,7 @@ class SvmSettings(NetworkSettings):
         """
         from trainables.svm_network import svm_classifier
 
+        check_size(num_classes * (num_classes - 1) // 2)  # an intercept for each pair of classes
         backbone = self.backbone_settings().build(
             image_shape, num_classes, with_weights=with_weights
         )

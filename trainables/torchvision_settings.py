@@ -6,7 +6,7 @@ The network itself is built in `torchvision_network`, so that settings can be ch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import PositiveInt, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from trainables.catalogue import (
     DEFAULT,
@@ -16,9 +16,10 @@ from trainables.catalogue import (
     first,
     offered,
 )
-from trainables.cnn import Activation, Probability
+from trainables.cnn import Activation, Probability, Width
 from trainables.data.settings import IMAGENET_MEAN
 from trainables.network import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
+from trainables.networks.limits import check_size
 from trainables.settings import nearest
 from trainables.weights import SUFFIXES, fetch
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _OTHER_ARCHITECTURES = ["cnn", "svm"]
 _TRUE_MIN_SIZES = {"efficientnet_v2": 1, "swin": 4}
 """What these families need in truth; torchvision states the size that they were trained with."""
+_MOST_FEATURES = 7392
+"""What RegNetY-128GF gives to its output layer; no other network gives more."""
+_MAX_SIDE = 2048
+"""Pixels. The first layers of most of these networks then give some 2**28 values for an image."""
 _MAXVIT_UNIT = 224
 """MaxViT halves its map five times, and cuts the last four into windows of 7x7: 32 * 7 pixels."""
 _MAXVIT_SLACK = 3
@@ -50,7 +55,7 @@ class TorchvisionSettings(NetworkSettings):
     """
 
     architecture: str
-    head_hidden: PositiveInt | None = None
+    head_hidden: Width | None = None
     head_activation: Activation = "relu"
     head_dropout: Probability = 0.0
     head_initialisation: Literal["default", "xavier"] = "default"
@@ -123,6 +128,7 @@ class TorchvisionSettings(NetworkSettings):
             ConfigError: if the file of its weights is not there.
         """
         self._check_shape(image_shape)
+        self._check_head(num_classes=1)
         if self.weights_file:
             self.fetch_weights()
 
@@ -132,10 +138,20 @@ class TorchvisionSettings(NetworkSettings):
             raise ImpossibleNetworkError(
                 f"{self.architecture} takes images of 1 or 3 channels, these have {channels}"
             )
+        if max(height, width) > _MAX_SIDE:
+            raise ImpossibleNetworkError(
+                f"{self.architecture} takes images of at most {_MAX_SIDE}x{_MAX_SIDE} pixels here; "
+                f"these are {height}x{width}"
+            )
         if rule := self._broken_size_rule(height, width):
             raise ImpossibleNetworkError(
                 f"{self.architecture} takes images {rule}; these are {height}x{width}"
             )
+
+    def _check_head(self, num_classes: int) -> None:
+        """Refuse a head that is too large; what is below it torchvision has made."""
+        hidden = self.head_hidden or 0
+        check_size(_MOST_FEATURES * (hidden or num_classes) + hidden * num_classes)
 
     def build(
         self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
@@ -154,6 +170,7 @@ class TorchvisionSettings(NetworkSettings):
         from trainables.torchvision_network import build
 
         self._check_shape(image_shape)
+        self._check_head(num_classes)
         return build(self, image_shape, num_classes, with_weights=with_weights)
 
     def _broken_size_rule(self, height: int, width: int) -> str | None:

@@ -310,7 +310,7 @@ class RandAugment(_Transform):
     """
 
     name: Literal["rand_augment"] = "rand_augment"
-    num_ops: PositiveInt = 2
+    num_ops: Annotated[PositiveInt, Field(le=100)] = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
     def build(self, image_shape: ImageShape) -> "nn.Module":

@@ -7,7 +7,13 @@ from pydantic import Field, PositiveInt, model_validator
 from trainables.data.named import NAMED_SETS
 from trainables.settings import Settings
 
-Pixels = Annotated[PositiveInt, Field(le=65_535)]  # more than JPEG has
+MAX_SIDE = 8192
+"""Pixels of an image as it is stored."""
+MAX_PIXELS = 4096**2
+"""Of such an image: 200 MB as 32-bit floats in three colours."""
+MAX_CLASSES = 1_000_000
+"""ImageNet-21k has 21,841."""
+Pixels = Annotated[PositiveInt, Field(le=MAX_SIDE)]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -52,7 +58,7 @@ class DataSettings(Settings):
     source: str
     root: Annotated[str, Field(min_length=1)] | None = None
     download: bool = False
-    num_classes: Annotated[int, Field(ge=2)] | None = None
+    num_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] | None = None
     image_size: Pixels | tuple[Pixels, Pixels] = 64
     channels: Literal[1, 3] = 3
     resize: Literal["squash", "centre_crop", "letterbox"] = "squash"
@@ -87,6 +93,15 @@ class DataSettings(Settings):
             raise ValueError(
                 f"test_draw is {self.test_draw}, but swap_train_and_test is true: swapped test "
                 "sets overlap in most of their images; set test_draw to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_not_too_many_pixels(self) -> Self:
+        height, width = self.height_width
+        if height * width > MAX_PIXELS:
+            raise ValueError(
+                f"image_size = {height}x{width}: must be at most {MAX_PIXELS:,} pixels in all"
             )
         return self
 
