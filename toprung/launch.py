@@ -34,7 +34,6 @@ from toprung.plan import SweepPlan
 from toprung.ray_session import RaySession
 from toprung.result_log import ForgetEnded, ResultLog
 from toprung.searcher import StudySearcher
-from toprung.secrecy.ray_environment import lend_store_credentials
 from toprung.sweep_state import SEARCHING, SweepState, begun, resumed, seconds_used
 from toprung.tensorboard import TensorBoardCallback
 from toprung.trial_function import train_trial
@@ -56,8 +55,8 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
     patience = Patience(tell)
     state_of = begun if plan.said is None else resumed
     with mirrored(plan, patience) as mirror, state_of(plan, patience) as state:
-        if plan.store is not None and not session.joined:
-            lend_store_credentials(plan.store.url)
+        if plan.store is not None:
+            session.lend_credentials(plan.store.url)
         session.wait()
         checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)

@@ -19,6 +19,7 @@ from toprung.resources import this_machine
 from toprung.secrecy.ray_environment import (
     command_without_secrets,
     environment_without_secrets,
+    lend_store_credentials,
 )
 from toprung.worker_ready import READY_FOLDER
 
@@ -86,6 +87,11 @@ class RaySession:
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
         while len(list(self._ready_folder.iterdir())) < self._num_warm and monotonic() < deadline:
             sleep(0.05)
+
+    def lend_credentials(self, url: str) -> None:
+        """Let trials write to this store; in a Ray that was running already they can, or cannot."""
+        if not self.joined:
+            lend_store_credentials(url)
 
     def end(self) -> None:
         """End the Ray that was started here; leave one alone that was running already."""

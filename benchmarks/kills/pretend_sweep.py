@@ -16,7 +16,7 @@ import toprung
 from benchmarks.kills.pretend_trials import pretended_fit
 from benchmarks.kills.pretend_tune import PretendTuner
 from toprung import api
-from toprung.lean_tune import replaced
+from toprung.lean_tune import nothing, replaced
 from trainables import kept_trial
 
 SPACE = "benchmarks.kills.space"
@@ -56,4 +56,4 @@ def _pretended() -> Iterator[Console]:
 
 @contextmanager
 def _no_session() -> Iterator[SimpleNamespace]:
-    yield SimpleNamespace(joined=False, wait=lambda: None)
+    yield SimpleNamespace(joined=False, wait=nothing, lend_credentials=nothing)
