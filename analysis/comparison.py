@@ -1,8 +1,9 @@
 """What the values of a setting reached, and what several sweeps did: the comparison tables."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import numpy as np
 from analysis import attributes
 from analysis.folder import SweepFolderError
 from analysis.openings import TestResult, read_openings
+from analysis.provenance.starting_weights import read_starting_weights
 from analysis.trials import TrialResult, has_score, rank, select_best
 from trainables.config import TrialConfig, as_plain, flatten
+from trainables.provenance.overlap import HELD_OUT
 from trainables.settings import nearest
 
 if TYPE_CHECKING:
@@ -146,10 +149,11 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
     named = list(zip(names, sweeps, scored, strict=True))
     empty = [f"{name}: no trial has a validation result" for name, _, own in named if not own]
     partial = [f"{name}: is partial ({one.ended})" for name, one, _ in named if one.is_partial]
+    seen = [told for name, one, own in named for told in _seen_before(name, one, own)]
     return Comparison(
         ("sweep", *by) if len(sweeps) > 1 else tuple(by),
         tuple(in_order(found, metric)),
-        (*empty, *partial, *_differences(sweeps)),
+        (*empty, *partial, *_differences(sweeps), *seen),
     )
 
 
@@ -282,6 +286,19 @@ def _names(sweeps: Sequence["SweepRecord"]) -> list[str]:
             raise SweepFolderError(f"{path}: is given twice")
     names = [sweep.name for sweep in sweeps]
     return names if len(set(names)) == len(names) else paths
+
+
+def _seen_before(name: str, sweep: "SweepRecord", scored: Sequence[TrialResult]) -> Iterator[str]:
+    """The sweep's held-out images that weights have seen which its trials started from."""
+    for known in read_starting_weights(sweep.folder.starting_weights):
+        if known.overlap is None:
+            continue
+        weights = [trial.config and trial.config.model.weights for trial in scored]
+        count, file = weights.count(known.weights), Path(known.weights).name
+        whose = f"the weights that {count} of its {len(scored)} trials started from ({file})"
+        for split in HELD_OUT:
+            if count and (told := known.overlap.in_words(split, whose)):
+                yield f"{name}: {told}"
 
 
 def _differences(sweeps: Sequence["SweepRecord"]) -> list[str]:

@@ -1,23 +1,30 @@
 """A model on labelled images that are not its sweep's sealed test set."""
 
-import csv
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.exporting.export import METRICS_FILE
 from analysis.files import real_path
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.model import TrainedModel
-from analysis.openings import read_openings
+from analysis.model import WEIGHTS_FILE, TrainedModel
 from analysis.predictions import Predictions
+from analysis.provenance.known_images import (
+    KnownImages,
+    Splits,
+    images_of_export,
+    images_of_sweep,
+    splits_in,
+)
 from analysis.scores import Scores
 from analysis.sweep_record import open_model
 from trainables.data import DataSettings, LabelledData, open_labelled
 
 NUM_CONFUSED = 20
 """Pairs of classes that were taken for each other that are told."""
+NUM_EXAMPLES = 3
+"""Names of images that the model was trained with that are told."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +74,24 @@ def evaluate(
         SweepFolderError: if there is no such model, or images are of its sweep's sealed test set.
         DataError: if there are no such images, or they have classes that the model does not know.
     """
-    folder = _sweep_around(model)
     loaded = open_model(model)
-    splits_of = _splits_of_contents(folder) if folder else {}
-    unknown = [] if splits_of else _check_source(loaded, data)
+    known = _known_images(model, loaded)
+    unknown = [] if known else _check_source(loaded, data)
     settings = _settings(loaded, data, skip_bad_images=skip_bad_images)
     with open_labelled(settings, loaded.class_names, show_progress=show_progress) as labelled:
         remarks = _remarks(labelled, loaded.class_names) + unknown
-        if folder and splits_of:
-            remarks += _check_seal(folder, splits_of, loaded, labelled)
+        if known:
+            remarks += _check_seal(known, loaded, labelled)
         predictions = loaded.predict_all(labelled.images_NHWC, labelled.labels_N, labelled.names)
     return Evaluation(str(model), data, predictions, tuple(remarks))
+
+
+def _known_images(path: Path, model: TrainedModel) -> list[KnownImages]:
+    """What is known of the images that a model was made with: by its sweep, and by its export."""
+    folder = _sweep_around(path)
+    of_sweep = images_of_sweep(folder, model.config) if folder else None
+    of_export = images_of_export(path / WEIGHTS_FILE, path / METRICS_FILE)
+    return [known for known in (of_sweep, of_export) if known]
 
 
 def _sweep_around(model: Path) -> SweepFolder | None:
@@ -85,7 +99,7 @@ def _sweep_around(model: Path) -> SweepFolder | None:
     path = real_path(model)
     for above in (path, *path.parents[:2]):
         folder = SweepFolder(above)
-        if folder.settings.is_file() and folder.study.is_file():
+        if folder.settings.is_file() and folder.splits.is_file():
             return folder
     return None
 
@@ -124,73 +138,70 @@ def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
 def _check_source(model: TrainedModel, data: str) -> list[str]:
     """Without the hashes of its sweep's images, refuse where a model's own images came from."""
     own = model.config.data.source
-    is_folder = Path(own).is_absolute()  # and no data set known by name
+    is_folder = Path(own).is_absolute()  # and not a data set known by name
     if data == own or (is_folder and real_path(data).is_relative_to(real_path(own))):
         raise SweepFolderError(
             f"{data}: is where the images of the model's sweep came from, its sealed test set "
-            "too, and nothing here tells which of them are which. For the test set: toprung test "
+            "too, and nothing here says which of them are which. For the test set: toprung test "
             "SWEEP"
         )
     return [
-        "nothing here tells which images the model's sweep had: if some of them are among these, "
-        "the figures flatter"
+        "nothing here says which images the model was made with (it was exported by an older "
+        "Toprung): if some of them are among these, the figures are too optimistic"
     ]
 
 
-def _check_seal(
-    folder: SweepFolder,
-    splits_of: Mapping[str, set[str]],
-    model: TrainedModel,
-    labelled: LabelledData,
-) -> list[str]:
-    """Refuse images of the sealed test set; tell of those that the model was trained with."""
-    of_images = [splits_of.get(content_hash, set()) for content_hash in labelled.hashes]
-    sealed = [
-        name for name, splits in zip(labelled.names, of_images, strict=True) if "test" in splits
-    ]
+def _check_seal(known: list[KnownImages], model: TrainedModel, labelled: LabelledData) -> list[str]:
+    """Refuse images of the sealed test set; name those that the model was made with.
+
+    Args:
+        known: what is known of its images; what its sweep's folder says comes first.
+        model: the model.
+        labelled: the images that it is to be run on.
+    """
+    splits_of = _together(images.splits_of(labelled) for images in known)
+    before = _together(splits_in(images.inherited, labelled) for images in known)
     remarks = []
-    if sealed:
-        opened = {opening.weights_sha256 for opening in read_openings(folder.sealed_test)}
+    if of_test := _with_split("test", splits_of):
+        sweep, opened = known[0].sweep, known[0].opened
         if model.digest not in opened:
             raise SweepFolderError(
-                f"{len(sealed)} of the {len(labelled.names)} images are of the sealed test set of "
-                f"{folder.address}, such as {sealed[0]}. It is opened once, for the winner: "
-                f"toprung test {folder.address}"
+                f"{len(of_test)} of the {len(labelled.names)} images are of the sealed test set of "
+                f"the model's sweep, such as {labelled.names[of_test[0]]}. It is opened once, for "
+                f"the winner: toprung test {sweep}"
             )
         remarks.append(
-            f"{len(sealed)} of the images are, or are copies of, images of the sweep's test set, "
+            f"{len(of_test)} of the images are, or are copies of, images of the sweep's test set, "
             "which was opened for this model"
         )
-    return remarks + _seen_in_training(of_images)
+    remarks += _seen_in_training(splits_of, "of the sweep", labelled)
+    remarks += _seen_in_training(before, "of the weights that it started from", labelled)
+    if others := _with_split("test", before):
+        remarks.append(
+            f"{len(others)} of the images are of the test set of the weights that it started from"
+        )
+    return remarks
 
 
-def _seen_in_training(of_images: list[set[str]]) -> list[str]:
+def _together(several: Iterable[Splits]) -> Splits:
+    """The splits of each image, by whatever says so."""
+    return [set().union(*splits) for splits in zip(*several, strict=True)]
+
+
+def _with_split(split: str, splits_of: Splits) -> list[int]:
+    return [index for index, splits in enumerate(splits_of) if split in splits]
+
+
+def _seen_in_training(splits_of: Splits, whose: str, labelled: LabelledData) -> list[str]:
     """What to say of images that the model was trained with."""
-    trained = sum("train" in splits for splits in of_images)
-    validated = sum("validation" in splits for splits in of_images)
+    trained, validated = _with_split("train", splits_of), _with_split("validation", splits_of)
     if not trained and not validated:
         return []
+    examples = ", ".join(labelled.names[index] for index in (trained + validated)[:NUM_EXAMPLES])
     return [
-        f"{trained} of the images are, or are copies of, training images of the sweep, and "
-        f"{validated} validation images: the figures flatter"
+        f"{len(trained)} of the images are, or are copies of, training images {whose}, and "
+        f"{len(validated)} validation images (such as {examples}): the figures are too optimistic"
     ]
-
-
-def _splits_of_contents(folder: SweepFolder) -> dict[str, set[str]]:
-    """The splits that the sweep has each content in; empty if it did not write down the hashes.
-
-    Raises:
-        SweepFolderError: if the file cannot be read.
-    """
-    splits_of: dict[str, set[str]] = defaultdict(set)
-    try:
-        with folder.splits.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            for row in csv.DictReader(stream):
-                if "sha256" in row:
-                    splits_of[row["sha256"]].add(row["split"])
-    except (OSError, KeyError, csv.Error) as error:
-        raise SweepFolderError(f"{folder.splits}: cannot be read: {error}") from None
-    return splits_of
 
 
 def _without_name(values: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ decisions.jsonl   what was decided, in order, a line each
 driver.lock       held by the process that runs the sweep
 splits.csv        which image is in which split, and the hash of its content
 duplicates.csv    the images that are there more than once, if there are any
+starting_weights.json   the files of weights that trials start from, and the images these have seen
 trials/           a folder per trial: its reports, its checkpoint; and what Ray Tune writes
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
@@ -154,6 +155,11 @@ class SweepFolder:
     def duplicates(self) -> Path:
         """The images that are there more than once; missing if there are none."""
         return self.path / "duplicates.csv"
+
+    @property
+    def starting_weights(self) -> Path:
+        """What is known of the files of weights that trials start from; missing without any."""
+        return self.path / "starting_weights.json"
 
     @property
     def tensorboard(self) -> Path:

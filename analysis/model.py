@@ -40,14 +40,22 @@ class TrainedModel:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def stored_weights(self) -> dict[str, Tensor]:
+        """The weights in the memory order that a safetensors file has."""
+        return {name: tensor.contiguous() for name, tensor in self.weights.items()}
+
     @cached_property
     def weights_bytes(self) -> bytes:
-        """The weights as a safetensors file."""
-        return save({name: tensor.contiguous() for name, tensor in self.weights.items()})
+        """The weights as a plain safetensors file, which holds nothing else."""
+        return save(self.stored_weights)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights as a safetensors file."""
+        """SHA-256 of the weights as a plain safetensors file: what the model is known by.
+
+        An export's file carries a record of images besides, so that its own SHA-256 is another.
+        """
         return hashlib.sha256(self.weights_bytes).hexdigest()
 
     @cached_property

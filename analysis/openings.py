@@ -15,8 +15,8 @@ from analysis.typed import typed
 class TestResult:
     """One opening of the test set.
 
-    `weights_sha256` is the digest of the model's `model.safetensors`; `forced` marks an opening
-    that was not the first, not for the winner, or before the sweep had ended.
+    `weights_sha256` is the digest of the model's weights (`TrainedModel.digest`); `forced` marks an
+    opening that was not the first, not for the winner, or before the sweep had ended.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name

@@ -94,6 +94,7 @@ class Sweep(SweepRecord):
         """
         from analysis.exporting.card_facts import Exported
         from analysis.exporting.export import export_model
+        from analysis.provenance.starting_weights import provenance_of
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)
@@ -105,7 +106,8 @@ class Sweep(SweepRecord):
         openings = read_openings(self.folder.sealed_test)
         test = next((o for o in openings if o.weights_sha256 == model.digest), None)
         replace = force or real_path(place) == real_path(home)
-        exported = Exported(self, result, model, test)
+        provenance = provenance_of(self.folder, model.config)
+        exported = Exported(self, result, model, test, provenance)
         folder = export_model(place, exported, formats, replace=replace)
         self.folder.publish(folder)
         return folder

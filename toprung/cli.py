@@ -260,7 +260,8 @@ def test(sweep: Path, trial: int | None, force: bool) -> None:
     from toprung import cli_text
     from toprung.api import open_sweep
 
-    click.echo(cli_text.test(open_sweep(sweep).test(trial, force=force)))
+    opened = open_sweep(sweep)
+    click.echo(cli_text.test(opened.test(trial, force=force), opened))
 
 
 @toprung.command()

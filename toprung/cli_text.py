@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from analysis import attributes
 from analysis.comparison import Comparison
-from analysis.folder import SweepFolder
+from analysis.folder import SweepFolder, SweepFolderError
 from analysis.openings import TestResult, read_openings
+from analysis.provenance.starting_weights import seen_before
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
 from toprung.text_failures import failures, failures_in_short
@@ -28,7 +29,7 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untest
         *failures_in_short(sweep),
         _figures(winner),
         *_confirmed(sweep),
-        f"  {test(result)}" if result else f"  no test figures: {untested}",
+        f"  {test(result, sweep)}" if result else f"  no test figures: {untested}",
         *searched,
         *_places(sweep.folder),
     ]
@@ -99,7 +100,7 @@ def status(sweep: Sweep) -> str:
         if confirmation.chosen:
             lines += _confirmed(sweep)
     openings = read_openings(sweep.folder.sealed_test)
-    lines += [f"  {test(opening)}" for opening in openings]
+    lines += [f"  {test(opening, sweep)}" for opening in openings]
     can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
     if not openings and can_test:
         lines.append(f"  the test set has not been opened: toprung test {_quoted(sweep.folder)}")
@@ -117,12 +118,17 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 
-def test(result: TestResult) -> str:
-    """One opening of the test set."""
+def test(result: TestResult, sweep: Sweep) -> str:
+    """One opening of the test set, and the images of it that the model had seen before."""
     forced = ", forced" if result.forced else ""
+    try:
+        config = sweep.trial(result.trial).config
+    except SweepFolderError:  # the study has no such trial any more
+        config = None
+    seen = "".join(f"; {told}" for told in seen_before(sweep.folder, config, "test"))
     return (
         f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
-        f"{result.num_images} images, opened {result.opened_at}{forced})"
+        f"{result.num_images} images, opened {result.opened_at}{forced}){seen}"
     )
 
 

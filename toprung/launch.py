@@ -137,7 +137,7 @@ def _searcher(
         state.study,
         state.file.write,
         plan.proposals,
-        lambda config: checks(plan.data(config)),
+        lambda config: checks(plan.weights(plan.data(config))),
         progress.refused,
         progress.tell,
         confirmation,

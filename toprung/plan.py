@@ -19,6 +19,7 @@ from toprung import resources
 from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
 from toprung.lines import show_line
+from toprung.planning.weights_pins import WeightsPins
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
 from toprung.storage import new_study_place
@@ -54,6 +55,7 @@ class SweepPlan:
         folder: the sweep's.
         study_place: where its study is.
         data: of the trials, prepared.
+        weights: the files that trials start from, and what these have seen of the data.
         console: where progress is shown.
         grid: the combinations to try, in order, for the sampler `grid`; empty for others.
         warm_start: what the study begins with, from another sweep.
@@ -68,6 +70,7 @@ class SweepPlan:
     folder: SweepFolder
     study_place: StudyPlace
     data: DataPins
+    weights: WeightsPins
     console: Console
     grid: Sequence[dict[str, Any]] = ()
     warm_start: WarmStart | None = None
@@ -112,7 +115,7 @@ def plan_sweep(
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
-    pins = prepared(proposals, console)
+    pins, weights = prepared(proposals, console)
     begins_with = None
     if other is not None:
         digest = pins.first.settings.digest
@@ -128,6 +131,7 @@ def plan_sweep(
         folder,
         place,
         pins,
+        weights,
         console,
         grid,
         begins_with,
@@ -148,15 +152,19 @@ def check_before(
     return found, Proposals(found, resolve(found.defaults, given), _with_data(overrides, data))
 
 
-def prepared(proposals: Proposals, console: Console) -> DataPins:
+def prepared(proposals: Proposals, console: Console) -> tuple[DataPins, WeightsPins]:
     """Have all there that the trials will ask for: images, weights."""
     limit_bytes()  # told here if it is no size
     pins = DataPins(console)
-    for with_weights in with_each_weights(proposals.rehearsal.configs):
-        with_weights.model.fetch_weights()
+    with_weights = with_each_weights(proposals.rehearsal.configs)
+    for config in with_weights:
+        config.model.fetch_weights()
     for example in proposals.rehearsal.configs:
         pins(example)
-    return pins
+    weights = WeightsPins(pins.first, console)
+    for config in with_weights:
+        weights(config)
+    return pins, weights
 
 
 def _find_space(

@@ -57,7 +57,7 @@ def plan_resume(
     else:
         found = _space(record, said.space_origin, space, console)
     proposals = Proposals(found, settings, said.overrides)
-    pins = prepared(proposals, console)
+    pins, weights = prepared(proposals, console)
     _check_data(said.data, pins)
     _tell(record, console)
     return SweepPlan(
@@ -68,6 +68,7 @@ def plan_resume(
         record.folder,
         record.study_place,
         pins,
+        weights,
         console,
         config=said.config,
         said=record.description,

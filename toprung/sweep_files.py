@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from analysis.files import write_atomically
+from analysis.provenance.splits_file import has_pixel_hashes
 from analysis.versions import software_versions
 from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
@@ -31,6 +32,7 @@ def write_files(plan: SweepPlan) -> None:
         data.write_splits(folder.splits)
         if data.duplicates.groups:
             data.duplicates.write(folder.duplicates)
+        plan.weights.write(folder)
         write_atomically(folder.settings, _as_yaml(_description(plan)))
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be written: {error.strerror}") from None
@@ -41,6 +43,10 @@ def write_changed_settings(plan: SweepPlan) -> None:
     said = dict(plan.said or {})
     resumed = [*said.get("resumed", []), {"at": _now(), "command": redacted_command(sys.argv)}]
     said |= {"settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
+    said |= _starting_weights(plan)
+    plan.weights.write(plan.folder)
+    if not has_pixel_hashes(plan.folder.splits):  # the sweep was begun by an older Toprung
+        plan.data.first.write_splits(plan.folder.splits)
     remove_leftovers(plan.folder.settings)
     write_atomically(plan.folder.settings, _as_yaml(said))
 
@@ -58,6 +64,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
         "overrides": dict(plan.overrides),
         **({"config": dict(plan.config)} if plan.config else {}),
         **elsewhere,
+        **_starting_weights(plan),
         "data": {
             "source": data.settings.source,
             "class_names": list(data.class_names),
@@ -71,6 +78,11 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
         },
         "versions": software_versions(),
     }
+
+
+def _starting_weights(plan: SweepPlan) -> dict[str, Any]:
+    known = plan.weights.as_plain()
+    return {"starting_weights": known} if known else {}
 
 
 def _now() -> str:

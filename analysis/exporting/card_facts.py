@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,19 @@ from analysis.exporting.card_words import (
     slug,
     weights_in_words,
 )
+from analysis.exporting.weights_file import record_text, weights_file
 from analysis.folder import SweepFolderError
 from analysis.intervals import share_interval
 from analysis.model import TrainedModel
 from analysis.openings import TestResult
 from analysis.predictions import load_predictions
+from analysis.provenance.starting_weights import seen_before, starting_weights_of
 from analysis.scores import Scores
 from analysis.trials import METRIC_NAMES, TrialResult
 from trainables.config import as_plain
 from trainables.data.image_list import SPLITS
 from trainables.network import NO_WEIGHTS
+from trainables.provenance.record import Provenance
 from trainables.summary import Summary, summarise
 from trainables.svm_settings import SvmSettings
 
@@ -50,12 +54,19 @@ class Exported:
         trial: whose it is.
         model: the trial's best.
         test: its test result, if the test set was opened for it.
+        provenance: the images that it was made with, if the sweep has their hashes.
     """
 
     sweep: "SweepRecord"
     trial: TrialResult
     model: TrainedModel
     test: TestResult | None
+    provenance: Provenance | None = None
+
+    @cached_property
+    def weights_file(self) -> bytes:
+        """The content of the export's file of weights."""
+        return weights_file(self.model, self.provenance)
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class CardFacts:
     def __init__(self, exported: Exported) -> None:
         self._sweep, self._trial = exported.sweep, exported.trial
         self._model, self._test = exported.model, exported.test
-        self._config = exported.model.config
+        self._config, self._exported = exported.model.config, exported
         self._data: dict[str, Any] = exported.sweep.description.get("data", {})
         self._settings: dict[str, Any] = exported.sweep.description["settings"]
 
@@ -194,6 +205,8 @@ class CardFacts:
                 f"Test: the sealed test set was opened once for this model, after it was chosen, "
                 f"on {self._test.opened_at}."
             )
+        for told in seen_before(self._sweep.folder, self._config, "test"):
+            yield f"Test: {told}: test figures are too optimistic."
         yield from self._confirmation()
 
     def _confirmation(self) -> Iterator[str]:
@@ -222,8 +235,21 @@ class CardFacts:
             ("resizing", f"{data.resize}{crop}, {data.interpolation}"),
             ("mean of each channel", numbers(self._model.mean)),
             ("standard deviation of each channel", numbers(self._model.std)),
-            ("SHA-256 of model.safetensors", self._model.digest),
+            ("SHA-256 of the weights alone", self._model.digest),
+            ("SHA-256 of model.safetensors", sha256(self._exported.weights_file).hexdigest()),
+            ("images recorded in model.safetensors", self._recorded()),
         ]
+
+    def _recorded(self) -> str:
+        """What the file of weights says of the images that it was made with."""
+        record = self._exported.provenance
+        if record is None:
+            return "none: the sweep has no hashes of its images' pixels"
+        if record_text(record) is None:
+            return "none: they are too many for the file's header"
+        own = ", ".join(f"{len(getattr(record.own, split)):,} {split}" for split in SPLITS)
+        before = f"; of the weights before it {len(record.inherited):,}" if record.inherited else ""
+        return f"{own}{before} (the first 8 bytes of the hash of each one's pixels)"
 
     @cached_property
     def _summary(self) -> Summary:
@@ -339,4 +365,12 @@ class CardFacts:
                 f"It was trained from the weights {weights_in_words(self._config)}. Their terms, "
                 "and those of the data that they were trained on, hold for this model too."
             )
+        for known in starting_weights_of(self._sweep.folder, self._config):
+            if known.overlap is None:
+                yield (
+                    "Those weights have no record of the images that they were made with, so "
+                    "nobody can say whether images of the test set are among them."
+                )
+            elif told := known.overlap.in_words("validation"):
+                yield f"{told}: it was chosen by figures that are too optimistic."
         yield "No licence is named here: whoever publishes the model has to choose one."

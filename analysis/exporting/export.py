@@ -1,6 +1,5 @@
 """Exporting a trial's best model in the layout that timm and model hubs read."""
 
-import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import asdict
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.exporting.card_facts import Exported
 from analysis.exporting.model_card import CARD_FILE, model_card
+from analysis.exporting.weights_file import digest_in_file, record_text
 from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
 from analysis.typed import typed
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
+from trainables.provenance.record import METADATA_KEY
 
 if TYPE_CHECKING:
     from analysis.exporting.onnx_export import OnnxCheck
@@ -31,7 +32,8 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
 
     The plain export is `model.safetensors`, `config.json`, `trial.yaml`, `metrics.json` and the
     model card `README.md`; the format `onnx` adds `model.onnx`. An ONNX file that lies there stays
-    if it is of the same weights.
+    if it is of the same weights. Both files of weights carry the record of the images that the
+    model was made with (`trainables.provenance.record`).
 
     Args:
         to: the folder; made if it is not there.
@@ -55,7 +57,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
         if held != model.digest:
             # Without it the folder is no export: a process that is killed leaves no mixture of two.
             (to / CONFIG_FILE).unlink(missing_ok=True)
-        write_atomically(to / WEIGHTS_FILE, model.weights_bytes)
+        write_atomically(to / WEIGHTS_FILE, exported.weights_file)
         write_atomically(to / TRIAL_FILE, dump_config(model.config))
         _write_figures(to, exported, check)
         write_atomically(to / CONFIG_FILE, json_text(_hub_config(model)))
@@ -92,7 +94,7 @@ def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
         if to.is_dir() and not is_empty(to):
             raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         return None
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = digest_in_file(weights)
     if digest != model.digest and not replace:
         number = trial_of_export(to)
         whose = "another model" if number is None else f"another model, that of a trial {number}"
@@ -109,6 +111,8 @@ def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
     about: dict[str, Any] = {"sweep": exported.sweep.name, "trial": exported.trial.number}
     if exported.test:
         about["test_accuracy"] = exported.test.accuracy
+    if text := record_text(exported.provenance):
+        about[METADATA_KEY] = text
     (to / ONNX_FILE).unlink(missing_ok=True)
     content, check = to_onnx(exported.model, about)
     write_atomically(to / ONNX_FILE, content)

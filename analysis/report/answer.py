@@ -14,9 +14,11 @@ from analysis.exporting.export import trial_of_export
 from analysis.folder import SweepFolderError
 from analysis.intervals import UNKNOWN, Interval, share_interval
 from analysis.pictures.picture import Cell, Rows, table
+from analysis.provenance.starting_weights import seen_before
 from analysis.results import Results
 from analysis.trials import METRIC_NAMES
 from trainables.config import dump_config
+from trainables.provenance.overlap import HELD_OUT
 
 _UNKNOWN = "\N{EN DASH}"
 
@@ -113,7 +115,9 @@ def notices(results: Results) -> list[str]:
             "before, the sweep had another winner, or had not ended. Its figures are no longer "
             "unbiased."
         )
-    return told
+    config = results.winner.config if results.winner else None
+    seen = [words for split in HELD_OUT for words in seen_before(sweep.folder, config, split)]
+    return told + [f"The winner: {words}: these figures are too optimistic." for words in seen]
 
 
 def _unopened(results: Results) -> str:

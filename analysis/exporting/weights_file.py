@@ -1,0 +1,46 @@
+"""The file of weights of an export, with the record of the images that they were made with."""
+
+import hashlib
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+
+from analysis.model import TrainedModel
+from trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
+
+
+def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:
+    """A model's weights as a safetensors file that carries the record of its images.
+
+    The record is left out if there is none, or if it is too long for the file's header.
+    """
+    text = record_text(provenance)
+    if text is None:
+        return model.weights_bytes
+    # One entry alone: several would be written in any order, and the file's digest would differ.
+    return save(model.stored_weights, metadata={METADATA_KEY: text})
+
+
+def record_text(provenance: Provenance | None) -> str | None:
+    """The record as a file of weights carries it; None if it carries none."""
+    text = None if provenance is None else provenance.as_text()
+    return None if text is None or len(text) > MAX_CHARACTERS else text
+
+
+def digest_in_file(file: Path) -> str:
+    """The digest of the weights in a safetensors file, as `TrainedModel.digest` defines it.
+
+    The file may carry a record of images, which the digest is not of.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    content = file.read_bytes()
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            has_metadata = bool(opened.metadata())
+        plain = save(load(content)) if has_metadata else content
+    except (SafetensorError, ValueError, KeyError, RuntimeError):  # not a model's weights
+        plain = content
+    return hashlib.sha256(plain).hexdigest()

@@ -1,0 +1,67 @@
+"""The hashes in a sweep's `splits.csv`, by which its images are known again."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.folder import SweepFolderError
+from trainables.data.image_list import SPLITS
+from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+
+FILE_HASH = "sha256"
+PIXEL_HASH = "pixel_sha256"
+
+
+def has_pixel_hashes(path: Path) -> bool:
+    """Whether the file can be read, and has the hashes of the images' pixels."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            return PIXEL_HASH in next(csv.reader(stream), [])
+    except (OSError, csv.Error):
+        return False
+
+
+def splits_of_contents(path: Path) -> dict[str, set[str]]:
+    """The splits in which there is a file, or a picture, with a hash; of both kinds of hashes.
+
+    Sweeps begun by an older Toprung have hashes of files only, or none.
+
+    Raises:
+        SweepFolderError: if the file cannot be read.
+    """
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in _rows(path):
+        for column in (FILE_HASH, PIXEL_HASH):
+            if row.get(column):
+                splits[row[column]].add(row["split"])
+    return dict(splits)
+
+
+def split_images(path: Path) -> SplitImages | None:
+    """The pictures of each split; None if their hashes were not written.
+
+    Raises:
+        SweepFolderError: if the file cannot be read.
+    """
+    hashes: dict[str, list[str]] = defaultdict(list)
+    for row in _rows(path):
+        if not row.get(PIXEL_HASH):
+            return None
+        hashes[row["split"]].append(row[PIXEL_HASH])
+    if not hashes:
+        return None
+    try:
+        return SplitImages(**{split: ImageSet.of(hashes[split]) for split in SPLITS})
+    except ProvenanceError as error:
+        raise SweepFolderError(f"{path}: cannot be read: {error}") from None
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            for row in csv.DictReader(stream, restval=""):
+                row["split"]
+                yield row
+    except (OSError, KeyError, csv.Error) as error:
+        raise SweepFolderError(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,1 @@
+"""Checking and preparing a sweep before it starts."""

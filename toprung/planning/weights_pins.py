@@ -1,0 +1,92 @@
+"""What the weights that trials start from were made with, held against the sweep's own images."""
+
+from typing import Any
+
+from rich.console import Console
+
+from analysis.files import write_atomically
+from analysis.folder import SweepFolder
+from analysis.provenance.starting_weights import StartingWeights, as_json, read_starting_weights
+from toprung.lines import show_line
+from trainables.config import TrialConfig
+from trainables.data import PreparedData
+from trainables.provenance.image_set import ProvenanceError
+from trainables.provenance.overlap import HELD_OUT, overlap
+from trainables.provenance.record import Provenance, read_provenance
+
+
+class WeightsPins:
+    """Reads the record of images in every file of weights that a config names, each file once.
+
+    Weights of torchvision's are not asked: they carry no record, and everybody knows it.
+
+    Args:
+        data: the sweep's.
+        console: where the user is warned.
+    """
+
+    def __init__(self, data: PreparedData, console: Console) -> None:
+        self._data = data
+        self._console = console
+        self._known: dict[str, StartingWeights] = {}
+        self._folder: SweepFolder | None = None
+
+    def __call__(self, config: TrialConfig) -> TrialConfig:
+        """The same config; the user is warned if its weights have seen held-out images."""
+        if config.model.weights_file and config.model.weights not in self._known:
+            self._known[config.model.weights] = self._read(config)
+            if self._folder is not None:
+                self.write(self._folder)
+        return config
+
+    def write(self, folder: SweepFolder) -> None:
+        """Keep in the sweep's folder what is known, and what will be known from now on.
+
+        What was kept there before stays: a file may have changed since, and some trials have
+        started from what it was.
+
+        Raises:
+            SweepFolderError: if what was kept there cannot be read.
+            OSError: if it cannot be written.
+        """
+        self._folder = folder
+        kept = read_starting_weights(folder.starting_weights)
+        known = {(one.weights, one.images) for one in kept}
+        new = [one for one in self._known.values() if (one.weights, one.images) not in known]
+        if new:
+            write_atomically(folder.starting_weights, as_json([*kept, *new]))
+
+    def as_plain(self) -> list[dict[str, Any]]:
+        """For `sweep.yaml`: each file, and the counts."""
+        return [
+            {"weights": one.weights}
+            | (one.overlap.as_plain() if one.overlap else {"images": "not recorded"})
+            for one in self._known.values()
+        ]
+
+    def _read(self, config: TrialConfig) -> StartingWeights:
+        file, weights = config.model.weights_file, config.model.weights
+        assert file is not None
+        try:
+            found, why = read_provenance(file), "have no record of the images they were made with"
+        except ProvenanceError as error:
+            found, why = None, f"have a record of images that cannot be read ({error})"
+        if found is None:
+            show_line(
+                self._console,
+                f"weights {weights}: {why}, so this sweep's test images may be among them",
+            )
+            return StartingWeights(weights, None, None)
+        return self._compared(weights, found)
+
+    def _compared(self, weights: str, found: Provenance) -> StartingWeights:
+        names, _, splits = zip(*self._data.splits, strict=True)
+        seen = overlap(names, splits, self._data.pixel_hashes, found.all)
+        if seen.is_found:
+            told = "; ".join(filter(None, (seen.in_words(s, "these weights") for s in HELD_OUT)))
+            show_line(
+                self._console,
+                f"warning: weights {weights}: {told} (such as {', '.join(seen.examples)}): figures "
+                "of these images are too optimistic",
+            )
+        return StartingWeights(weights, found.as_text(), seen)

@@ -1,0 +1,100 @@
+"""Sets of pictures, told apart by the first bytes of their hashes."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+BYTES_PER_IMAGE = 8
+"""100,000 images take 0.8 MB (1.07 MB as text). Of m other pictures, looked for among n, one is
+taken for one of them with a probability of about n·m / 2^64: 5e-10 for 100,000 in 100,000."""
+_HEX_DIGITS = 2 * BYTES_PER_IMAGE
+_KEY = np.dtype(">u8")
+
+
+class ProvenanceError(ValueError):
+    """A record of images that cannot be read; the message says why."""
+
+
+def _no_keys() -> NDArray[np.unsignedinteger]:
+    return np.empty(0, _KEY)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Pictures, each known by the first `BYTES_PER_IMAGE` bytes of its `pixel_hash`.
+
+    Attributes:
+        keys_N: these bytes as numbers, sorted, each once.
+    """
+
+    keys_N: NDArray[np.unsignedinteger] = field(default_factory=_no_keys)
+
+    @classmethod
+    def of(cls, pixel_hashes: Iterable[str]) -> "ImageSet":
+        """The pictures with these hashes.
+
+        Raises:
+            ProvenanceError: if one is not a hash.
+        """
+        return cls(np.unique(_keys(pixel_hashes)))
+
+    def __len__(self) -> int:
+        return len(self.keys_N)
+
+    def __or__(self, other: "ImageSet") -> "ImageSet":
+        return ImageSet(np.union1d(self.keys_N, other.keys_N))
+
+    def holds(self, pixel_hashes: Iterable[str]) -> NDArray[np.bool_]:
+        """Which of some pictures are among these.
+
+        Raises:
+            ProvenanceError: if one is not a hash.
+        """
+        return np.isin(_keys(pixel_hashes), self.keys_N)
+
+    def as_text(self) -> str:
+        """The sorted keys, big-endian, in Base64."""
+        return base64.b64encode(self.keys_N.astype(_KEY).tobytes()).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str) -> "ImageSet":
+        """What `as_text` wrote.
+
+        Raises:
+            ProvenanceError: if it is something else.
+        """
+        try:
+            content = base64.b64decode(text, validate=True)
+            return cls(np.unique(np.frombuffer(content, _KEY)))
+        except (binascii.Error, ValueError) as error:
+            raise ProvenanceError(f"a set of images is damaged: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class SplitImages:
+    """The pictures of each split."""
+
+    train: ImageSet = field(default_factory=ImageSet)
+    validation: ImageSet = field(default_factory=ImageSet)
+    test: ImageSet = field(default_factory=ImageSet)
+
+    def __or__(self, other: "SplitImages") -> "SplitImages":
+        pairs = {f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)}
+        return SplitImages(**pairs)
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.validation) + len(self.test)
+
+
+def _keys(pixel_hashes: Iterable[str]) -> NDArray[np.unsignedinteger]:
+    digits = [pixel_hash[:_HEX_DIGITS] for pixel_hash in pixel_hashes]
+    if any(len(some) != _HEX_DIGITS for some in digits):
+        raise ProvenanceError("a hash of an image is too short")
+    try:
+        return np.frombuffer(binascii.unhexlify("".join(digits)), _KEY)
+    except ValueError:
+        raise ProvenanceError("a hash of an image is not a hexadecimal number") from None

@@ -1,0 +1,117 @@
+"""The record of images that travels in a file of weights."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+from trainables.provenance.pixel_hash import FORM
+
+METADATA_KEY = "toprung_images"
+"""Of the record in a safetensors file's metadata."""
+MAX_CHARACTERS = 90_000_000
+"""Of a record as text, some 8 million images: safetensors refuses headers over 100 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Provenance:
+    """Which images weights were trained, selected and tested on.
+
+    Attributes:
+        own: those of the sweep that made the weights.
+        inherited: those of the weights that its training started from, and of the weights that
+            these had started from.
+    """
+
+    own: SplitImages
+    inherited: SplitImages = field(default_factory=SplitImages)
+
+    @property
+    def all(self) -> SplitImages:
+        """The images of every training that led to the weights."""
+        return self.own | self.inherited
+
+    @staticmethod
+    def inherited_from(ancestors: Iterable["Provenance"]) -> SplitImages:
+        """What weights inherit whose training started from these."""
+        return reduce(or_, (ancestor.all for ancestor in ancestors), SplitImages())
+
+    def as_text(self) -> str:
+        """As JSON, in one line."""
+        sets = {"own": _as_plain(self.own), "inherited": _as_plain(self.inherited)}
+        return json.dumps({"version": 1, "hash": FORM} | sets)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Provenance":
+        """What `as_text` wrote.
+
+        Raises:
+            ProvenanceError: if it is something else, or by a Toprung that hashes otherwise.
+        """
+        try:
+            plain = _Plain.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "/".join(map(str, first["loc"]))
+            raise ProvenanceError(
+                f"the record of images cannot be read: {where}: {first['msg']}"
+            ) from None
+        if plain.hash != FORM:
+            raise ProvenanceError(
+                f"the record of images has other hashes: {plain.hash[:20]!r}, not {FORM!r}"
+            )
+        return cls(_from_plain(plain.own), _from_plain(plain.inherited))
+
+
+class _PlainSets(BaseModel):
+    train: str
+    validation: str
+    test: str
+
+
+class _Plain(BaseModel):
+    version: Literal[1]
+    hash: str
+    own: _PlainSets
+    inherited: _PlainSets
+
+
+def _as_plain(images: SplitImages) -> dict[str, str]:
+    return {name: getattr(images, name).as_text() for name in _PlainSets.model_fields}
+
+
+def _from_plain(sets: _PlainSets) -> SplitImages:
+    return SplitImages(**{name: ImageSet.from_text(text) for name, text in sets})
+
+
+def read_provenance(file: Path) -> Provenance | None:
+    """The record in a safetensors file, without reading its weights.
+
+    Returns:
+        None if it has none: it is a file of another kind, of other software, or of a Toprung that
+        wrote no record.
+
+    Raises:
+        ProvenanceError: if the file or its record cannot be read.
+    """
+    if file.suffix != ".safetensors":
+        return None
+    text = _metadata(file).get(METADATA_KEY)
+    return None if text is None else Provenance.from_text(text)
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata: dict[str, Any] | None = opened.metadata()
+    except (OSError, SafetensorError) as error:
+        raise ProvenanceError(f"{file}: cannot be read: {error}") from None
+    return metadata or {}
