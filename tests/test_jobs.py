@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import sqlite3
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import click
 import numpy as np
@@ -29,7 +31,7 @@ from toprung.cli import toprung as command
 from toprung.cluster import job_driver, job_server, send
 from toprung.cluster.fetching import fetch
 from toprung.cluster.http_address import http_address
-from toprung.cluster.job_server import JobServer, python_of_workers
+from toprung.cluster.job_server import JobExistsError, JobServer, python_of_workers
 from toprung.cluster.jobs import Job, job_of
 from toprung.cluster.kept_code import IS_SENT, keep_code
 from toprung.cluster.options import (
@@ -421,6 +423,34 @@ class TestTheAddress:
         monkeypatch.setattr(job_server, "use_token", lambda: None)
         with pytest.raises(ToprungError, match="cannot be reached: Connection refused"):
             JobServer(f"http://127.0.0.1:{free_port()}")
+
+    def test_one_that_falls_silent_is_told_in_a_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(job_server, "use_token", lambda: None)
+        monkeypatch.setattr(job_server, "_SECONDS_OF_SILENCE", 0.2)
+        with web_server(200, json.dumps({"ray_version": ray.__version__})) as address:
+            server = JobServer(address)
+        with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+            with pytest.raises(ToprungError, match="the cluster cannot be reached: ") as told:
+                server.jobs()
+            with pytest.raises(ToprungError, match="the cluster cannot be reached: "):
+                list(server.follow("toprung-mine"))
+        assert "\n" not in str(told.value)
+        with pytest.raises(ToprungError, match="the cluster cannot be reached: Connection refused"):
+            server.jobs()
+
+    def test_a_text_of_the_server_that_ends_in_a_dot_is_told_by_its_last_words(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(job_server, "use_token", lambda: None)
+        with web_server(200, json.dumps({"ray_version": ray.__version__})) as address:
+            server = JobServer(address)
+            said = "Failed: Traceback:\nValueError: Job with id {} already exists.\n."
+            for name, kind in (("mine", JobExistsError), ("another", ToprungError)):
+                error = RuntimeError(said.format("mine"))
+                monkeypatch.setattr(server._client, "submit_job", Mock(side_effect=error))
+                with pytest.raises(kind, match=r": ValueError: Job with .* exists\.$") as told:
+                    server.submit(name, "true", {}, {})
+                assert type(told.value) is kind
 
 
 @contextmanager

@@ -329,8 +329,8 @@ def _exit_code(command: Callable[[], Any]) -> int:
         if error.code == signal.SIGTERM:  # from the handler that Ray has while it starts
             return _interrupted()
         raise
-    except OSError as error:
-        click.echo(f"error: {redacted(str(error))}", err=True)
+    except OSError as error:  # some, such as of a time that is up, say nothing
+        click.echo(f"error: {redacted(str(error)) or type(error).__name__}", err=True)
         return 2
     except ValueError as error:
         from toprung.errors import USER_ERRORS

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainables.system.error_text import last_line
+
 if TYPE_CHECKING:
     from toprung.cluster.jobs import Cluster, Job
 
@@ -174,17 +176,31 @@ def status_there(sweep: str, address: str | None, python: str | None) -> str:
 
 def follow_the_start(cluster: "Cluster", job: "Job") -> None:
     """Show what a job prints until its sweep begins; end with its exit code if it never does."""
-    from toprung.cluster.jobs import PASSED
+    from toprung.cluster.job_driver import BEGAN, STARTED
+    from toprung.errors import ToprungError
 
     click.echo(f"submitted as job {job.id}; Ctrl-C leaves it running")
+    is_driver = False
     with _left_running(job):
         for line in cluster.lines(job):
-            click.echo(line)
-            if line.startswith(PASSED):
+            is_driver = is_driver or line.startswith(STARTED)
+            if is_driver:
+                click.echo(line)
+            if line.startswith(BEGAN):
                 click.echo(_how_to_go_on(cluster, job))
                 return
-        if code := _ended(cluster.now(job)):
+        after = cluster.now(job)
+        if after.exit_code is not None and not is_driver:
+            raise ToprungError(cluster.wrong_python(after))
+        if code := _ended(after):
+            _tell_of_rival(cluster, after)
             sys.exit(code)
+
+
+def _tell_of_rival(cluster: "Cluster", job: "Job") -> None:
+    """Name the job that has begun the sweep of this name in the place of one that was refused."""
+    if job.was_refused and (rival := cluster.rival(job)):
+        click.echo(f"the sweep is run by the job {rival.id}: toprung logs -f {rival.id}", err=True)
 
 
 def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:
@@ -206,17 +222,13 @@ def _at(cluster: "Cluster") -> str:
 def _ended(job: "Job") -> int:
     """Say what became of a job if its log does not, and with which exit code."""
     if job.status == "FAILED" and job.exit_code is None:  # it never began, or was lost
-        click.echo(f"error: {job.id}: {_last_line(job.message)}", err=True)
+        reason = last_line(job.message) or "failed, and Ray does not say why"
+        click.echo(f"error: {job.id}: {reason}", err=True)
     elif job.was_refused:
         click.echo(f"{job.id}: was refused there; paths in the message are the cluster's", err=True)
     elif job.status != "SUCCEEDED":
         click.echo(f"{job.id}: {job.status}", err=True)
     return job.outcome
-
-
-def _last_line(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "failed, and Ray does not say why"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Running a sweep: the Optuna study, Ray Tune and ASHA put together."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,8 @@ from analysis.trials import read_trials
 from toprung import events, resources
 from toprung.cluster.asking import Node
 from toprung.cluster.capacity import Capacity
+from toprung.cluster.job_driver import BEGAN
+from toprung.cluster.kept_code import IS_SENT
 from toprung.cluster.newcomers import Newcomers
 from toprung.cluster.room_watch import RoomWatch
 from toprung.confirm import Confirmation
@@ -55,6 +58,8 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
     patience = Patience(tell)
     state_of = begun if plan.said is None else resumed
     with mirrored(plan, patience) as mirror, state_of(plan, patience) as state:
+        if IS_SENT in os.environ:
+            tell(f"{BEGAN}{plan.folder.address}")
         if plan.store is not None:
             session.lend_credentials(plan.store.url)
         session.wait()

@@ -22,6 +22,7 @@ from toprung.secrecy.ray_environment import (
     lend_store_credentials,
 )
 from toprung.worker_ready import READY_FOLDER
+from trainables.system.error_text import one_line
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -123,7 +124,7 @@ class RaySession:
                     _system_config=_WARM_WORKERS if self._num_warm else None,
                 )
         except Exception as error:
-            raise ToprungError(f"Ray could not be started: {error}") from error
+            raise ToprungError(f"Ray could not be started: {one_line(error)}") from error
 
 
 def prepare_ray() -> None:

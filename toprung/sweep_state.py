@@ -61,7 +61,12 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
     """
     folder = plan.folder
     try:
-        (folder.path / RAY_EXPERIMENT).mkdir(parents=True)
+        (folder.path / RAY_EXPERIMENT).mkdir(parents=True)  # of two at once, one does
+    except FileExistsError:
+        raise ToprungError(
+            f"{folder.path}: another sweep of this name has begun there just now (see toprung "
+            "status); choose another --name"
+        ) from None
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
     try:

@@ -102,7 +102,7 @@ class TestText:
     )
     def test_takes_time_in_proportion_to_its_length(self, piece: str) -> None:
         began = time.process_time()
-        secrecy.redacted_text(piece * (1_000_000 // len(piece)))
+        secrecy.redacted_text(piece * (200_000 // len(piece)))
         assert time.process_time() - began < 10  # hours, if it were not so
 
 

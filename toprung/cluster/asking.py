@@ -6,6 +6,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from toprung.cluster import versions
+from trainables.system.error_text import one_line
 
 Question = Callable[[], Any]
 SECONDS_BETWEEN_LINES = 30.0
@@ -121,11 +122,11 @@ def heard(node: Node, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:300]}"
+        return f"{type(error.cause).__name__}: {one_line(error.cause)}"
     except ray.exceptions.RayError as error:
         deadline = monotonic() + _SECONDS_TO_BE_MISSED
         while monotonic() < deadline:
             if node not in alive_nodes():
                 return None
             sleep(0.5)
-        return f"no process can run there: {' '.join(str(error).split())[:300]}"
+        return f"no process can run there: {one_line(error)}"

@@ -24,6 +24,7 @@ from toprung.cluster.probe import check_client_server
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
 from toprung.ray_session import prepare_ray
+from trainables.system.error_text import one_line
 
 CLIENT = "ray://"
 _ON_THE_HEAD = {"node:__internal_head__": 0.001}
@@ -108,8 +109,7 @@ def _connected(address: str) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ToprungError(f"{address}: cannot be joined: {reason[:300]}") from None
+        raise ToprungError(f"{address}: cannot be joined: {one_line(error)}") from None
     try:
         yield
     finally:

@@ -12,19 +12,31 @@ import shlex
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from toprung.cluster.http_address import API_SERVER, http_address
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
+from trainables.system.error_text import innermost, last_line, one_line
 
 _SECONDS_TO_ANSWER = 10
+_SECONDS_OF_SILENCE = 60
+"""After that, a server that says nothing does not answer, and a log's server is looked at."""
 _SECONDS_BETWEEN_LOOKS = 0.3
 _SECONDS_TO_COME_BACK = 2
 _OF_RAY = re.compile(r"Running entrypoint for job |[\d-]+ [\d:,]+\s+INFO job_manager\.py:")
 """What Ray writes into a job's log when it begins."""
+
+
+class UnreachableError(ToprungError):
+    """A cluster that does not answer, or no more."""
+
+
+class JobExistsError(ToprungError):
+    """A job of this id was submitted before."""
 
 
 class JobServer:
@@ -44,6 +56,8 @@ class JobServer:
         self.ray_version = self._check()
         with _asked_for(self.address), self._clear_errors():
             self._client = JobSubmissionClient(self.address)
+        # Ray's client would wait for ever for a head that is lost. It passes the time to requests.
+        self._client._do_request = partial(self._client._do_request, timeout=_SECONDS_OF_SILENCE)
 
     def submit(
         self,
@@ -52,14 +66,23 @@ class JobServer:
         metadata: Mapping[str, str],
         runtime_env: Mapping[str, Any],
     ) -> None:
-        """Hand over a job; it starts by itself."""
-        with self._clear_errors():
-            self._client.submit_job(
-                entrypoint=entrypoint,
-                submission_id=job_id,
-                metadata=dict(metadata),
-                runtime_env=dict(runtime_env),
-            )
+        """Hand over a job; it starts by itself.
+
+        Raises:
+            JobExistsError: if there is one of this id; of two that are submitted at once, one is.
+        """
+        try:
+            with self._clear_errors():
+                self._client.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=job_id,
+                    metadata=dict(metadata),
+                    runtime_env=dict(runtime_env),
+                )
+        except ToprungError as error:
+            if f"{job_id} already exists" in str(error):
+                raise JobExistsError(str(error)) from None
+            raise
 
     def jobs(self) -> list[Any]:
         """All jobs that were submitted to the cluster, as Ray's `JobDetails`."""
@@ -164,7 +187,7 @@ class JobServer:
         with asyncio.Runner() as runner:
             chunks = self._client.tail_job_logs(job_id)
             try:
-                while (chunk := runner.run(_next(chunks))) is not None:
+                while (chunk := runner.run(_next(chunks, partial(self.info, job_id)))) is not None:
                     *lines, half = (half + chunk).split("\n")
                     yield from lines
             except (RuntimeError, OSError, ClientError):
@@ -203,7 +226,7 @@ class JobServer:
         except (ValueError, http.client.HTTPException):
             raise ToprungError(f"{self.address}: answers, but is no Ray dashboard") from None
         except OSError as error:
-            raise self._unreachable(getattr(error, "reason", error)) from None
+            raise self._unreachable(error) from None
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:
@@ -216,7 +239,8 @@ class JobServer:
         except OSError as error:
             raise self._unreachable(error) from None
         except RuntimeError as error:
-            raise ToprungError(f"{self.address}: {_last_line(str(error))}") from None
+            said = last_line(str(error)) or "an error without words"
+            raise ToprungError(f"{self.address}: {said}") from None
 
     def _refused(self, code: int) -> ToprungError:
         if code == 401:
@@ -228,9 +252,10 @@ class JobServer:
             "an old one (there: ray get-auth-token)"
         )
 
-    def _unreachable(self, reason: object) -> ToprungError:
-        plain = getattr(reason, "strerror", None) or str(reason).partition("\n")[0]
-        return ToprungError(f"{self.address}: the cluster cannot be reached: {plain}")
+    def _unreachable(self, error: OSError) -> UnreachableError:
+        cause = innermost(error)
+        plain = getattr(cause, "strerror", None) or one_line(cause)
+        return UnreachableError(f"{self.address}: the cluster cannot be reached: {plain}")
 
 
 def _of_the_job(lines: Iterable[str]) -> Iterator[str]:
@@ -254,8 +279,12 @@ def _token_header() -> dict[str, str]:
     return header
 
 
-async def _next(chunks: Any) -> str | None:
-    return await anext(chunks, None)
+async def _next(chunks: Any, look: Callable[[], object]) -> str | None:
+    """The next chunk of a log; looks whether the server is there while none comes."""
+    waiting = asyncio.ensure_future(anext(chunks, None))
+    while not (await asyncio.wait({waiting}, timeout=_SECONDS_OF_SILENCE))[0]:
+        look()
+    return await waiting
 
 
 @contextmanager
@@ -269,8 +298,3 @@ def _asked_for(address: str) -> Iterator[None]:
         os.environ.pop(API_SERVER)
         if before is not None:
             os.environ[API_SERVER] = before
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "an error without words"

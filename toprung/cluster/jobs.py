@@ -1,6 +1,7 @@
 """Sweeps that run as Ray jobs: handed to a cluster, which then no longer needs this machine."""
 
 import difflib
+import itertools
 import re
 import secrets
 import shlex
@@ -8,22 +9,23 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toprung.cluster.job_server import JobServer
+from toprung.cluster import job_driver
+from toprung.cluster.job_driver import BEGAN
+from toprung.cluster.job_server import JobExistsError, JobServer, UnreachableError
 from toprung.cluster.options import as_options, check_sweep_place, name_of, submitted_sweep
 from toprung.cluster.package import FOLDER, Package
 from toprung.errors import NOT_FINISHED, USER_ERROR, ToprungError
 from trainables.object_store import is_url
+from trainables.system.error_text import last_line
 
-PASSED = "cluster: "
-"""What the line begins with that a driver prints when its pre-flight has passed."""
 _SECONDS_TO_STOP = 30
 """A driver's time to end its trials in order when it is stopped; Ray itself would give 3."""
 _VERSION, _SWEEP, _FOLDER = "toprung", "toprung_sweep", "toprung_folder"
-_DRIVER = "toprung.cluster.job_driver"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Cluster:
         """Where a sweep is: its folder there, its URL, its name or its job's id."""
         if sweep.startswith("/") or is_url(sweep):
             return check_sweep_place(sweep)
+        if "/" in sweep or sweep in (".", ".."):
+            raise ToprungError(
+                f"{sweep}: on a cluster, name a sweep by its absolute path there (from here that "
+                f"would be {Path(sweep).resolve()}), its URL, its name or its job"
+            )
         return self.job(sweep).folder
 
     def submit(
@@ -130,23 +137,39 @@ class Cluster:
         """Go on with a sweep that lies where the cluster's nodes can read and write it."""
         folder = self.folder(sweep)
         name = name_of(folder)
-        running = [job for job in self.jobs() if job.folder == folder and not job.ended]
-        if running:
-            raise ToprungError(f"{name}: is run by the job {running[-1].id}; toprung stop ends it")
         arguments = ["resume", *as_options(given), "--", folder]
         return self._start(name, folder, arguments, Package(None), python)
 
     def lines(self, job: Job) -> Iterator[str]:
-        """What its driver prints, from the beginning, until it ends."""
-        return self.server.follow(job.id)
+        """What its driver prints, from the beginning, until it ends.
+
+        Raises:
+            ToprungError: if the cluster is lost meanwhile, with how the sweep is resumed then.
+        """
+        try:
+            yield from self.server.follow(job.id)
+        except UnreachableError as error:
+            raise ToprungError(
+                f"{error}; if its head is lost, resume on another cluster: toprung resume "
+                f"{shlex.quote(job.folder)} --address http://…"
+            ) from None
+
+    def wrong_python(self, job: Job) -> str:
+        """Why the Python that a job was given has not run Toprung."""
+        entrypoint = self.server.info(job.id).entrypoint
+        return job_driver.wrong_python(entrypoint, job.exit_code, self.server.log(job.id))
+
+    def rival(self, job: Job) -> Job | None:
+        """The job that runs this job's sweep in its place, if one does."""
+        return self._running(job.folder, job.id)
 
     def now(self, job: Job) -> Job:
         """The job as it is now."""
         return _job(self.server.info(job.id))
 
     def has_begun(self, job: Job) -> bool:
-        """Whether its pre-flight has passed, so that there is a sweep."""
-        return any(line.startswith(PASSED) for line in self.server.log(job.id).splitlines())
+        """Whether its driver has begun the sweep, or gone on with it."""
+        return any(line.startswith(BEGAN) for line in self.server.log(job.id).splitlines())
 
     def stop(self, job: Job) -> Job:
         """End a job in order, and return when it has ended; its sweep can be resumed."""
@@ -160,8 +183,8 @@ class Cluster:
             ToprungError: with its last line, if it fails.
         """
         job_id = f"toprung-asks-{secrets.token_hex(8)}"  # never again: Ray keeps a job's log file
-        command = shlex.join([python or self.server.python(), "-P", "-m", *arguments])
-        self.server.submit(job_id, f"exec {command}", {_VERSION: version("toprung")}, {})
+        command = job_driver.command(python or self.server.python(), *arguments)
+        self.server.submit(job_id, command, {_VERSION: version("toprung")}, {})
         try:
             info = self.server.wait(job_id)
             log = self.server.log(job_id)
@@ -169,36 +192,68 @@ class Cluster:
             self.server.stop(job_id)
             raise
         self.server.delete(job_id)
+        if job_driver.has_not_run(info.driver_exit_code, log):
+            raise ToprungError(job_driver.wrong_python(info.entrypoint, info.driver_exit_code, log))
         if info.status != "SUCCEEDED":
-            raise ToprungError(f"on the cluster: {_reason(log) or info.message}")
+            reason = last_line(log).removeprefix("error: ") or last_line(info.message or "")
+            raise ToprungError(f"on the cluster: {reason or 'failed, and Ray does not say why'}")
         return log
 
     def _start(
         self, name: str, folder: str, arguments: list[str], package: Package, python: str | None
     ) -> Job:
+        self._check_not_run(name, folder)
         python = python or self.server.python()
         first, *rest = arguments
-        command = [python, "-P", "-m", _DRIVER, first, "--address=auto", *rest]
-        job_id = self._free_id(f"toprung-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}")
+        command = job_driver.command(python, job_driver.__name__, first, "--address=auto", *rest)
         with tempfile.TemporaryDirectory(prefix="toprung-") as place:
             archive = Path(place) / "package.zip"
             package.write(archive)
-            self.server.submit(
-                job_id,
-                f"cd {FOLDER} && exec {shlex.join(command)}",
-                {_VERSION: version("toprung"), _SWEEP: name, _FOLDER: folder},
-                {
+            submit = partial(
+                self.server.submit,
+                entrypoint=f"cd {FOLDER} && {command}",
+                metadata={_VERSION: version("toprung"), _SWEEP: name, _FOLDER: folder},
+                runtime_env={
                     "working_dir": str(archive),
                     "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_SECONDS_TO_STOP)},
                 },
             )
+            job_id = self._submitted(name, folder, submit)
         return _job(self.server.info(job_id))
 
-    def _free_id(self, wanted: str) -> str:
-        """This id, or with the next number: Ray takes each only once."""
+    def _submitted(self, name: str, folder: str, submit: Callable[[str], None]) -> str:
+        """Submit a job with the sweep's name, or with its next number: Ray takes each id only once.
+
+        Who finds the id taken by then looks who has it: of two that submit one sweep at once, one
+        does. (Its driver sees whether it is the only one to run the sweep, whoever else began it.)
+        """
+        wanted = f"toprung-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
         taken = {job.submission_id for job in self.server.jobs()}
-        numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
-        return next(name for name in (wanted, *numbered) if name not in taken)
+        for number in itertools.count(1):
+            job_id = wanted if number == 1 else f"{wanted}-{number}"
+            if job_id in taken:
+                continue
+            try:
+                submit(job_id)
+            except JobExistsError:
+                self._check_not_run(name, folder)
+            else:
+                break
+        return job_id
+
+    def _check_not_run(self, name: str, folder: str) -> None:
+        if job := self._running(folder):
+            at = f"--address {shlex.quote(self.address)}"
+            raise ToprungError(
+                f"{name}: is run by the job {job.id} already: toprung logs -f {job.id} {at} shows "
+                "it, and toprung stop ends it; for another sweep choose another --name"
+            )
+
+    def _running(self, folder: str, but: str = "") -> Job | None:
+        """The newest job that runs, or is about to run, the sweep in this folder."""
+        jobs = self.jobs()
+        found = [job for job in jobs if job.folder == folder and not job.ended and job.id != but]
+        return found[-1] if found else None
 
 
 def submit(
@@ -255,9 +310,3 @@ def _job(info: Any) -> Job:
 
 def _time(milliseconds: int | None) -> datetime | None:
     return datetime.fromtimestamp(milliseconds / 1000) if milliseconds else None
-
-
-def _reason(log: str) -> str:
-    """The last line of a log, which says why a command has failed."""
-    lines = [line for line in log.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else ""

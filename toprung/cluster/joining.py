@@ -15,6 +15,7 @@ from toprung.lines import show_line
 from toprung.ray_session import prepare_ray, signals_kept
 from toprung.resources import is_joined
 from toprung.secrecy.ray_environment import command_without_secrets
+from trainables.system.error_text import one_line
 
 CLIENT = "ray://"
 _JOBS = ("http://", "https://")
@@ -135,8 +136,8 @@ def _start_driver(address: str) -> None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         ray.shutdown()
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise ToprungError(f"the cluster at {address} cannot be joined: {reason[:400]}") from error
+        reason = one_line(error.__cause__ or error)
+        raise ToprungError(f"the cluster at {address} cannot be joined: {reason}") from error
 
 
 def _check_same(address: str, found: str) -> None:
