@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.atomic_files import atomic_file
+from trainables.system.printable import printable_json
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -33,8 +34,9 @@ def is_empty(folder: Path) -> bool:
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON text, with null for what JSON has no number for: NaN and infinity."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """A value as JSON text with every character visible, and null for NaN and infinity."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(text) + "\n"
 
 
 def _finite(value: Any) -> Any:

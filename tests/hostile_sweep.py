@@ -28,64 +28,67 @@ _COUNTS = ("num_train", "num_validation", "num_test")
 NAME = "<img src=x onerror=alert(2)> שלום"
 
 
-def hostile_sweep(folder: Path) -> Sweep:
-    """Two trained trials, a failed one and one that still runs; tested and exported."""
+def hostile_sweep(folder: Path, payload: str = "") -> Sweep:
+    """Two trained trials, a failed one; tested and exported. Every name ends with the payload."""
     config = tiny_config(
-        data={"source": str(_images(folder)), "image_size": 8},
+        data={"source": str(_images(folder, payload)), "image_size": 8},
         model__batch_norm="before",
         training__epochs=2,
         optimizer={"name": "adam", "lr": 0.01},
     )
     prepared = prepare(config.data)
-    made = Made(folder / NAME, config.model_copy(update={"data": prepared.settings}))
+    made = Made(folder / f"{NAME}{payload}", config.model_copy(update={"data": prepared.settings}))
     for seed, ended in enumerate((attributes.FINISHED, attributes.STOPPED_EARLY)):
         made.trial(ended, seed=seed)
-    _add_failed(made.study)
-    _describe(made)
+    _add_failed(made.study, payload)
+    _describe(made, payload)
     sweep = Sweep(made.folder.path)
     sweep.test()
     sweep.export()
     return sweep
 
 
-def _images(folder: Path) -> Path:
+def _images(folder: Path, payload: str) -> Path:
     """A CSV file of images whose brightness tells their class."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     rows = []
     for number in range(80):
         pixels_HWC = rng.integers(0, 90, (8, 8, 3)) + 40 * (number % 4)
-        path = folder / "images" / f"<b>{number}.png"
+        path = folder / "images" / f"<b>{number}{payload}.png"
         Image.fromarray(pixels_HWC.astype(np.uint8)).save(path)
-        rows.append((path.relative_to(folder), CLASSES[number % 4].strip()))
-    with (folder / "list.csv").open("w", newline="") as file:
+        rows.append((path.relative_to(folder), CLASSES[number % 4].strip() + payload))
+    with (folder / f"list{payload}.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
-    return folder / "list.csv"
+    return Path(file.name)
 
 
-def _add_failed(study: optuna.Study) -> None:
-    traceback = f'Traceback (most recent call last):\n  File "{SCRIPT}", line 7, in f\n{REASON}'
+def _add_failed(study: optuna.Study, payload: str) -> None:
+    script, reason = f"{SCRIPT}{payload}", f"{payload}{REASON}"
+    traceback = f'Traceback (most recent call last):\n  File "{script}", line 7, in f\n{reason}'
+    name = f"labels/<b>{payload}"
     study.add_trial(
         optuna.trial.create_trial(
             state=TrialState.FAIL,
-            params={"labels/<b>": SCRIPT},
-            distributions={"labels/<b>": CategoricalDistribution([SCRIPT, None, True, 3])},
+            params={name: script},
+            distributions={name: CategoricalDistribution([script, None, True, 3])},
             user_attrs={
                 attributes.ENDED: attributes.FAILED,
-                attributes.REASON: REASON,
+                attributes.REASON: reason,
                 attributes.TRACEBACK: traceback,
             },
         )
     )
 
 
-def _describe(made: Made) -> None:
+def _describe(made: Made, payload: str) -> None:
+    script = f"{SCRIPT}{payload}"
     prepared = prepare(made.config.data)
     said = yaml.safe_load(made.folder.settings.read_text("utf-8"))
     said["settings"] |= {"cpus_per_trial": 1, "gpus_per_trial": 0.0}
-    said["data"] |= {"source": SCRIPT, "class_names": list(prepared.class_names)}
+    said["data"] |= {"source": script, "class_names": list(prepared.class_names)}
     said["data"] |= {name: getattr(prepared, name) for name in _COUNTS}
-    said["data"] |= {"bad_images": [f"{SCRIPT}.png: is no image"]}
-    said |= {"space": SCRIPT, "command": ["toprung", "run", SCRIPT]}
+    said["data"] |= {"bad_images": [f"{script}.png: is no image"]}
+    said |= {"space": script, "command": ["toprung", "run", script]}
     made.folder.settings.write_text(yaml.safe_dump(said), "utf-8")
-    made.folder.search_space.write_text(f'"""{SCRIPT}"""\n', "utf-8")
+    made.folder.search_space.write_text(f'"""{script}"""\n', "utf-8")

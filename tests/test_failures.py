@@ -416,7 +416,7 @@ class TestTheCommands:
         assert memory == [
             memory[0],
             f"    where: {where}",
-            f"    first reason: CUDA out of memory \N{REPLACEMENT CHARACTER}[1m{SCRIPT}",
+            f"    first reason: CUDA out of memory \\x1b[1m{SCRIPT}",
             f"    what to do: {ADVICE[failures.GPU_OUT_OF_MEMORY]}",
         ]
 
@@ -430,7 +430,7 @@ class TestTheCommands:
             for choice in choices * 6
         ]
         results = simulated_sweep(tmp_path / "sweep", trials)
-        where = f"labels/<b>\N{REPLACEMENT CHARACTER}]0; = {SCRIPT} trial 0, none of the other 6"
+        where = f"labels/<b>\\x1b]0; = {SCRIPT} trial 0, none of the other 6"
         told = cli_text.status(Sweep(results.sweep.folder.path))
         assert f"    where: all 6 trials with {where}\n" in told
 

@@ -18,6 +18,7 @@ from toprung.ray_session import ray_session
 from toprung.resuming import plan_resume
 from toprung.sweep_state import leave_in_order
 from toprung.working_copy import bring_back, local_path, taken_up
+from trainables.system.console import PrintableConsole
 
 
 def run(
@@ -120,7 +121,7 @@ def run(
         "trial_timeout": trial_timeout,
         "keep_checkpoints": keep_checkpoints,
     }
-    shown = console or Console(stderr=True)
+    shown = console or PrintableConsole(stderr=True)
     with joined(address, shown):
         plan = plan_sweep(
             space,
@@ -189,7 +190,7 @@ def resume(
         "gpus_per_trial": gpus_per_trial,
         "trial_timeout": trial_timeout,
     }
-    shown = console or Console(stderr=True)
+    shown = console or PrintableConsole(stderr=True)
     with joined(address, shown), taken_up(path) as record:
         plan = plan_resume(record, given, space=space, console=shown)
         record.close()  # one who reads would keep the driver from leaving one plain file behind

@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `toprung --help` answer
 
 import io
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -31,13 +32,16 @@ from toprung.cli_inspect import inspect
 from toprung.cli_place import SWEEP_PLACE
 from toprung.cli_report import report, tell_partial
 from toprung.cli_resume import GPUS_PER_TRIAL, finish, resume
+from toprung.lines import echo_line
 from trainables.system.secrecy import redacted
+from trainables.system.terminal import print_only_printable
 
 SWEEP = click.argument("sweep", type=SWEEP_PLACE)
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# Click would drop escapes from what goes to a file or a pipe; they are to be seen there too.
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.version_option(package_name="toprung")
 def toprung() -> None:
     """Search the hyperparameters of image classifiers, with Ray Tune and Optuna."""
@@ -153,7 +157,7 @@ def spaces() -> None:
     names = shipped()
     width = max(len(name) for name in names)
     for name in names:
-        click.echo(f"{name:<{width}}  {load(name).description.splitlines()[0]}")
+        echo_line(f"{name:<{width}}  {load(name).description.splitlines()[0]}")
 
 
 @toprung.command()
@@ -223,7 +227,7 @@ def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> Non
     ]
     click.echo(json_text(rows), nl=False)
     for warning in compared.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo_line(f"warning: {warning}", err=True)
 
 
 @toprung.command()
@@ -246,8 +250,8 @@ def export(
     folder = opened.export(to, trial, formats=formats, force=force)
     after = trial_of_export(folder)
     if folder == opened.folder.best and before not in (None, after):
-        click.echo(f"the winner has changed: {folder} held trial {before}, now trial {after}")
-    click.echo(f"exported to {folder}")
+        echo_line(f"the winner has changed: {folder} held trial {before}, now trial {after}")
+    echo_line(f"exported to {folder}")
     tell_partial(opened)
 
 
@@ -261,7 +265,7 @@ def test(sweep: Path, trial: int | None, force: bool) -> None:
     from toprung.api import open_sweep
 
     opened = open_sweep(sweep)
-    click.echo(cli_text.test(opened.test(trial, force=force), opened))
+    echo_line(cli_text.test(opened.test(trial, force=force), opened))
 
 
 @toprung.command()
@@ -275,9 +279,9 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     loaded = load_model(model)
     predictions = [loaded.predict(image, top) for image in images]
     for image, classes in zip(images, predictions, strict=True):
-        click.echo(image)
+        echo_line(image)
         for name, probability in classes:
-            click.echo(f"  {probability:6.1%}  {name}")
+            echo_line(f"  {probability:6.1%}  {name}")
 
 
 @toprung.command()
@@ -288,9 +292,9 @@ def checks() -> None:
     results = run_checks()
     for check in results:
         mark = "PROBLEM" if check.problem else "ok"
-        click.echo(f"{mark:<8} {check.name:<12} {check.found}")
+        echo_line(f"{mark:<8} {check.name:<12} {check.found}")
         if check.problem:
-            click.echo(f"         {'':<12} {check.problem}")
+            echo_line(f"         {'':<12} {check.problem}")
     if any(check.problem for check in results):
         sys.exit(1)
 
@@ -306,8 +310,9 @@ toprung.add_command(report)
 
 def main() -> None:
     """The command `toprung`: mistakes are one clear message and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be Unicode
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding need not have every sign
         sys.stdout.reconfigure(errors="backslashreplace")
+    print_only_printable()
     sys.exit(_exit_code(lambda: toprung.main(standalone_mode=False)))
 
 
@@ -329,17 +334,24 @@ def _exit_code(command: Callable[[], Any]) -> int:
         if error.code == signal.SIGTERM:  # from the handler that Ray has while it starts
             return _interrupted()
         raise
-    except OSError as error:  # some, such as of a time that is up, say nothing
-        click.echo(f"error: {redacted(str(error)) or type(error).__name__}", err=True)
+    except OSError as error:
+        _say_error(error)
         return 2
     except ValueError as error:
         from toprung.errors import USER_ERRORS
 
         if not isinstance(error, USER_ERRORS):
             raise
-        click.echo(f"error: {redacted(str(error))}", err=True)
+        _say_error(error)
         return getattr(error, "exit_code", 2)
     return 0
+
+
+def _say_error(error: Exception) -> None:
+    """Show a mistake; further lines are indented, so that none is taken for another message."""
+    said = redacted(str(error)) or type(error).__name__  # a time that is up says nothing
+    message = re.sub(r"\n(?! )", "\n  ", said)
+    click.echo(f"error: {message}", err=True, color=True)
 
 
 def _interrupted() -> int:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toprung.lines import echo_line
 from trainables.system.error_text import last_line
+from trainables.system.printable import printable_line
 
 if TYPE_CHECKING:
     from toprung.cluster.jobs import Cluster, Job
@@ -50,7 +52,7 @@ def _submit(
     if skip_bad_images:
         overrides = {**overrides, "data/skip_bad_images": True}
     cluster = Cluster(address)
-    job = cluster.submit(tell=click.echo, overrides=overrides, **given)
+    job = cluster.submit(tell=echo_line, overrides=overrides, **given)
     follow_the_start(cluster, job)
 
 
@@ -65,7 +67,7 @@ def jobs(address: str | None) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        echo_line("  ".join(cells).rstrip())
 
 
 @click.command()
@@ -101,13 +103,13 @@ def stop(job: str, address: str | None) -> None:
     cluster = Cluster(address)
     found = cluster.job(job)
     if found.ended:
-        click.echo(f"{found.id} has ended already: {found.status}")
+        echo_line(f"{found.id} has ended already: {found.status}")
         return
-    click.echo(f"stopping {found.id} (it has 30 s to end its trials in order)")
+    echo_line(f"stopping {found.id} (it has 30 s to end its trials in order)")
     after = cluster.stop(found)
-    click.echo(f"{after.id}: {after.status}")
+    echo_line(f"{after.id}: {after.status}")
     if cluster.has_begun(after):
-        click.echo(f"  go on: toprung resume {shlex.quote(found.folder)} {_at(cluster)}")
+        echo_line(f"  go on: toprung resume {shlex.quote(found.folder)} {_at(cluster)}")
     else:
         click.echo("  its sweep had not begun: submit it again")
 
@@ -125,10 +127,10 @@ def fetch(sweep: str, to: Path | None, address: str | None, python: str | None) 
     from toprung.cluster.fetching import fetch as fetch_it
 
     folder = fetch_it(sweep, to, address, python)
-    click.echo(f"fetched to {folder}")
-    click.echo(f"  model:  {folder / 'best'}" if (folder / "best").is_dir() else "  (no model yet)")
+    echo_line(f"fetched to {folder}")
+    echo_line(f"  model:  {folder / 'best'}" if (folder / "best").is_dir() else "  (no model yet)")
     if (page := folder / "report" / "report.html").is_file():
-        click.echo(f"  report: {page}")
+        echo_line(f"  report: {page}")
 
 
 def is_there(sweep: str, address: str | None) -> bool:
@@ -179,7 +181,7 @@ def follow_the_start(cluster: "Cluster", job: "Job") -> None:
     from toprung.cluster.job_driver import BEGAN, STARTED
     from toprung.errors import ToprungError
 
-    click.echo(f"submitted as job {job.id}; Ctrl-C leaves it running")
+    echo_line(f"submitted as job {job.id}; Ctrl-C leaves it running")
     is_driver = False
     with _left_running(job):
         for line in cluster.lines(job):
@@ -223,11 +225,11 @@ def _ended(job: "Job") -> int:
     """Say what became of a job if its log does not, and with which exit code."""
     if job.status == "FAILED" and job.exit_code is None:  # it never began, or was lost
         reason = last_line(job.message) or "failed, and Ray does not say why"
-        click.echo(f"error: {job.id}: {reason}", err=True)
+        echo_line(f"error: {job.id}: {reason}", err=True)
     elif job.was_refused:
-        click.echo(f"{job.id}: was refused there; paths in the message are the cluster's", err=True)
+        echo_line(f"{job.id}: was refused there; paths in the message are the cluster's", err=True)
     elif job.status != "SUCCEEDED":
-        click.echo(f"{job.id}: {job.status}", err=True)
+        echo_line(f"{job.id}: {job.status}", err=True)
     return job.outcome
 
 
@@ -239,10 +241,10 @@ def _left_running(job: "Job") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"{job.id} goes on without this; toprung stop ends it", err=True)
+        echo_line(f"{job.id} goes on without this; toprung stop ends it", err=True)
         sys.exit(NOT_FINISHED)
 
 
 def _row(job: "Job") -> tuple[str, ...]:
     times = [f"{time:%Y-%m-%d %H:%M:%S}" if time else "" for time in (job.started_at, job.ended_at)]
-    return (job.id, job.status, job.sweep, *times)
+    return tuple(map(printable_line, (job.id, job.status, job.sweep, *times)))

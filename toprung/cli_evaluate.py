@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from toprung.cli_place import SWEEP_PLACE
+from toprung.lines import echo_line
 
 
 @click.command()
@@ -36,4 +37,4 @@ def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_im
         return
     click.echo(text_scores.evaluation(evaluation))
     if to is not None:
-        click.echo(f"written to {to}")
+        echo_line(f"written to {to}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from toprung.cli_place import SWEEP_PLACE
+from toprung.lines import echo_line, joined
 
 
 def _numbers(
@@ -82,9 +83,9 @@ def inspect(
         click.echo(json.dumps(found.as_plain() | {"pictures": paths}, indent=2))
         return
     rows = [(short(name, MAX_NAME), f"{share:.1%}") for name, share in found.classes]
-    click.echo("\n".join(table([("class", "probability"), *rows], num_left=1)))
+    click.echo(joined(table([("class", "probability"), *rows], num_left=1)))
     for remark in found.remarks:
-        click.echo(f"note: {remark}")
+        echo_line(f"note: {remark}")
     click.echo("pictures:")
     for path in pictures.values():
-        click.echo(f"  {path}")
+        echo_line(f"  {path}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toprung.cli_place import SWEEP_PLACE
+from toprung.lines import echo_line
 
 if TYPE_CHECKING:
     from analysis.report.page import Report
@@ -29,17 +30,17 @@ def report(sweep: Path, by: tuple[str, ...], before: bool, to: Path | None) -> N
     opened = open_sweep(sweep)
     written = opened.report(to, by=by, before=before)
     tell_problems(written)
-    click.echo(written.path)
+    echo_line(written.path)
     tell_partial(opened)
 
 
 def tell_partial(sweep: "Sweep") -> None:
     """Say on stderr that a sweep has not come to its end."""
     if sweep.is_partial:
-        click.echo(f"warning: {sweep.name} is partial ({sweep.ended})", err=True)
+        echo_line(f"warning: {sweep.name} is partial ({sweep.ended})", err=True)
 
 
 def tell_problems(written: "Report") -> None:
     """Say on stderr what could not be drawn of a report."""
     for problem in written.problems:
-        click.echo(f"warning: could not be drawn: {problem}", err=True)
+        echo_line(f"warning: could not be drawn: {problem}", err=True)

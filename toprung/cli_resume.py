@@ -10,7 +10,7 @@ import click
 
 from toprung.cli_cluster import PYTHON, check_no_python, is_there, resume_job
 from toprung.cli_report import tell_problems
-from trainables.system.secrecy import redacted
+from toprung.lines import echo_line
 
 if TYPE_CHECKING:
     from analysis.openings import TestResult
@@ -105,11 +105,11 @@ def finish(sweep: "Sweep") -> None:
     try:
         best = sweep.best()
     except SweepFolderError as error:
-        click.echo(f"error: {redacted(str(error))}", err=True)
+        echo_line(f"error: {error}", err=True)
         for line in failures(sweep):
-            click.echo(line, err=True)
+            echo_line(line, err=True)
         if sweep.ended == attributes.GAVE_UP:
-            click.echo(
+            echo_line(
                 "  once data or machine are mended: toprung resume "
                 f"{shlex.quote(sweep.folder.address)}; with another search space: a new sweep",
                 err=True,
@@ -120,7 +120,7 @@ def finish(sweep: "Sweep") -> None:
     click.echo(cli_text.outcome(sweep, best, test, untested))
     written = sweep.report()
     tell_problems(written)
-    click.echo(f"  report:       {sweep.folder.shown(written.path)}")
+    echo_line(f"  report:       {sweep.folder.shown(written.path)}")
 
 
 def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":

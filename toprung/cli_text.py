@@ -11,8 +11,10 @@ from analysis.openings import TestResult, read_openings
 from analysis.provenance.starting_weights import seen_before
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
+from toprung.lines import joined
 from toprung.text_failures import failures, failures_in_short
 from trainables.config import dump_config
+from trainables.system.printable import printable_line
 
 if TYPE_CHECKING:
     from toprung.description import Description
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untested: str) -> str:
     """A sweep's end: the winner, its parameters, its figures, where everything lies."""
-    parameters = "\n".join(f"    {name}: {_value(v)}" for name, v in winner.parameters.items())
-    searched = [f"  searched parameters:\n{parameters}"] if parameters else []
+    parameters = [f"    {name}: {_value(value)}" for name, value in winner.parameters.items()]
+    searched = ["  searched parameters:", *parameters] if parameters else []
     ended = [f"  ended by its {sweep.ended}"] if sweep.ended != attributes.FINISHED else []
     lines = [
         f"sweep {sweep.name}: {_counts(sweep)}",
@@ -33,7 +35,7 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untest
         *searched,
         *_places(sweep.folder),
     ]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _places(folder: SweepFolder) -> list[str]:
@@ -75,7 +77,7 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
 
 def partial(sweep: Sweep) -> str:
     """An interrupted sweep: what there is, and that the test set stayed shut."""
-    return "\n".join(
+    return joined(
         [
             f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
             *failures_in_short(sweep),
@@ -107,14 +109,14 @@ def status(sweep: Sweep) -> str:
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
         lines.append(f"  partial; go on: toprung resume {_quoted(sweep.folder)}")
     lines += failures(sweep)
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def best(sweep: Sweep, winner: TrialResult) -> str:
     """The best trial's figures and config."""
     assert winner.config is not None
     partial = f", partial ({sweep.ended})" if sweep.is_partial else ""
-    heading = f"# sweep {sweep.name}{partial}\n# {_figures(winner).strip()}"
+    heading = joined([f"# sweep {sweep.name}{partial}", f"# {_figures(winner).strip()}"])
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 
@@ -145,7 +147,7 @@ def description(described: "Description") -> str:
         for layer in summary.layers
     ]
     lines = [
-        *described.text,
+        *(line for text in described.text for line in text.split("\n")),
         *table([("layer", "type", "output shape", "parameters"), *rows], num_left=2),
         "",
         *_frozen(described),
@@ -154,7 +156,7 @@ def description(described: "Description") -> str:
         f"parameters {summary.num_parameters:,}, of which trainable {summary.num_trainable:,}",
         f"multiply-accumulates for one image {summary.num_multiply_accumulates:,}",
     ]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _frozen(described: "Description") -> Iterator[str]:
@@ -177,13 +179,14 @@ def comparison(compared: Comparison) -> str:
         for group in groups
     ]
     lines = table([(*compared.columns, *columns), *rows], num_left=len(compared.columns))
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in compared.warnings)])
+    return joined([*lines, *(f"warning: {warning}" for warning in compared.warnings)])
 
 
 def table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
     """Lines with aligned columns, the first of them to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [list(map(printable_line, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         cells = [
             f"{cell:<{width}}" if number < num_left else f"{cell:>{width}}"
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))

@@ -10,6 +10,7 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from analysis import attributes
 from analysis.trials import TrialResult, has_score
@@ -20,6 +21,8 @@ from toprung.settings import SweepSettings
 from trainables import report
 from trainables.activation_folder import num_images_building
 from trainables.record import Record, is_better
+from trainables.system.printable import printable_line
+from trainables.system.terminal import print_only_printable
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONFIRMED = "runs to confirm"
@@ -72,6 +75,7 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         del info
         if self._live:
             self._live.start()
+            print_only_printable()  # what is printed meanwhile: rich takes its escapes for styles
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -248,7 +252,8 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         return f"{_clock(used)} used" + (f", about {_clock(left)} left" if left > 0 else "")
 
     def _table(self) -> Table:
-        table = Table(title=f"sweep {self._name}", show_header=False, title_justify="left")
+        title = Text(f"sweep {printable_line(self._name)}")  # a string would be read as markup
+        table = Table(title=title, show_header=False, title_justify="left")
         table.add_column(style="bold")
         table.add_column()
         for key, value in self._figures().items():

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.files import write_atomically
 from analysis.provenance.splits_file import has_pixel_hashes
 from analysis.versions import software_versions
@@ -15,6 +13,7 @@ from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan
 from trainables.atomic_files import remove_leftovers
+from trainables.plain_yaml import write_yaml
 from trainables.system.secrecy import redacted_command
 
 
@@ -33,7 +32,7 @@ def write_files(plan: SweepPlan) -> None:
         if data.duplicates.groups:
             data.duplicates.write(folder.duplicates)
         plan.weights.write(folder)
-        write_atomically(folder.settings, _as_yaml(_description(plan)))
+        write_atomically(folder.settings, write_yaml(_description(plan)))
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be written: {error.strerror}") from None
 
@@ -48,7 +47,7 @@ def write_changed_settings(plan: SweepPlan) -> None:
     if not has_pixel_hashes(plan.folder.splits):  # the sweep was begun by an older Toprung
         plan.data.first.write_splits(plan.folder.splits)
     remove_leftovers(plan.folder.settings)
-    write_atomically(plan.folder.settings, _as_yaml(said))
+    write_atomically(plan.folder.settings, write_yaml(said))
 
 
 def _description(plan: SweepPlan) -> dict[str, Any]:
@@ -87,7 +86,3 @@ def _starting_weights(plan: SweepPlan) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _as_yaml(values: dict[str, Any]) -> str:
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

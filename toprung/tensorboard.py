@@ -14,6 +14,7 @@ from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from trainables import report
 from trainables.config import flatten
+from trainables.system.printable import printable_line
 
 _SCALARS = {
     "train_loss": "loss/train",
@@ -102,7 +103,11 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         file = self._files.pop(trial_id, None)
         if file is not None:
             flat = flatten(json.loads(config["config"]))
-            values = {name: _plain(flat[name]) for name in self._parameters if name in flat}
+            values = {
+                printable_line(name): _plain(flat[name])
+                for name in self._parameters
+                if name in flat
+            }
             best = self._best.pop(trial_id)
             self._patience.attempt(lambda: file.add_hparams(values, best))
 
@@ -114,4 +119,6 @@ def _tagged(step: Mapping[str, float]) -> tuple[int, dict[str, float]]:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+    if isinstance(value, bool | int | float):
+        return value
+    return printable_line(value) if isinstance(value, str) else json.dumps(value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from analysis import attributes
 from analysis.sweep import Sweep
 from analysis.trials import read_trials
+from trainables.system.printable import printable
 
 if TYPE_CHECKING:
     from analysis.failures import FailureGroup
@@ -63,5 +64,4 @@ def _shortened(reason: str) -> str:
 
 def _one_line(text: object) -> str:
     """A text as one line that a terminal shows as it is."""
-    line = " ".join(str(text).split())
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
+    return " ".join(printable(str(text)).split())

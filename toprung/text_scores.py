@@ -6,6 +6,7 @@ from analysis.evaluation import NUM_CONFUSED, Evaluation
 from analysis.pictures.style import short
 from analysis.scores import Scores
 from toprung.cli_text import table
+from toprung.lines import joined
 
 MAX_NAME = 40
 """Characters of a class's name that a table in the terminal shows."""
@@ -23,7 +24,7 @@ def evaluation(done: Evaluation) -> str:
         *_classes(scores),
         *_confused(scores),
     ]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _figures(scores: Scores) -> Iterator[str]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     Discriminator,
     Field,
@@ -23,7 +22,7 @@ from trainables.losses import CrossEntropy, Loss
 from trainables.lr_schedules import Constant, LrSchedule
 from trainables.network import NetworkSettings
 from trainables.optimizers import AdamW, Optimizer
-from trainables.plain_yaml import YamlError, read_yaml
+from trainables.plain_yaml import YamlError, read_yaml, write_yaml
 from trainables.settings import ConfigError, Epochs, Settings, parse, shown
 from trainables.svm_settings import SvmSettings, refuse_unused
 from trainables.torchvision_settings import TorchvisionSettings
@@ -37,8 +36,6 @@ METRICS: dict[str, str] = {
 """What a trial can be selected by, and which way is better."""
 MAX_BATCH_SIZE = 1_000_000
 """Images, and so steps of an epoch. You et al., 2020 (LAMB) went to batches of 65,536."""
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""libyaml's, where it is there: a sweep writes a config for each trial."""
 
 
 def _kind_of_model(model: Any) -> str:
@@ -204,7 +201,7 @@ def load_config(path: Path) -> TrialConfig:
 
 def dump_config(config: TrialConfig) -> str:
     """The config as YAML, which `load_config` reads back as an equal value."""
-    return yaml.dump(as_plain(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return write_yaml(as_plain(config))
 
 
 def as_plain(config: TrialConfig) -> dict[str, Any]:

@@ -1,13 +1,20 @@
-"""Reading YAML that a stranger may have written: plain values, and no code is run."""
+"""YAML as a stranger may have written it, and as it may be shown: plain values; no code is run."""
 
+from contextlib import suppress
 from typing import Any
 
 import yaml
+
+from trainables.system.printable import printable
 
 MAX_DEPTH = 50
 """Groups within groups. libyaml crashes the process at some ten thousand of them."""
 _BASE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where it is there: five times as fast."""
+
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's too: a sweep writes a config for each trial."""
 
 
 class YamlError(ValueError):
@@ -47,6 +54,18 @@ def read_yaml(text: str) -> Any:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What PyYAML raises for values that are not what their tag says, such as `!!int x`.
         raise YamlError(f"a value cannot be read: {error}") from None
+
+
+def write_yaml(value: Any) -> str:
+    """A plain value as YAML, in the order of its keys, with every character visible.
+
+    A string with a hidden character has YAML's escapes; then all beyond ASCII has them.
+    """
+    with suppress(UnicodeEncodeError):  # libyaml's, of a file's name that is not Unicode
+        text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+        if printable(text) == text:
+            return text
+    return yaml.safe_dump(value, sort_keys=False)
 
 
 def _check_depth(text: str) -> None:

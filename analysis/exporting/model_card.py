@@ -4,7 +4,6 @@ What a user chose to call things (classes, sweeps, files) is text, whatever it l
 """
 
 import re
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import yaml
 
 from analysis.exporting.card_facts import CardFacts, Exported
 from analysis.exporting.model_code import Code, image_code, network_code
+from trainables.system.printable import printable
 
 if TYPE_CHECKING:
     from analysis.exporting.onnx_export import OnnxCheck
@@ -21,10 +21,6 @@ CARD_FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"
 _UNKNOWN = "unknown"
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|#~$&!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
-"""Control characters, surrogates, line and paragraph separators."""
-_DIRECTIONS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change the direction of what follows."""
 
 
 def model_card(exported: Exported, onnx: "OnnxCheck | None" = None) -> str:
@@ -58,7 +54,10 @@ def model_card(exported: Exported, onnx: "OnnxCheck | None" = None) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as text in Markdown: nothing in it is markup, and it stays in its line and cell."""
+    """A value as text in Markdown, the door to the card.
+
+    Nothing in it is markup, it stays in its line and cell, and every character is visible.
+    """
     match value:
         case Code():
             return value
@@ -68,9 +67,5 @@ def as_text(value: Any) -> str:
             return f"{value:.4f}"
         case int():
             return f"{value:,}"
-    shown = "".join(" " if _is_not_shown(c) else c for c in str(value))
-    return _SPECIAL.sub(lambda found: f"\\{found[0]}", " ".join(shown.split()))
-
-
-def _is_not_shown(character: str) -> bool:
-    return unicodedata.category(character) in _NOT_SHOWN or character in _DIRECTIONS
+    line = " ".join(printable(str(value)).split())
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)

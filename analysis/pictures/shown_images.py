@@ -6,12 +6,19 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.pictures.style import COLOURS, INK, MUTED, WIDTH, new_figure, short
+from analysis.pictures.style import (
+    COLOURS,
+    INK,
+    LEFT_TO_RIGHT,
+    MUTED,
+    WIDTH,
+    new_figure,
+    short,
+)
 from analysis.predictions import Predictions
 
 RIGHT, WRONG = COLOURS[2], COLOURS[7]
 _DPI = 144  # of PNGs, so that an image has one pixel for each of theirs
-_LEFT_TO_RIGHT = "\u200e"
 _SMALL = 32  # pixels: images up to this size are shown as squares
 
 
@@ -75,7 +82,7 @@ def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
 
 def _in_place(name: str, length: int) -> str:
     """A name as a label that does not turn its line around if it is written from the right."""
-    return f"{_LEFT_TO_RIGHT}{short(name, length)}"
+    return f"{LEFT_TO_RIGHT}{short(name, length)}"
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,6 @@
 """How pictures look: one style for all, whose inks follow the page's light or dark scheme."""
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from trainables.system.printable import printable
 
 INK = "#1d2026"
 """Text and lines. On the page this colour, and the two below, are those of its scheme."""
@@ -39,7 +40,6 @@ ON_MUCH = "#fefefe"
 """Text on much HEAT: white in both schemes."""
 DPI = 144
 """Of PNG files, and of images in SVGs."""
-_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MAX_LABEL = 28
 _STYLE: Any = {
     "axes.edgecolor": MUTED,
@@ -72,6 +72,11 @@ _STYLE: Any = {
 }
 
 
+LEFT_TO_RIGHT = "\u200e"
+"""A mark that keeps Matplotlib from turning a line around that a name is written into; a page needs
+none, because text in its pictures is written from the left."""
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw, and save, in the style of the report."""
@@ -87,9 +92,9 @@ def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
 
 
 def short(name: object, length: int = _MAX_LABEL) -> str:
-    """A name as a label: on one line, and cut where it is too long for a picture."""
-    text = f"{name:.4g}" if isinstance(name, float) else " ".join(str(name).split())
-    text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+    """A name as a label: on one line, visible, and cut where it is too long for a picture."""
+    text = f"{name:.4g}" if isinstance(name, float) else str(name)
+    text = " ".join(printable(text).split())
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -18,6 +18,7 @@ from analysis.report.answer import Answer, answer
 from analysis.report.cells import numeric_columns, texts
 from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
 from analysis.results import Results
+from trainables.system.printable import printable
 
 PAGE_FILE = "report.html"
 FIGURES_FILE = "figures.json"
@@ -73,9 +74,7 @@ def _write(
     results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]], to: Path
 ) -> None:
     pngs = {f"{p.part.name}.png": p.png for parts in report.values() for p in parts if p.png}
-    # A file's name that is no Unicode may be in any text.
-    page = _page(results, answer, report).encode(errors="replace")
-    figures = _figures(results, answer, report).encode(errors="replace")
+    page, figures = _page(results, answer, report), _figures(results, answer, report)
     # A process that is killed leaves no figure or picture of another report beside the page.
     for name in (*_pictures_before(to), FIGURES_FILE):
         (to / name).unlink(missing_ok=True)
@@ -103,7 +102,8 @@ def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnP
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
+    # The door to the page. A character shown as its escape needs no quoting in HTML.
+    page = environment.get_template("page.html.j2").render(
         css=Markup((_HERE / "page.css").read_text("utf-8")),
         name=results.sweep.name,
         space=results.sweep.description.get("space", ""),
@@ -117,6 +117,7 @@ def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnP
         texts=texts,
         numeric_columns=numeric_columns,
     )
+    return printable(page)
 
 
 def _figures(results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]]) -> str:

@@ -9,7 +9,17 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.pictures.style import DPI, GRID, INK, MUTED, ON_MUCH, PAPER, WIDTH, styled
+from analysis.pictures.style import (
+    DPI,
+    GRID,
+    INK,
+    LEFT_TO_RIGHT,
+    MUTED,
+    ON_MUCH,
+    PAPER,
+    WIDTH,
+    styled,
+)
 
 _ON_PAGE = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -42,6 +52,7 @@ def as_svg(figure: Figure, name: str, title: str) -> str:
     for element in elements:
         element.tag = _local(element.tag)
         element.attrib = dict(_on_page(element, f"{name}-", named))
+        element.text = element.text and element.text.replace(LEFT_TO_RIGHT, "")
     share = float(svg.attrib.pop("width").removesuffix("pt")) / 72 / WIDTH
     del svg.attrib["height"]
     svg.attrib |= {"role": "img", "aria-label": title, "style": f"--share: {share:.3f}"}

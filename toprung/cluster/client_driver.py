@@ -23,6 +23,7 @@ from toprung.cluster.package import Package
 from toprung.cluster.probe import check_client_server
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
+from toprung.lines import echo_line
 from toprung.ray_session import prepare_ray
 from trainables.system.error_text import one_line
 
@@ -45,7 +46,7 @@ def run_there(
         ValueError: as `toprung.run`; see `toprung.errors.USER_ERRORS`.
     """
     sweep = submitted_sweep(space, overrides, given)
-    click.echo(sweep.package.told(), err=True)
+    echo_line(sweep.package.told(), err=True)
     return _drive(address, sweep.arguments, sweep.package)
 
 

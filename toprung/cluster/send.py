@@ -18,6 +18,7 @@ from analysis.folder import RAY_EXPERIMENT, SweepFolder, SweepFolderError
 from toprung.errors import ToprungError
 from toprung.study_copy import copy_study
 from trainables.report import CHECKPOINT_FILE
+from trainables.system.terminal import print_only_printable
 
 MOST_BYTES = 256 * 2**20
 """Of a sweep that is sent so; the job server holds it in memory four times over, as measured."""
@@ -27,6 +28,7 @@ _NUM_A_LINE = 3 * 2**14
 
 def main() -> None:
     """Print the folder that is named on the command line."""
+    print_only_printable()  # of errors; the folder is sent in ASCII
     try:
         archive = pack(Path(sys.argv[1]))
         if len(archive) > MOST_BYTES:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trainables.system.printable import printable_line
+
 MAX_SHOWN = 20
 
 
@@ -14,14 +16,9 @@ class NoSuchDrawError(DataError):
     """There are too few images for as many disjoint test sets as were asked for."""
 
 
-def printable(text: str) -> str:
-    """The text on one line of any terminal: line ends, control signs and no Unicode as escapes."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
 def bullets(lines: Iterable[str]) -> str:
     """One line each, at most 20 of them, then how many more there are."""
-    all_lines = list(map(printable, lines))
+    all_lines = list(map(printable_line, lines))
     shown = [f"\n  - {line}" for line in all_lines[:MAX_SHOWN]]
     if len(all_lines) > MAX_SHOWN:
         shown.append(f"\n  and {len(all_lines) - MAX_SHOWN} more")
@@ -36,7 +33,7 @@ class BadImage:
     reason: str
 
     def __str__(self) -> str:
-        return printable(f"{self.name}: {self.reason}")
+        return printable_line(f"{self.name}: {self.reason}")
 
 
 class BadImagesError(DataError):

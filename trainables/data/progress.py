@@ -19,10 +19,11 @@ def progress(items: Iterable[T], total: int, title: str, *, show: bool) -> Itera
 
 
 def _bar(items: Iterable[T], total: int, title: str) -> Iterator[T]:
-    from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, description=title, total=total, console=Console(stderr=True))
+    from trainables.system.console import PrintableConsole
+
+    yield from track(items, description=title, total=total, console=PrintableConsole(stderr=True))
 
 
 def _lines(items: Iterable[T], total: int, title: str) -> Iterator[T]:
