@@ -202,7 +202,7 @@ def follow_the_start(cluster: "Cluster", job: "Job") -> None:
 def _tell_of_rival(cluster: "Cluster", job: "Job") -> None:
     """Name the job that has begun the sweep of this name in the place of one that was refused."""
     if job.was_refused and (rival := cluster.rival(job)):
-        click.echo(f"the sweep is run by the job {rival.id}: toprung logs -f {rival.id}", err=True)
+        echo_line(f"the sweep is run by the job {rival.id}: toprung logs -f {rival.id}", err=True)
 
 
 def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:

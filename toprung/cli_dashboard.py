@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toprung.cli_place import SWEEP_PLACE
+from toprung.lines import echo_line
 
 PORT = click.IntRange(1, 65535)
 
@@ -30,7 +31,7 @@ def dashboard(
     try:
         with serving(opened.folder, port, tensorboard_port) as servers:
             for server in servers:
-                click.echo(f"{server.name:<18}{server.url}")
+                echo_line(f"{server.name:<18}{server.url}")
             click.echo("Ctrl-C ends both")
             if not no_browser and _has_desktop():
                 _open_browser([server.url for server in servers])

@@ -10,6 +10,7 @@ from platform import node, python_version
 
 from toprung.cluster.kept_code import IS_SENT
 from trainables.system.error_text import last_line
+from trainables.system.terminal import print_only_printable
 
 STARTED = "driver: "
 """What the first line begins with that a sweep's driver prints; others may print before it."""
@@ -26,6 +27,7 @@ def main() -> None:
     os.environ[IS_SENT] = "1"
     leave_workers_alone()
     sys.argv[0] = "toprung"
+    print_only_printable()
     if sys.argv[1:2] != ["status"]:
         software = f"Toprung {version('toprung')}, Python {python_version()}"
         print(f"{STARTED}{software} on {node()}", flush=True)
