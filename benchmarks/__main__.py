@@ -49,6 +49,7 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("data_store", ("--image-size=32", "--pairs=1"), needs=("images",)),
+    Benchmark("pixel_hashes", ("--image-size=32", "--rounds=1"), needs=("images",)),
     Benchmark("train_loop", ("--rounds=1",)),
     Benchmark("small_sweep", ("--pairs=1",)),
     Benchmark("small_sweep", ("--pairs=1",), options=("--fixed",)),

@@ -1,11 +1,12 @@
 """Weights that were made with images of the sweep which starts from them, from warning to card."""
 
+import csv
 import io
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optuna
 import pytest
@@ -18,7 +19,7 @@ from analysis.comparison import compare_sweeps
 from analysis.evaluation import evaluate
 from analysis.exporting.weights_file import digest_in_file
 from analysis.model import load_model
-from analysis.provenance.starting_weights import read_starting_weights
+from analysis.provenance.starting_weights import provenance_of, read_starting_weights
 from analysis.report.answer import notices
 from analysis.results import Results
 from analysis.sweep import Sweep
@@ -27,10 +28,11 @@ from tests.test_analysis import Made
 from tests.test_evaluate_command import write_images
 from toprung import cli_text
 from toprung.patience import Patience
-from toprung.plan import plan_sweep
+from toprung.plan import SweepPlan, plan_sweep
 from toprung.planning.weights_pins import WeightsPins
+from toprung.sweep_files import write_changed_settings
 from toprung.sweep_state import begun
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, as_plain
 from trainables.data import prepare
 from trainables.provenance.record import read_provenance
 
@@ -222,6 +224,37 @@ class TestWeightsWithoutARecord:
         assert weights.as_plain() == []
 
 
+def planned(space: Callable[[optuna.Trial], dict[str, Any]], out: Path, shown: TextIO) -> SweepPlan:
+    return plan_sweep(
+        space=space,
+        config=None,
+        given={},
+        overrides={},
+        data=None,
+        out=out,
+        name="s",
+        console=Console(file=shown),
+    )
+
+
+class TestASweepOfAnOlderVersion:
+    def test_is_given_hashes_of_pixels_when_it_is_resumed(self, home: Path, tmp_path: Path) -> None:
+        plan = planned(lambda _: as_plain(config_of(home, 0)), tmp_path, io.StringIO())
+        with begun(plan, Patience(print)):
+            file = plan.folder.splits
+            written = file.read_text()
+            with file.open(newline="") as stream:
+                file.write_text("\n".join(",".join(row[:4]) for row in csv.reader(stream)))
+            assert provenance_of(plan.folder, config_of(home, 0)) is None
+            said = yaml.safe_load(plan.folder.settings.read_text())
+            write_changed_settings(replace(plan, said=said))
+            assert file.read_text() == written
+            record = provenance_of(plan.folder, config_of(home, 0))
+        assert record is not None
+        assert len(record.own) == 60
+        assert not plan.folder.starting_weights.exists()
+
+
 class TestWhoIsAsked:
     def test_the_backbone_of_an_svm(self, home: Path) -> None:
         shown = io.StringIO()
@@ -243,22 +276,12 @@ class TestWhoIsAsked:
 
         def space(trial: optuna.Trial) -> dict[str, Any]:
             choices = ["none", str(home / "bare.safetensors")]
-            values: dict[str, Any] = json.loads(config_of(home, 1).model_dump_json())
-            values["data"]["digest"] = None
+            values = as_plain(config_of(home, 1))
             values["model"]["weights"] = trial.suggest_categorical("model/weights", choices)
             return values
 
         shown = io.StringIO()
-        plan = plan_sweep(
-            space=space,
-            config=None,
-            given={},
-            overrides={},
-            data=None,
-            out=tmp_path,
-            name="s",
-            console=Console(file=shown),
-        )
+        plan = planned(space, tmp_path, shown)
         with begun(plan, Patience(print)):
             said = yaml.safe_load(plan.folder.settings.read_text())
             (known,) = read_starting_weights(plan.folder.starting_weights)
