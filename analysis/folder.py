@@ -111,6 +111,16 @@ class SweepFolder:
         if store is not None:
             stored_files.refresh(store, self.path, path)
 
+    def complete(self, path: Path) -> None:
+        """Let a folder in it have all that the store has there, if it lies in one.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        store = self.store
+        if store is not None:
+            stored_files.complete(store, self.path, path)
+
     @property
     def settings(self) -> Path:
         """What was asked for."""

@@ -61,6 +61,16 @@ def refresh(store: ObjectStore, root: Path, file: Path) -> None:
         _download(store, file, name, found)
 
 
+def complete(store: ObjectStore, root: Path, folder: Path) -> None:
+    """Let a folder under `root` have what the store has there; what it has itself stays as it is.
+
+    Raises:
+        StoreError: if the store cannot be read.
+    """
+    found = store.list(folder.relative_to(root).as_posix())
+    download(store, root, [item for item in found.items() if not (root / item[0]).exists()])
+
+
 def visible_files(folder: Path) -> list[Path]:
     """The files under a folder, however deep, but for hidden ones and what Python compiled."""
     files = (path for path in folder.rglob("[!.]*") if path.is_file())

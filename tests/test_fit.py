@@ -13,7 +13,7 @@ from tests.helpers import figures, records, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.evaluate import Normaliser
 from trainables.fit import fit
-from trainables.record import Record
+from trainables.record import Record, Validation
 from trainables.settings import ConfigError
 from trainables.training import epoch_order
 from trainables.training_state import read_checkpoint
@@ -193,6 +193,15 @@ class _LoggedArray:
         return self._images_NHWC[indices]
 
 
+def keeping_nothing(validation: Validation) -> Validation:
+    """The validation, and those before it, without what each could save."""
+    return replace(
+        validation,
+        save_checkpoint=print,
+        before=tuple(map(keeping_nothing, validation.before)),
+    )
+
+
 class TestResuming:
     @pytest.mark.parametrize(
         "settings",
@@ -259,12 +268,14 @@ class TestResuming:
         self, tmp_path: Path
     ) -> None:
         config = tiny_config(training__log_steps=True)
+        before: tuple[Validation, ...] = ()
         for validation in fit(config, DATA):
             validation.save_checkpoint(tmp_path)
             again, *_ = fit(config, DATA, resume_from=tmp_path)
             assert validation.steps
-            keeps_its_state = replace(validation, save_checkpoint=again.save_checkpoint)
-            assert again == keeps_its_state
+            expected = replace(validation, before=before)
+            assert keeping_nothing(again) == keeping_nothing(expected)
+            before = *before, validation
 
     def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
         next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)

@@ -327,7 +327,8 @@ def test_tensorboard_s_files(tmp_path: Path) -> None:
     name = f"labels/{PAYLOAD}"
     callback = TensorBoardCallback(folder, [name], SimpleNamespace(attempt=lambda act: act()))  # type: ignore[arg-type]
     callback._files["0"], callback._best["0"] = EventFile(tmp_path), {"best/loss": 1.0}
-    callback._close("0", {"config": json.dumps({"labels": {PAYLOAD: PAYLOAD}})})
+    config = {"number": 0, "config": json.dumps({"labels": {PAYLOAD: PAYLOAD}})}
+    callback._close(SimpleNamespace(trial_id="0", config=config))
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
     assert b"evil" in content

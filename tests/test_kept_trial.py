@@ -3,6 +3,7 @@
 import errno
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from trainables.training_state import read_checkpoint
 
 DATA = tiny_data()
 CPU = torch.device("cpu")
-CONFIG = tiny_config(training__log_steps=True, model__dense_dropout=0.3)
+CONFIG = tiny_config(training__log_steps=True, model__dense_dropout=0.3, training__epochs=5)
 
 
 def kept(folder: Path, config: TrialConfig = CONFIG) -> Iterator[dict[str, Any]]:
@@ -28,20 +29,58 @@ def kept(folder: Path, config: TrialConfig = CONFIG) -> Iterator[dict[str, Any]]
         yield reported | {"seconds": 0.0, "best_seconds": 0.0}
 
 
+def again(whole: list[dict[str, Any]], done: int) -> list[dict[str, Any]]:
+    """What a trial reports, whole, that is resumed after so many validations."""
+    before = [reported | {report.REPLAYED: True} for reported in whole[: done - 1]]
+    return before + whole[done - 1 :]
+
+
 class TestKeptTrial:
     @pytest.fixture
     def whole(self, tmp_path: Path) -> list[dict[str, Any]]:
         return list(kept(tmp_path / "whole"))
 
-    @pytest.mark.parametrize("done", [1, 2, 3])
-    def test_goes_on_where_it_was_and_tells_again_what_may_not_have_been_heard(
+    @pytest.mark.parametrize("done", [1, 2, 5])
+    def test_goes_on_where_it_was_and_reports_again_all_that_may_not_have_been_heard(
         self, done: int, whole: list[dict[str, Any]], tmp_path: Path
     ) -> None:
         folder = tmp_path / "folder"
         assert list(islice(kept(folder), done)) == whole[:done]
         (folder / f".{CHECKPOINT_FILE}.0a1b.tmp").write_bytes(b"half")
-        assert list(kept(folder)) == whole[done - 1 :]
+        assert list(kept(folder)) == again(whole, done)
         assert [path.name for path in folder.iterdir()] == [CHECKPOINT_FILE]
+
+    def test_reports_all_again_however_often_it_was_resumed(
+        self, whole: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        for done in (1, 2, 4):
+            list(islice(kept(tmp_path), done))
+        assert list(kept(tmp_path)) == again(whole, 4)
+
+    @pytest.mark.parametrize("validations", [1, 3])
+    def test_reports_all_again_of_part_epochs_and_of_a_trial_out_of_patience(
+        self, validations: int, tmp_path: Path
+    ) -> None:
+        config = tiny_config(
+            training__epochs=9, training__validations_per_epoch=validations,
+            training__patience_epochs=1, optimizer__lr=1e-9,
+        )  # fmt: skip
+        whole = list(kept(tmp_path, config))
+        assert whole[-1][report.FINISHED]
+        assert len(whole) < 9 * validations
+        assert list(kept(tmp_path, config)) == again(whole, len(whole))
+
+    def test_of_an_older_version_s_checkpoint_reports_the_best_and_the_last(
+        self, tmp_path: Path
+    ) -> None:
+        whole = list(kept(tmp_path))
+        saved = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+        older = saved | {"best_record": asdict(report.record_of(whole[1])), "logged_steps": []}
+        del older["history"]
+        torch.save(older, tmp_path / CHECKPOINT_FILE)
+        told = list(kept(tmp_path))
+        assert [reported["validation"] for reported in told] == [2, 5]
+        assert [reported["best_validation"] for reported in told] == [2, 2]
 
     def test_has_its_checkpoint_before_it_tells(self, tmp_path: Path) -> None:
         for number, _ in enumerate(kept(tmp_path), start=1):
@@ -54,7 +93,7 @@ class TestKeptTrial:
             raise OSError(errno.EROFS, f"cannot write {path}")
 
         monkeypatch.setattr("trainables.checkpoint.atomic_file", full)
-        assert list(kept(tmp_path / "whole")) == whole[-1:]
+        assert list(kept(tmp_path / "whole")) == again(whole, 5)
         with pytest.raises(OSError, match="cannot write"):
             next(kept(tmp_path / "other"))
 
@@ -65,20 +104,20 @@ class TestKeptTrial:
         next(kept(folder))
         checkpoint = folder / CHECKPOINT_FILE
         checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
-        again = list(kept(folder))
-        reasons = [reported.pop(report.RESTARTED) for reported in again]
-        assert again == whole
+        begun_again = list(kept(folder))
+        reasons = [reported.pop(report.RESTARTED) for reported in begun_again]
+        assert begun_again == whole
         assert all("the trial began again" in reason for reason in reasons)
-        assert list(kept(folder)) == whole[-1:]
+        assert list(kept(folder)) == again(whole, 5)
 
     def test_begins_again_if_the_checkpoint_is_of_another_config_and_says_so(
         self, whole: list[dict[str, Any]], tmp_path: Path
     ) -> None:
         folder = tmp_path / "folder"
         next(kept(folder, CONFIG.model_copy(update={"seed": 1})))
-        again = list(kept(folder))
-        reasons = {reported.pop(report.RESTARTED) for reported in again}
-        assert again == whole
+        begun_again = list(kept(folder))
+        reasons = {reported.pop(report.RESTARTED) for reported in begun_again}
+        assert begun_again == whole
         assert reasons == {
             "the checkpoint is another trial's: seed = 0, was 1; the trial began again"
         }

@@ -17,6 +17,7 @@ from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from toprung.searcher import StudySearcher
 from toprung.settings import SweepSettings
+from trainables import report
 
 MAX_SECONDS_TO_END = 10.0
 """For how long Ray may take to end after a signal; all that matters is written by then."""
@@ -56,8 +57,7 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop this trial, as the search is to end and the sweep is not."""
-        del result
-        return self._searcher.is_cut_off(trial_id)
+        return report.REPLAYED not in result and self._searcher.is_cut_off(trial_id)
 
     def stop_all(self) -> bool:
         """Whether to end the sweep now; `ended` keeps why."""

@@ -88,6 +88,19 @@ class EventFile:
         append(self._path, content.getvalue())
 
 
+def steps_of(tag: str, folder: Path) -> set[int]:
+    """The steps at which a run's event files, whoever wrote them, have a value of this tag."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+
+    found = set()
+    for file in folder.glob("events.out.*"):
+        for raw in RawEventFileLoader(str(file)).Load():
+            event = Event.FromString(raw)
+            if any(value.tag == tag for value in event.summary.value):
+                found.add(event.step)
+    return found
+
+
 _FIELDS = {
     DATA_TYPE_BOOL: "bool_value",
     DATA_TYPE_FLOAT64: "number_value",

@@ -34,11 +34,11 @@ from toprung.network_checks import NetworkChecks
 from toprung.packing import Packing, resources_of
 from toprung.patience import Patience, RecordLostError
 from toprung.plan import SweepPlan
+from toprung.planning.lost_lines import complete_logs, trial_logs
 from toprung.ray_session import RaySession
-from toprung.result_log import ForgetEnded, ResultLog
+from toprung.result_log import ForgetEnded
 from toprung.searcher import StudySearcher
 from toprung.sweep_state import SEARCHING, SweepState, begun, resumed, seconds_used
-from toprung.tensorboard import TensorBoardCallback
 from toprung.trial_function import train_trial
 from toprung.trial_scheduler import RunToTheEnd, SearchOnly, trial_scheduler
 
@@ -93,9 +93,12 @@ def _search(
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
     ending = Ending(settings, searcher, patience, progress.tell, used)
+    logs = trial_logs(plan.folder, list(plan.proposals.rehearsal.parameters), patience)
+    mirrors = [mirror] if mirror else []
+    trials = study.get_trials(deepcopy=False)
+    patience(lambda: complete_logs(trials, plan.folder, [*logs, *mirrors]))
     callbacks = [
-        ResultLog(plan.folder, patience),
-        TensorBoardCallback(plan.folder, list(plan.proposals.rehearsal.parameters), patience),
+        *logs,
         disk,
         deaths,
         RoomWatch(packing, progress.tell),
@@ -104,7 +107,7 @@ def _search(
         KeptCheckpoints(
             plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None
         ),
-        *([mirror] if mirror else []),
+        *mirrors,
         ForgetEnded(),
     ]
     tuner = _tuner(plan, searcher, compares, ending, callbacks)
@@ -113,6 +116,8 @@ def _search(
     try:
         with signals_set(ending), lean_tune():
             state.file.write([events.sweep(SEARCHING)])
+            if mirror is not None:
+                mirror.bring_now()  # no trial is ahead of what the sweep was asked for
             # Tune would begin trials before it asks whether a resumed sweep has time for them.
             if not (state.past and ending.stop_all()):
                 tuner.fit()

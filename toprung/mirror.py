@@ -77,7 +77,16 @@ def _discard_unused(store: ObjectStore) -> None:
 class Mirror(NotPickled, Callback):  # type: ignore[misc]
     """A thread that uploads what has changed in a sweep's working copy, once a second at the most.
 
-    A trial's checkpoint is removed there only when the study there knows that it has ended.
+    It may be killed between any two objects, and the copy with it. So, in each pass:
+
+    1. First goes the study. No other file there is ever ahead of it: a line of `decisions.jsonl`
+       that has been there is in the study there, from which a resumed sweep writes the file anew,
+       and every trial that left anything but a checkpoint there is one that the study there knows.
+    2. Then go the trials' files, the decisions, and the rest. Where they are behind the study, a
+       resumed sweep completes them: running trials report again all that they hold, and
+       `toprung.planning.lost_lines` does so for those that have ended.
+    3. A checkpoint is removed last, when the study there knows that the trial has ended, and its
+       files are there.
 
     Args:
         folder: the working copy.
@@ -92,6 +101,7 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         self._sent: dict[str, tuple[int, int]] = {}
         self._study_sent: list[tuple[int, int]] = []
         self._lock = threading.Lock()
+        self._passing = threading.Lock()
         self._changed: set[int] = set()
         self._unwanted: set[int] = set()
         self._ends = threading.Event()
@@ -123,6 +133,14 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         """Remove a trial's checkpoint once the store knows all that the study knows now."""
         with self._lock:
             self._unwanted.add(number)
+
+    def bring_now(self) -> None:
+        """Bring to the store all that there is now.
+
+        Raises:
+            RecordLostError: if it cannot be brought there.
+        """
+        self._patience(self._pass)
 
     def end(self) -> None:
         """Bring all that is left to the store, and say there that nobody runs the sweep any more.
@@ -173,6 +191,10 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
 
     def _pass(self, *, everything: bool = False) -> None:
         """Upload what has changed; of trials, those that were noted, unless it is `everything`."""
+        with self._passing:
+            self._pass_alone(everything)
+
+    def _pass_alone(self, everything: bool) -> None:
         with self._lock:
             unwanted, unsent = set(self._unwanted), set(self._changed)
             self._changed.clear()
@@ -191,41 +213,60 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
             self._unwanted -= unwanted
 
     def _upload(self, trials: set[int] | None) -> None:
+        """Bring it there in the order that the class promises."""
         folder = self._folder
+        decided = self._read_changed(folder.decisions)  # before the study: that knows it too then
         with self._snapshot() as study:
-            files = {path.relative_to(folder.path).as_posix(): path for path in self._files(trials)}
-            settings = files.pop(folder.settings.name, None)
-            if trials is None or trials:
-                lease.check(self._store)
-            each(lambda item: self._send(*item), files.items())
             if study is not None:
                 lease.check(self._store)  # this machine may have slept meanwhile
                 self._store.upload(study, folder.study.name)
-            if settings is not None:  # last: it makes the place a sweep's
-                self._send(settings.name, settings)
+        if trials is None or trials:
+            lease.check(self._store)
+        curves, logs, others = self._files(trials)
+        for files in (curves, logs, others):
+            each(self._send, files)
+        if decided is not None:
+            self._write(folder.decisions, *decided)
+        self._send(folder.settings)  # last: it makes the place a sweep's
 
-    def _files(self, trials: set[int] | None) -> Iterator[Path]:
+    def _files(self, trials: set[int] | None) -> tuple[list[Path], list[Path], list[Path]]:
+        """TensorBoard's files of these trials (None: of all), their reports, and the rest.
+
+        In this order: that there are all reports of a trial tells that there is all of it.
+        """
         folder = self._folder
         # The record of the test set is in the store before it is here; others may write it too.
-        others = {folder.lock, folder.lease, folder.sealed_test, *_with_journals(folder.study)}
-        for path in set(folder.path.glob("[!.]*")) - others:
-            if path.is_file():
-                yield path
+        not_now = {folder.lock, folder.lease, folder.sealed_test, *_with_journals(folder.study)}
+        not_now |= {folder.decisions, folder.settings}
+        others = [path for path in set(folder.path.glob("[!.]*")) - not_now if path.is_file()]
         if trials is None or folder.settings.name not in self._sent:
-            yield from visible_files(folder.code)
+            others += visible_files(folder.code)
         if trials is None:
-            yield from (folder.path / RAY_EXPERIMENT).glob(f"*/{folder.result_log(0).name}")
-            yield from visible_files(folder.tensorboard)
-        for number in trials or ():
-            yield folder.result_log(number)
-            yield from visible_files(folder.tensorboard / folder.trial_name(number))
+            logs = list((folder.path / RAY_EXPERIMENT).glob(f"*/{folder.result_log(0).name}"))
+            return visible_files(folder.tensorboard), logs, others
+        places = [folder.tensorboard / folder.trial_name(number) for number in trials]
+        curves = [path for place in places for path in visible_files(place)]
+        return curves, [folder.result_log(number) for number in trials], others
 
-    def _send(self, name: str, path: Path) -> None:
+    def _send(self, path: Path) -> None:
+        changed = self._read_changed(path)
+        if changed is not None:
+            self._write(path, *changed)
+
+    def _read_changed(self, path: Path) -> tuple[tuple[int, int], bytes] | None:
+        """A file's state and content; None if there is none, or it is there already."""
         with suppress(FileNotFoundError):
             state = _state(path)
-            if self._sent.get(name) != state:
-                self._store.write(name, path.read_bytes())
-                self._sent[name] = state
+            if self._sent.get(self._name(path)) != state:
+                return state, path.read_bytes()
+        return None
+
+    def _write(self, path: Path, state: tuple[int, int], content: bytes) -> None:
+        self._store.write(self._name(path), content)
+        self._sent[self._name(path)] = state
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._folder.path).as_posix()
 
     @contextmanager
     def _snapshot(self) -> Iterator[Path | None]:

@@ -46,7 +46,8 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
         validation = result.get(report.VALIDATION, last)
         if validation < last or (validation == last and fails <= failed):
             return
-        line = json.dumps(result, cls=SafeFallbackEncoder) + "\n"
+        told = {name: value for name, value in result.items() if name != report.REPLAYED}
+        line = json.dumps(told, cls=SafeFallbackEncoder) + "\n"
         path = self._folder.result_log(number)
         self._patience.attempt(lambda: append(path, line.encode("utf-8")))
         self._last[number] = validation, fails

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ class StudyFile:
         direction: of a new study, whether the score is to be large or small; None opens the study
             that is there.
 
+    Attributes:
+        num_unknown_lines: how many lines the log had that the database does not know.
+
     Raises:
         ToprungError: if it cannot be opened, or made.
     """
@@ -113,7 +117,9 @@ class StudyFile:
         events = self.events()
         self._num_events = len(events)
         remove_leftovers(self._log)
-        write_atomically(self._log, "".join(_line(event) for _, event in events))
+        lines = [_line(event) for _, event in events]
+        self.num_unknown_lines = _num_unknown(self._log, lines)
+        write_atomically(self._log, "".join(lines))
 
     def events(self) -> list[tuple[float, Event]]:
         """All that was decided, in order, each with its time in seconds since 1970."""
@@ -238,6 +244,14 @@ def _reason(error: Exception) -> str:
 
 def _another_writes(place: StudyPlace) -> RecordLostError:
     return RecordLostError(f"study {place.name} in {place.url}: another process is writing it")
+
+
+def _num_unknown(log: Path, known: Sequence[str]) -> int:
+    """How many whole lines a log has after those that it has in common with what is known."""
+    text = log.read_text("utf-8", "replace") if log.is_file() else ""
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    pairs = zip(lines, known, strict=False)
+    return len(lines) - sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _line(event: Event) -> str:

@@ -22,6 +22,7 @@ from toprung.extension import taken_up_again
 from toprung.lines import show_line
 from toprung.patience import Patience
 from toprung.plan import SweepPlan
+from toprung.planning import record_check
 from toprung.samplers import sampler_of
 from toprung.settings import SweepSettings
 from toprung.study_file import Event, StudyFile
@@ -112,6 +113,7 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         past = file.events()
         if not past:
             raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
+        _tell_problems(plan, file, [event for _, event in past])
         before, has_time = _settings(file), _has_time(plan, past)
         _check_time(before, plan.settings, has_time=has_time)
         again, left = taken_up_again(
@@ -131,8 +133,15 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
 
 
 def leave_in_order(record: SweepRecord) -> None:
-    """Bring the log of a sweep that has ended up to date, if its driver was killed just then."""
-    StudyFile(record.study_place, record.folder.decisions, Patience(print)).close()
+    """Bring the logs of a sweep that has ended up to date, if its driver was killed just then."""
+    # Not at the top: it needs Ray.
+    from toprung.planning.lost_lines import complete_logs, trial_logs
+
+    patience = Patience(print)
+    file = StudyFile(record.study_place, record.folder.decisions, patience)
+    file.close()
+    parameters = sorted({name for trial in file.trials for name in trial.params})
+    complete_logs(file.trials, record.folder, trial_logs(record.folder, parameters, patience))
 
 
 def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
@@ -144,6 +153,16 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
         if event["event"] == events.SWEEP:
             searches = event["what"] == SEARCHING
     return total
+
+
+def _tell_problems(plan: SweepPlan, file: StudyFile, past: Sequence[Event]) -> None:
+    """Say where the record is not whole; the sweep can go on all the same."""
+    if file.num_unknown_lines:
+        log = plan.folder.shown(plan.folder.decisions)
+        told = f"{file.num_unknown_lines} of its lines are not in the study, and left out"
+        show_line(plan.console, f"{log}: {told}")
+    if found := record_check.problems(file.trials, past):
+        show_line(plan.console, f"the sweep's record is not whole, and stays so: {found}")
 
 
 def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.result import DONE
 
 from analysis.folder import SweepFolder
-from toprung.event_file import EventFile
+from toprung.event_file import EventFile, steps_of
 from toprung.patience import Patience
 from toprung.ray_parts import NotPickled
 from trainables import report
@@ -27,7 +27,7 @@ _SCALARS = {
 
 
 class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
-    """Writes straight into the sweep's folder. The steps are validations.
+    """Writes straight into the sweep's folder. The steps are validations, each written once.
 
     Args:
         folder: the sweep's folder.
@@ -41,6 +41,7 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         self._patience = patience
         self._files: dict[str, EventFile] = {}
         self._best: dict[str, dict[str, float]] = {}
+        self._written: dict[int, set[int]] = {}
 
     def on_trial_result(
         self,
@@ -55,7 +56,7 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         # Trials are closed with their last report, before the study is told that they have ended:
         # if the driver is killed then, the resumed sweep will not hear of this trial again.
         if report.FAILURE in result:
-            self._close(trial.trial_id, trial.config)
+            self._close(trial)
         if report.VALIDATION not in result:
             return
         scalars = {tag: result[name] for name, tag in _SCALARS.items()}
@@ -63,7 +64,10 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
             (result[report.VALIDATION], scalars),
             *(_tagged(step) for step in result[report.STEPS]),
         ]
-        self._patience.attempt(lambda: self._file(trial).add_scalars(*steps))
+        written = self._validations(trial.config["number"])
+        if result[report.VALIDATION] not in written:
+            self._patience.attempt(lambda: self._file(trial).add_scalars(*steps))
+            written.add(result[report.VALIDATION])
         best = report.best_record_of(result)
         self._best[trial.trial_id] = {
             "best/accuracy": best.val_accuracy,
@@ -71,27 +75,35 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
             "best/epoch": best.epoch,
         }
         if result.get(DONE) or result[report.FINISHED]:
-            self._close(trial.trial_id, trial.config)
+            self._close(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Write the trial's line of the HParams tab."""
         del iteration, trials, info
-        self._close(trial.trial_id, trial.config)
+        self._close(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """As for a trial that completes: what it reached is worth seeing."""
         del iteration, trials, info
-        self._close(trial.trial_id, trial.config)
+        self._close(trial)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Close what is still open: trials that were cut short."""
         del info
         for trial in trials:
-            self._close(trial.trial_id, trial.config)
+            self._close(trial)
+
+    def _validations(self, number: int) -> set[int]:
+        """Those that a trial's event files have."""
+        if number not in self._written:
+            folder = self._folder.tensorboard / self._folder.trial_name(number)
+            self._patience.attempt(lambda: self._folder.complete(folder))
+            self._written[number] = steps_of(_SCALARS["val_loss"], folder)
+        return self._written[number]
 
     def _file(self, trial: Trial) -> EventFile:
         if trial.trial_id not in self._files:
@@ -99,17 +111,17 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
             self._files[trial.trial_id] = EventFile(self._folder.tensorboard / name)
         return self._files[trial.trial_id]
 
-    def _close(self, trial_id: str, config: Mapping[str, Any]) -> None:
-        file = self._files.pop(trial_id, None)
-        if file is not None:
-            flat = flatten(json.loads(config["config"]))
-            values = {
-                printable_line(name): _plain(flat[name])
-                for name in self._parameters
-                if name in flat
-            }
-            best = self._best.pop(trial_id)
-            self._patience.attempt(lambda: file.add_hparams(values, best))
+    def _close(self, trial: Trial) -> None:
+        best = self._best.pop(trial.trial_id, None)
+        if best is None:
+            return
+        flat = flatten(json.loads(trial.config["config"]))
+        values = {
+            printable_line(name): _plain(flat[name]) for name in self._parameters if name in flat
+        }
+        self._patience.attempt(lambda: self._file(trial).add_hparams(values, best))
+        self._files.pop(trial.trial_id, None)
+        self._written.pop(trial.config["number"], None)
 
 
 def _tagged(step: Mapping[str, float]) -> tuple[int, dict[str, float]]:

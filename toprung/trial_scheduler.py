@@ -66,8 +66,11 @@ class SearchOnly(AsyncHyperBandScheduler):  # type: ignore[misc]
             super().on_trial_add(tune_controller, _numbered(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Compare a trial of the search at its rungs."""
+        """Compare a trial of the search at its rungs, but where it has gone on already."""
         if _confirms(trial):
+            return str(TrialScheduler.CONTINUE)
+        if report.REPLAYED in result:
+            self.replay(trial.config["number"], result[report.EPOCH], result[report.SCORE])
             return str(TrialScheduler.CONTINUE)
         return str(super().on_trial_result(tune_controller, _numbered(trial), result))
 

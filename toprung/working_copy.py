@@ -119,7 +119,8 @@ def bring_back(folder: SweepFolder) -> None:
         StoreError: if the store cannot be written.
     """
     not_ours = {folder.lock, folder.lease, folder.sealed_test}
-    for path in visible_files(folder.path):
+    files = sorted(visible_files(folder.path), key=lambda path: path != folder.study)
+    for path in files:  # the study first: see `Mirror`
         if path not in not_ours and path.name != CHECKPOINT_FILE:
             folder.publish(path)
 

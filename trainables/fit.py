@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.evaluate import score
 from trainables.inputs import Inputs
-from trainables.record import DivergedError, LoggedStep, Record, Validation, is_finite
+from trainables.record import DivergedError, LoggedStep, Record, Validation, is_finite, with_best
 from trainables.training import batch_bounds, train, validation_steps
 from trainables.training_state import TrainingState
 
@@ -29,10 +30,10 @@ def fit(
     `config.seed`, and each epoch's order of images from (`config.seed`, epoch). What is frozen may
     be computed each time or stored, as there is room; then they are the same to rounding.
 
-    A resumed trial yields the checkpoint's validation again before it goes on; if that was the
-    last, nothing follows. It may have got more `training/epochs` than the checkpoint's: then an LR
-    schedule over the whole trial goes on as the longer one stands there, and a trial that had run
-    all its epochs goes on; one that was out of patience stays finished.
+    A resumed trial yields the checkpoint's validation again before it goes on, with all before it;
+    if that was the last, nothing follows. It may have got more `training/epochs` than the
+    checkpoint's: then an LR schedule over the whole trial goes on as the longer one stands there,
+    and a trial that had run all its epochs goes on; one that was out of patience stays finished.
 
     Args:
         config: the trial.
@@ -53,7 +54,7 @@ def fit(
     batches_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
     state = TrainingState(config, data, batches_per_epoch, device, resume_from)
     if state.record:
-        yield _validation(state)
+        yield replace(_validation(state), before=tuple(_before(state)))
     if state.finished:
         return
     inputs, told = open_inputs(state, data)
@@ -74,10 +75,16 @@ def _validation(state: TrainingState, told: str = "") -> Validation:
         state.best_record,
         state.finished,
         state.save,
-        state.logged_steps,
+        state.history[-1][1],
         state.precision.name,
         told,
     )
+
+
+def _before(state: TrainingState) -> Iterator[Validation]:
+    """All validations before the one that a trial has come to. None was its last, as it went on."""
+    for record, best, steps in with_best(state.history[:-1], state.config.training.metric):
+        yield Validation(record, best, False, state.save, steps, state.precision.name)
 
 
 def _train_and_validate(

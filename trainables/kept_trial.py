@@ -19,7 +19,7 @@ from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.device import give_back_memory
 from trainables.failures import DIVERGED, failure_of
-from trainables.report import CHECKPOINT_FILE, RESTARTED, failure_report, to_report
+from trainables.report import CHECKPOINT_FILE, REPLAYED, RESTARTED, failure_report, to_report
 
 
 def train_kept(
@@ -32,7 +32,8 @@ def train_kept(
     """Train a trial, or go on with it, and yield what it reports after each validation.
 
     Its one checkpoint is in `folder`, and is never older than what was reported. If it is there
-    already, the validation that it holds is reported again first: nobody may have heard of it.
+    already, all validations that it holds are reported again first, in their order: it may be ahead
+    of what is known of the trial, by one or by many. Whoever hears of one again drops it.
     One that cannot be read is thrown away, and so is one with another config, which a trial of
     this number may have had that a killed driver could not write down: the trial begins again, and
     its reports tell so.
@@ -78,7 +79,10 @@ def _reports(
 ) -> Iterator[dict[str, Any]]:
     validations = fit_any(config, data, device, resume_from)
     if resume_from is not None:  # that the disk may be full now costs nothing that was finished
-        yield to_report(next(validations), config.training.metric)
+        last = next(validations)
+        for validation in last.before:
+            yield to_report(validation, config.training.metric) | {REPLAYED: True}
+        yield to_report(last, config.training.metric)
     for validation in validations:
         validation.save_checkpoint(folder)
         saved()

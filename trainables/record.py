@@ -1,11 +1,14 @@
 """What is known of a trial after each validation, or why there is none."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from trainables.config import METRICS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Validation:
 
     `finished` says that the trial has run its course; nothing follows. `steps` are those logged
     since the last validation. `precision` is what `training/precision` came to on this machine.
-    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing.
+    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing. `before`
+    are all validations before this one, if it is the first that a resumed trial yields.
     """
 
     record: Record
@@ -62,6 +66,49 @@ class Validation:
     steps: tuple[LoggedStep, ...] = ()
     precision: str = "fp32"
     frozen_part: str = ""
+    before: "tuple[Validation, ...]" = ()
+
+
+History = Sequence[tuple[Record, tuple[LoggedStep, ...]]]
+"""All validations of a trial so far, each with the steps that were logged before it."""
+
+
+def pack_history(history: History) -> dict[str, Any]:
+    """A history as a checkpoint keeps it: by columns, some 90 bytes a validation."""
+    records = _columns([record for record, _ in history], Record)
+    return {"records": records, "steps": [_columns(steps, LoggedStep) for _, steps in history]}
+
+
+def history_of(checkpoint: Mapping[str, Any]) -> History:
+    """The history in a checkpoint; of one without, by an older version, the little that it has."""
+    if "history" in checkpoint:
+        packed = checkpoint["history"]
+        steps = [tuple(_rows(columns, LoggedStep)) for columns in packed["steps"]]
+        return list(zip(_rows(packed["records"], Record), steps, strict=True))
+    last, best = Record(**checkpoint["record"]), Record(**checkpoint["best_record"])
+    logged = tuple(LoggedStep(**step) for step in checkpoint.get("logged_steps", ()))
+    return [*([(best, ())] if best.validation < last.validation else []), (last, logged)]
+
+
+def with_best(
+    history: History, metric: str
+) -> Iterator[tuple[Record, Record, tuple[LoggedStep, ...]]]:
+    """Each validation with the best up to it, and its steps."""
+    best: Record | None = None
+    for record, steps in history:
+        best = record if best is None or is_better(record, best, metric) else best
+        yield record, best, steps
+
+
+def _columns(items: Sequence[Any], kind: type) -> dict[str, list[Any]]:
+    return {field.name: [getattr(item, field.name) for item in items] for field in fields(kind)}
+
+
+def _rows(columns: Mapping[str, list[Any]], kind: Callable[..., T]) -> list[T]:
+    return [
+        kind(**dict(zip(columns, values, strict=True)))
+        for values in zip(*columns.values(), strict=True)
+    ]
 
 
 class DivergedError(RuntimeError):

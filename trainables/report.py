@@ -1,9 +1,11 @@
 """What a trial reports after each validation: the names of the columns, in one place."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from trainables.record import Record, Validation
+from trainables.record import Record, Validation, history_of, with_best
 from trainables.system.secrecy import redacted
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -21,6 +23,9 @@ FROZEN_PART = "frozen_part"
 PRECISION = "precision"
 RESTARTED = "restarted"
 """Why the trial had to begin again; not there if it had not to."""
+REPLAYED = "replayed"
+"""True of a validation after which the trial has gone on, as its checkpoint shows, and nobody may
+have heard of it: it is to be written down, and nothing is to be decided by it. Else not there."""
 FAILURE = "failure"
 """Why the trial failed, in one line."""
 FAILURE_KIND = "failure_kind"
@@ -42,6 +47,18 @@ def to_report(validation: Validation, metric: str) -> dict[str, Any]:
         FROZEN_PART: validation.frozen_part,
         PRECISION: validation.precision,
     }
+
+
+def reports_in(checkpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The columns for each validation that a checkpoint holds; none says that it was the last."""
+    metric, precision = checkpoint["config"]["training"]["metric"], checkpoint.get("precision")
+    for record, best, steps in with_best(history_of(checkpoint), metric):
+        validation = Validation(record, best, False, _not_saved, steps, precision or "fp32")
+        yield to_report(validation, metric)
+
+
+def _not_saved(folder: Path) -> None:
+    raise NotImplementedError(f"{folder}: the checkpoint is there")
 
 
 def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Everything that changes while a trial trains, and its checkpoint.
 
-A checkpoint holds weights, optimizer, LR schedule, position, random state, config, and the
-weights of the best validation so far with what belongs to them (class names, normalisation), so
-that it is enough to resume a trial exactly and to take its best model. A trial has one, which is
-replaced after each validation. Of pretrained weights that never train it holds a digest; they are
-where they came from.
+A checkpoint holds weights, optimizer, LR schedule, position, random state, config, all validations
+so far, and the weights of the best of them with what belongs to them (class names, normalisation),
+so that it is enough to resume a trial exactly, to report all that it has come to, and to take its
+best model. A trial has one, which is replaced after each validation. Of pretrained weights that
+never train it holds a digest; they are where they came from.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from trainables.dropout import use_fast_dropout
 from trainables.lr_schedules import set_to_position
 from trainables.network import NO_WEIGHTS
 from trainables.parameter_groups import parameter_groups
-from trainables.record import LoggedStep, Record, is_better
+from trainables.record import LoggedStep, Record, history_of, is_better, pack_history
 from trainables.report import CHECKPOINT_FILE
 from trainables.settings import ConfigError
 from trainables.weights import weights_digest
@@ -55,7 +55,7 @@ class TrainingState:
         self.lr = 0.0
         self.improved_epoch = 0.0
         self.record: Record | None = None
-        self.logged_steps: tuple[LoggedStep, ...] = ()
+        self.history: list[tuple[Record, tuple[LoggedStep, ...]]] = []
         self.best_record: Record | None = None
         self.best_weights: dict[str, Tensor] | None = None
         with self._forked_randomness():
@@ -132,7 +132,8 @@ class TrainingState:
         """Take note of a validation, and of the weights if it is the best so far."""
         if is_better(record, self.best_record, self.config.training.metric, break_ties=False):
             self.improved_epoch = record.epoch
-        self.record, self.logged_steps = record, logged_steps
+        self.record = record
+        self.history.append((record, logged_steps))
         if is_better(record, self.best_record, self.config.training.metric):
             self.best_record = record
             self.best_weights = self._changing(self.classifier.network.state_dict())
@@ -198,7 +199,7 @@ class TrainingState:
                 "improved_epoch": self.improved_epoch,
                 "random_state": self._random_state,
                 "record": asdict(self.record),
-                "logged_steps": [asdict(step) for step in self.logged_steps],
+                "history": pack_history(self.history),
                 "best_record": asdict(self.best_record),
                 "best_weights": None if best_is_current else self.best_weights,
                 "precision": self.precision.name,
@@ -228,7 +229,7 @@ class TrainingState:
         missing = self._random_state[len(saved["random_state"]) :]
         self._random_state = [*saved["random_state"], *missing]
         self.record = Record(**saved["record"])
-        self.logged_steps = tuple(LoggedStep(**step) for step in saved["logged_steps"])
+        self.history = list(history_of(saved))
         self.best_record = Record(**saved["best_record"])
         self.best_weights = self._changing(saved["best_weights"] or saved["model"])
 

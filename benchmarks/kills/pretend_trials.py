@@ -1,7 +1,7 @@
 """Trials that train nothing: a curve by formula, with real reports and a real checkpoint."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from math import log10
 from pathlib import Path
@@ -14,7 +14,14 @@ from trainables import kept_trial, stored_trial
 from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 from trainables.config import TrialConfig, as_plain
 from trainables.object_store import is_url
-from trainables.record import DivergedError, Record, Validation, is_better
+from trainables.record import (
+    DivergedError,
+    Record,
+    Validation,
+    history_of,
+    is_better,
+    pack_history,
+)
 from trainables.report import CHECKPOINT_FILE
 
 CPU = torch.device("cpu")
@@ -53,22 +60,25 @@ def pretended_fit(
 ) -> Iterator[Validation]:
     """In the place of `fit_any`; it is given the trial's folder as its data."""
     del device
-    record = best = None
+    history: list[Validation] = []
     if resume_from is not None:
         saved = load_checkpoint(resume_from / CHECKPOINT_FILE)
         check_same_trial(saved, config)
-        record, best = Record(**saved["record"]), Record(**saved["best_record"])
-        yield _validation(config, record, best)
-    for epoch in range(record.validation + 1 if record else 1, config.training.epochs + 1):
+        for record, _ in history_of(saved):
+            history.append(_validation(config, record, history))
+        yield replace(history[-1], before=tuple(history[:-1]))
+    for epoch in range(len(history) + 1, config.training.epochs + 1):
         _misbehave(config, epoch, folder)
-        record = _record(config, epoch)
-        best = record if best is None or is_better(record, best, config.training.metric) else best
-        yield _validation(config, record, best)
+        history.append(_validation(config, _record(config, epoch), history))
+        yield history[-1]
 
 
-def _validation(config: TrialConfig, record: Record, best: Record) -> Validation:
+def _validation(config: TrialConfig, record: Record, before: Sequence[Validation]) -> Validation:
+    best = before[-1].best if before else record
+    best = record if is_better(record, best, config.training.metric) else best
+    records = [*(validation.record for validation in before), record]
     finished = record.epoch >= config.training.epochs
-    return Validation(record, best, finished, partial(_save, config, record, best))
+    return Validation(record, best, finished, partial(_save, config, records, best))
 
 
 def _record(config: TrialConfig, epoch: int) -> Record:
@@ -96,14 +106,15 @@ def _misbehave(config: TrialConfig, epoch: int, folder: Path) -> None:
         raise WorkerDiedError
 
 
-def _save(config: TrialConfig, record: Record, best: Record, folder: Path) -> None:
+def _save(config: TrialConfig, records: Sequence[Record], best: Record, folder: Path) -> None:
     values = {
         "config": as_plain(config),
         "class_names": ["a", "b"],
         "mean": [0.5],
         "std": [0.5],
-        "model": {"weight": torch.full((500,), record.val_loss)},
-        "record": asdict(record),
+        "model": {"weight": torch.full((500,), records[-1].val_loss)},
+        "record": asdict(records[-1]),
+        "history": pack_history([(record, ()) for record in records]),
         "best_record": asdict(best),
         "best_weights": None,
     }

@@ -1,1 +1,1 @@
-"""Checking and preparing a sweep before it starts."""
+"""Checking and preparing a sweep before it starts or is resumed."""
