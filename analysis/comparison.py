@@ -11,8 +11,10 @@ import numpy as np
 
 from analysis import attributes
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult, read_openings
+from analysis.openings import TestResult
 from analysis.provenance.starting_weights import read_starting_weights
+from analysis.seal.evidence import read_seal
+from analysis.seal.reuse import reuse_among
 from analysis.trials import TrialResult, has_score, rank, select_best
 from trainables.config import TrialConfig, as_plain, flatten
 from trainables.provenance.overlap import HELD_OUT
@@ -61,7 +63,8 @@ class Group:
         `loss gap` is validation minus training loss, and a gap only where both are the same loss:
         the training loss is the one trained on (smoothed, with a center or triplet term, of
         augmented images), the validation loss is plain cross-entropy. `tested` is the trial whose
-        model the test figures are of; a forced opening of the test set is marked.
+        model the test figures are of; a forced opening of the test set is marked, and one of
+        images that had been opened for other models has the number of models by then.
         """
         record = self.best.best
         assert record is not None
@@ -85,6 +88,8 @@ class Group:
             figures["tested"] = self.test.trial
             figures |= {"test acc": self.test.accuracy, "test loss": self.test.loss}
             figures |= {"forced": True} if self.test.forced else {}
+            num_models = self.test.num_models
+            figures |= {"models on test set": num_models} if num_models > 1 else {}
         return figures
 
 
@@ -150,10 +155,12 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
     empty = [f"{name}: no trial has a validation result" for name, _, own in named if not own]
     partial = [f"{name}: is partial ({one.ended})" for name, one, _ in named if one.is_partial]
     seen = [told for name, one, own in named for told in _seen_before(name, one, own)]
+    seals = [(name, read_seal(sweep)) for name, sweep in zip(names, sweeps, strict=True)]
+    unknown = [f"{name}: the test set was {one}" for name, seal in seals for one in seal.unknown]
     return Comparison(
         ("sweep", *by) if len(sweeps) > 1 else tuple(by),
         tuple(in_order(found, metric)),
-        (*empty, *partial, *_differences(sweeps), *seen),
+        (*empty, *partial, *_differences(sweeps), *seen, *unknown, *reuse_among(seals)),
     )
 
 
@@ -165,7 +172,7 @@ def openings_of(sweep: "SweepRecord") -> dict[int, TestResult]:
     trials = sweep.study.get_trials(deepcopy=False)
     confirms = {trial.number: trial.user_attrs.get(attributes.CONFIRMS) for trial in trials}
     openings: dict[int, TestResult] = {}
-    for opening in sorted(read_openings(sweep.folder.sealed_test), key=lambda one: one.forced):
+    for opening in sorted(read_seal(sweep).results, key=lambda one: one.forced):
         confirmed = confirms.get(opening.trial)
         openings.setdefault(opening.trial if confirmed is None else confirmed, opening)
     return openings

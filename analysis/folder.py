@@ -13,7 +13,8 @@ trials/           a folder per trial: its reports, its checkpoint; and what Ray 
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
 exports/          exports of other trials, where asked for
-sealed_test.json  every opening of the test set
+test_openings/    the intent to open the test set, a file for each opening
+sealed_test.json  the result of every opening of the test set
 test_predictions/ what each model that was opened said of the test images, and some of them
 report/           the report and its pictures
 
@@ -192,12 +193,21 @@ class SweepFolder:
 
     @property
     def sealed_test(self) -> Path:
-        """The record of every opening of the test set."""
+        """The results of the openings of the test set."""
         return self.path / "sealed_test.json"
 
-    def test_predictions(self, number: int) -> Path:
-        """What a trial's model said of the test images, and some of these."""
-        return self.path / "test_predictions" / f"{self.trial_name(number)}.npz"
+    @property
+    def test_openings(self) -> Path:
+        """The folder of the intents to open the test set (`analysis.seal.intent`)."""
+        return self.path / "test_openings"
+
+    def test_predictions(self, number: int, opening: str | None = None) -> Path:
+        """What a trial's model said of the test images, and some of these.
+
+        With the id of an opening, where those are kept if the trial had another model before.
+        """
+        more = "" if opening is None else f"-{opening}"
+        return self.path / "test_predictions" / f"{self.trial_name(number)}{more}.npz"
 
     @property
     def report(self) -> Path:

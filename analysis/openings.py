@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from analysis.folder import SweepFolderError
+from analysis.seal.ledger import Earlier
 from analysis.typed import typed
 
 
@@ -16,7 +17,10 @@ class TestResult:
     """One opening of the test set.
 
     `weights_sha256` is the digest of the model's weights (`TrainedModel.digest`); `forced` marks an
-    opening that was not the first, not for the winner, or before the sweep had ended.
+    opening that was not the first, not for the winner, or before the sweep had ended. The last four
+    are None in the record of an earlier Toprung: the id of the opening's intent, the digest of the
+    file of its predictions, the `ImageSet.id` of the test images, and what had been opened of these
+    before.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -29,6 +33,15 @@ class TestResult:
     test_data_sha256: str
     opened_at: str
     forced: bool
+    opening: str | None = None
+    predictions_sha256: str | None = None
+    images: str | None = None
+    earlier: Earlier | None = None
+
+    @property
+    def num_models(self) -> int:
+        """Models that have been opened on these images, as far as was known then, with this one."""
+        return 1 + (self.earlier.models if self.earlier else 0)
 
 
 def read_openings(path: Path) -> list[TestResult]:

@@ -3,15 +3,16 @@
 Shape letters: N images, K classes, S images that are shown, H height, W width, C channels.
 """
 
+import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
@@ -21,6 +22,23 @@ NUM_RANDOM = 30
 """Images drawn at random that are kept with the predictions."""
 NUM_WRONG = 30
 """Wrongly classified images, the surest mistakes first, that are kept with the predictions."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which opening of a test set predictions are of.
+
+    Attributes:
+        opening: the id of its intent.
+        trial: the model's.
+        weights_sha256: of the model.
+        test_data_sha256: of the test images, with names and labels.
+    """
+
+    opening: str
+    trial: int
+    weights_sha256: str
+    test_data_sha256: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Predictions:
         pixels_SHWC: of the images `random` and then `wrong`, uint8.
         mean: by which the network's input was normalised, of each channel (0..1).
         std: likewise.
+        origin: of a test set, its opening; None of other images, and of an earlier Toprung.
     """
 
     logits_NK: NDArray[np.float32]
@@ -48,6 +67,19 @@ class Predictions:
     pixels_SHWC: NDArray[np.uint8]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    origin: Origin | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the images whose class is predicted."""
+        return float((self.predicted_N == self.labels_N).mean())
+
+    @cached_property
+    def loss(self) -> float:
+        """The mean cross-entropy."""
+        with np.errstate(invalid="ignore"):  # of a model whose outputs are no numbers
+            losses_N = -log_softmax(self.logits_NK.astype(np.float64), axis=1)
+        return float(losses_N[np.arange(len(self.labels_N)), self.labels_N].mean())
 
     @cached_property
     def probabilities_NK(self) -> NDArray[np.float64]:
@@ -113,8 +145,11 @@ def collect(
     )
 
 
-def save_predictions(path: Path, predictions: Predictions) -> None:
+def save_predictions(path: Path, predictions: Predictions) -> str:
     """Write predictions to an .npz file, whose folder is made.
+
+    Returns:
+        The file's SHA-256.
 
     Raises:
         OSError: if it cannot be written.
@@ -124,6 +159,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
         "class_names": predictions.class_names,
         "mean": predictions.mean,
         "std": predictions.std,
+        "origin": asdict(predictions.origin) if predictions.origin else None,
     }
     content = io.BytesIO()
     np.savez_compressed(
@@ -137,6 +173,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     )
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, content.getvalue())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -159,6 +196,7 @@ def load_predictions(path: Path) -> Predictions:
                 pixels_SHWC=file["pixels"].astype(np.uint8, casting="same_kind"),
                 mean=typed(tuple[float, ...], texts["mean"]),
                 std=typed(tuple[float, ...], texts["std"]),
+                origin=typed(Origin | None, texts.get("origin")),  # type: ignore[arg-type]
             )
         _check_shapes(predictions)
     except Exception as error:  # a damaged file makes NumPy and zip raise whatever they like

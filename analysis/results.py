@@ -10,8 +10,9 @@ import optuna
 from analysis.confirmation import Confirmation
 from analysis.curves import Curve, read_curves
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult, read_openings
+from analysis.openings import TestResult
 from analysis.predictions import Predictions, load_predictions
+from analysis.seal.evidence import Seal, predictions_of, read_seal
 from analysis.sweep_record import SweepRecord
 from analysis.trials import TrialResult, has_score
 from trainables.config import METRICS
@@ -99,9 +100,14 @@ class Results:
         return study
 
     @cached_property
+    def seal(self) -> Seal:
+        """Every opening of the test set, by all that is recorded of them."""
+        return read_seal(self.sweep)
+
+    @property
     def openings(self) -> list[TestResult]:
-        """Every opening of the test set."""
-        return read_openings(self.sweep.folder.sealed_test)
+        """Every opening of the test set whose result is known."""
+        return list(self.seal.results)
 
     @cached_property
     def opening(self) -> TestResult | None:
@@ -121,7 +127,7 @@ class Results:
         """
         if self.opening is None:
             return None
-        path = self.sweep.folder.test_predictions(self.opening.trial)
+        path = predictions_of(self.sweep.folder, self.opening)
         return load_predictions(path) if path.exists() else None
 
     @cached_property

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from analysis.comparison import Group, compare, openings_of
 from analysis.files import real_path
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult, read_openings
+from analysis.openings import TestResult
+from analysis.seal.evidence import read_seal
 from analysis.sweep_record import SweepRecord
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ class Sweep(SweepRecord):
         return compare(self.trials(), by, self.metric, openings_of(self))
 
     def test(self, trial: int | None = None, *, force: bool = False) -> TestResult:
-        """Open the sealed test set for the winner, and write the opening down.
+        """Open the sealed test set for the winner, and record the opening.
 
-        The winner's result, once there, is returned without opening the set again. Another
-        trial's needs `force`, and is marked.
+        The winner's result, once there, is returned without opening the set again; an opening that
+        was interrupted is completed. Another trial's needs `force`, and is marked.
 
         Raises:
             SweepFolderError: if the model is not the winner's and `force` is not given, if the
-                set was opened for another model before and `force` is not given, if there is none,
-                if the test images have changed, or if the sweep has not come to its end.
+                set was or may have been opened for another model before and `force` is not given,
+                if the records of an opening contradict each other, if there is no test set, if the
+                test images have changed, or if the sweep has not come to its end.
         """
         from analysis.exporting.export import trial_of_export
         from analysis.sealed_test import open_test_set
@@ -59,10 +61,9 @@ class Sweep(SweepRecord):
         winner = self.best().number
         number = winner if trial is None else trial
         result = open_test_set(
-            self.folder,
+            self,
             number,
             self.model(number),
-            test_data_sha256=self.description["data"]["test_sha256"],
             is_winner=number == winner and not self.is_partial,
             force=force,
         )
@@ -103,8 +104,7 @@ class Sweep(SweepRecord):
         home = self.folder.best if result == winner else self.folder.export_of(result.number)
         place = home if to is None else Path(to)
         model = self.model(result.number)
-        openings = read_openings(self.folder.sealed_test)
-        test = next((o for o in openings if o.weights_sha256 == model.digest), None)
+        test = read_seal(self).result_of(model.digest)
         replace = force or real_path(place) == real_path(home)
         provenance = provenance_of(self.folder, model.config)
         exported = Exported(self, result, model, test, provenance)

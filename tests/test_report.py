@@ -125,12 +125,23 @@ class TestNotices:
 
     def test_the_test_set_was_not_opened(self, sweep: Sweep) -> None:
         sweep.folder.sealed_test.unlink()
+        for folder in (sweep.folder.test_openings, sweep.folder.path / "test_predictions"):
+            shutil.rmtree(folder)
         (told,) = answer.notices(Results(sweep))
         assert told.startswith("Partial: the test set has not been opened for the winner.")
+
+    def test_the_result_of_an_opening_is_not_known(self, sweep: Sweep) -> None:
+        sweep.folder.sealed_test.unlink()
+        partial, told = answer.notices(Results(sweep))
+        assert partial == "Partial: there are no test figures of the winner."
+        assert told.startswith("The test set was opened on 20")
+        assert told.endswith("result unknown: the process was killed, or has not ended.")
 
     def test_the_test_set_was_opened_by_force(self, sweep: Sweep) -> None:
         (opening,) = json.loads(sweep.folder.sealed_test.read_text())
         sweep.folder.sealed_test.write_text(json.dumps([opening | {"forced": True}]))
+        (intent,) = sweep.folder.test_openings.iterdir()
+        intent.write_text(json.dumps(json.loads(intent.read_text()) | {"forced": True}))
         (told,) = answer.notices(Results(sweep))
         assert told.startswith("The test set was opened by force")
 

@@ -300,8 +300,11 @@ class TestLookedAt:
     ) -> None:
         store = ObjectStore(whole_url)
         (opening,) = json.loads(store.read("sealed_test.json") or b"")
-        theirs = json.dumps([opening | {"weights_sha256": "another's"}]).encode()
-        store.delete("sealed_test.json")
+        new = {"weights_sha256": "another's", "opening": None, "predictions_sha256": None}
+        theirs = json.dumps([opening | new]).encode()
+        for name in store.list():
+            if name.startswith(("sealed_test", "test_openings/", "test_predictions/")):
+                store.delete(name)
         predict_all = TrainedModel.predict_all
 
         def slow(*given: Any) -> Predictions:

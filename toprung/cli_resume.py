@@ -124,17 +124,16 @@ def finish(sweep: "Sweep") -> None:
 
 
 def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
-    """The winner's test; or why the set stays shut, if it was opened before the sweep went on."""
+    """The winner's test; or why it has none, if the test set was opened for another model."""
     from analysis.folder import SweepFolderError
-    from analysis.openings import read_openings
+    from analysis.seal.evidence import read_seal
 
     if sweep.description["data"]["num_test"] == 0:
         return None, "there is no test set"
-    sweep.folder.refresh(sweep.folder.sealed_test)
-    before = read_openings(sweep.folder.sealed_test)
     try:
         return sweep.test(), ""
     except SweepFolderError as error:
-        if not before:
+        seal = read_seal(sweep)
+        if not seal.results and not seal.unknown:
             raise
         return None, str(error)

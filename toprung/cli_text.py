@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from analysis import attributes
 from analysis.comparison import Comparison
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.openings import TestResult, read_openings
+from analysis.openings import TestResult
 from analysis.provenance.starting_weights import seen_before
+from analysis.seal.evidence import read_seal
+from analysis.seal.words import reuse_in_words
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score
 from toprung.lines import joined
@@ -31,7 +33,7 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untest
         *failures_in_short(sweep),
         _figures(winner),
         *_confirmed(sweep),
-        f"  {test(result, sweep)}" if result else f"  no test figures: {untested}",
+        *_test(sweep, result, untested),
         *searched,
         *_places(sweep.folder),
     ]
@@ -101,10 +103,12 @@ def status(sweep: Sweep) -> str:
         lines.append(f"  {confirmation.told}{begun}")
         if confirmation.chosen:
             lines += _confirmed(sweep)
-    openings = read_openings(sweep.folder.sealed_test)
-    lines += [f"  {test(opening, sweep)}" for opening in openings]
+    seal = read_seal(sweep)
+    lines += [f"  {line}" for result in seal.results for line in test(result, sweep).splitlines()]
+    lines += [f"  the test set was {one}" for one in seal.unknown]
+    lines += [f"  warning: {remark}" for remark in seal.remarks]
     can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
-    if not openings and can_test:
+    if not seal.results and not seal.unknown and can_test:
         lines.append(f"  the test set has not been opened: toprung test {_quoted(sweep.folder)}")
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
         lines.append(f"  partial; go on: toprung resume {_quoted(sweep.folder)}")
@@ -120,18 +124,31 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
     return f"{heading}\n{dump_config(winner.config).rstrip()}"
 
 
+def _test(sweep: Sweep, result: TestResult | None, untested: str) -> list[str]:
+    if result is None:
+        return [f"  no test figures: {untested}"]
+    return [f"  {line}" for line in test(result, sweep).splitlines()]
+
+
 def test(result: TestResult, sweep: Sweep) -> str:
-    """One opening of the test set, and the images of it that the model had seen before."""
+    """One opening of the test set, and the images of it that the model had seen before.
+
+    A second line says what had been opened of these images before.
+    """
     forced = ", forced" if result.forced else ""
     try:
         config = sweep.trial(result.trial).config
     except SweepFolderError:  # the study has no such trial any more
         config = None
     seen = "".join(f"; {told}" for told in seen_before(sweep.folder, config, "test"))
-    return (
+    lines = [
         f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
         f"{result.num_images} images, opened {result.opened_at}{forced}){seen}"
-    )
+    ]
+    if reuse := reuse_in_words(result):
+        lines.append(f"  {reuse}")
+    remarks = result.earlier.remarks if result.earlier else []
+    return "\n".join([*lines, *(f"  warning: {remark}" for remark in remarks)])
 
 
 def description(described: "Description") -> str:

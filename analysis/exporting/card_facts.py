@@ -27,6 +27,8 @@ from analysis.openings import TestResult
 from analysis.predictions import load_predictions
 from analysis.provenance.starting_weights import seen_before, starting_weights_of
 from analysis.scores import Scores
+from analysis.seal.evidence import predictions_of, read_seal
+from analysis.seal.words import reuse_in_words
 from analysis.trials import METRIC_NAMES, TrialResult
 from trainables.config import as_plain
 from trainables.data.image_list import SPLITS
@@ -153,7 +155,7 @@ class CardFacts:
         """From what is kept of the opening; not known if nothing is, or if that is no numbers."""
         assert self._test is not None
         try:
-            path = self._sweep.folder.test_predictions(self._test.trial)
+            path = predictions_of(self._sweep.folder, self._test)
             return Scores(load_predictions(path)).mean_class_accuracy.value
         except SweepFolderError:
             return None
@@ -192,7 +194,11 @@ class CardFacts:
         if self._test is None:
             has_none = self._num("test") == 0
             why = "the data have none" if has_none else "it has not been opened for this model"
-            yield f"Test: no figures, for {why}."
+            unknown = read_seal(self._sweep).unknown_of(self._model.digest)
+            if unknown:
+                yield f"Test: no figures. The test set was {unknown[0]}."
+            else:
+                yield f"Test: no figures, for {why}."
         elif self._test.forced:
             yield (
                 f"Test: the sealed test set was opened by force for this model on "
@@ -207,6 +213,8 @@ class CardFacts:
             )
         for told in seen_before(self._sweep.folder, self._config, "test"):
             yield f"Test: {told}: test figures are too optimistic."
+        if self._test and (reuse := reuse_in_words(self._test)):
+            yield f"Test: {reuse}."
         yield from self._confirmation()
 
     def _confirmation(self) -> Iterator[str]:

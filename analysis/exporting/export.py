@@ -12,6 +12,8 @@ from analysis.exporting.weights_file import digest_in_file, record_text
 from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
+from analysis.openings import TestResult
+from analysis.seal.optimism import optimism
 from analysis.typed import typed
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
@@ -138,6 +140,7 @@ def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> N
     metrics = {
         "validation": asdict(trial.best) if trial.best else None,
         "test": asdict(test) if test else None,
+        "test_reuse": _reuse(test) if test else None,
         "onnx": asdict(check) if check else None,
         "trial": trial.number,
         "sweep": {"name": sweep.name, "seed": sweep.description["settings"]["seed"]},
@@ -145,6 +148,14 @@ def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> N
     }
     write_atomically(to / METRICS_FILE, json_text(metrics))
     write_atomically(to / CARD_FILE, model_card(exported, check))
+
+
+def _reuse(test: TestResult) -> dict[str, Any]:
+    """How many models were opened on the test images, and how optimistic the best of them is."""
+    return {
+        "num_models": test.num_models,
+        "optimism_of_the_best": optimism(test.accuracy, test.num_images, test.num_models),
+    }
 
 
 def _hub_config(model: TrainedModel) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from analysis.intervals import UNKNOWN, Interval, share_interval
 from analysis.pictures.picture import Cell, Rows, table
 from analysis.provenance.starting_weights import seen_before
 from analysis.results import Results
+from analysis.seal.words import reuse_in_words
 from analysis.trials import METRIC_NAMES
 from trainables.config import dump_config
 from trainables.provenance.overlap import HELD_OUT
@@ -117,12 +118,25 @@ def notices(results: Results) -> list[str]:
         )
     config = results.winner.config if results.winner else None
     seen = [words for split in HELD_OUT for words in seen_before(sweep.folder, config, split)]
-    return told + [f"The winner: {words}: these figures are too optimistic." for words in seen]
+    told += [f"The winner: {words}: these figures are too optimistic." for words in seen]
+    return told + _reuse(results)
+
+
+def _reuse(results: Results) -> list[str]:
+    """What else is known of the openings of the test set, in whatever sweep."""
+    if results.winner is None:
+        return []
+    told = [f"The test set was {one}." for one in results.seal.unknown]
+    if results.opening is not None and results.opening.num_models > 1:
+        told.append(f"Not a fresh test set: {reuse_in_words(results.opening)}.")
+    return told
 
 
 def _unopened(results: Results) -> str:
     if results.sweep.description.get("data", {}).get("num_test") == 0:
         return "The data have no test set, so there are no test figures."
+    if results.seal.unknown:
+        return "Partial: there are no test figures of the winner."
     return (
         "Partial: the test set has not been opened for the winner. Validation figures flatter it: "
         "it was selected by them."

@@ -10,6 +10,7 @@ import yaml
 from analysis.driver import still_runs, this_driver
 from analysis.folder import SweepFolder
 from analysis.openings import read_openings
+from analysis.seal.intent import intents_of
 from toprung.cluster.options import name_of
 from toprung.cluster.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
@@ -85,8 +86,10 @@ def _put(fetched: Path, target: Path) -> None:
             f"{target}: the sweep has gone on here, which the one that was fetched does not know; "
             "give another folder: --to DIR"
         )
-    opened = read_openings(new.sealed_test)
-    if any(opening not in opened for opening in read_openings(old.sealed_test)):
+    opened, intents = read_openings(new.sealed_test), intents_of(new)[0]
+    if any(opening not in opened for opening in read_openings(old.sealed_test)) or any(
+        intent not in intents for intent in intents_of(old)[0]
+    ):
         raise ToprungError(
             f"{target}: its test set was opened here, which the cluster's sweep does not know; "
             "give another folder: --to DIR"

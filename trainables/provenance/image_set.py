@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +58,35 @@ class ImageSet:
         """
         return np.isin(_keys(pixel_hashes), self.keys_N)
 
+    def num_in(self, others: Iterable["ImageSet"]) -> int:
+        """How many of the pictures are in at least one of the other sets."""
+        known = [other.keys_N for other in others]
+        return int(np.isin(self.keys_N, np.concatenate(known)).sum()) if known else 0
+
+    @cached_property
+    def id(self) -> str:
+        """A digest of the set, in hexadecimal; the same whatever the pictures' order."""
+        return hashlib.sha256(self.as_bytes()).hexdigest()[:32]
+
+    def as_bytes(self) -> bytes:
+        """The sorted keys, big-endian."""
+        return self.keys_N.astype(_KEY).tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "ImageSet":
+        """What `as_bytes` returned.
+
+        Raises:
+            ProvenanceError: if it is something else.
+        """
+        try:
+            return cls(np.unique(np.frombuffer(content, _KEY)))
+        except ValueError as error:
+            raise ProvenanceError(f"a set of images is damaged: {error}") from None
+
     def as_text(self) -> str:
-        """The sorted keys, big-endian, in Base64."""
-        return base64.b64encode(self.keys_N.astype(_KEY).tobytes()).decode("ascii")
+        """The same in Base64."""
+        return base64.b64encode(self.as_bytes()).decode("ascii")
 
     @classmethod
     def from_text(cls, text: str) -> "ImageSet":
@@ -69,9 +97,9 @@ class ImageSet:
         """
         try:
             content = base64.b64decode(text, validate=True)
-            return cls(np.unique(np.frombuffer(content, _KEY)))
         except (binascii.Error, ValueError) as error:
             raise ProvenanceError(f"a set of images is damaged: {error}") from None
+        return cls.from_bytes(content)
 
 
 @dataclass(frozen=True, eq=False)

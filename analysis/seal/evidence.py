@@ -1,0 +1,227 @@
+"""What is known of the openings of a sweep's test set, by every record that there is of them.
+
+The record of results (`sealed_test.json`), the predictions, the intents and the ledgers are held
+against each other. A result counts only if all of them agree; whatever one of them alone has is an
+opening whose result is not known.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from math import isclose, isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.openings import TestResult, read_openings
+from analysis.predictions import Predictions, load_predictions
+from analysis.seal.intent import Intent, intents_of
+from analysis.seal.ledger import History, history_of
+
+if TYPE_CHECKING:
+    from analysis.sweep_record import SweepRecord
+
+KILLED = "the process was killed, or has not ended"
+_LOSS_DIFFERS = 1e-4
+"""Relatively: torch sums the loss in single precision."""
+
+
+@dataclass(frozen=True)
+class UnknownResult:
+    """An opening of the test set whose result is not known, or cannot be believed.
+
+    Attributes:
+        why: in words.
+        trial: whose model was opened; None where that is not known.
+        weights_sha256: of the model; empty where that is not known.
+        opened_at: time; empty where that is not known.
+        intent: what was written before the opening, if it is there.
+        may_complete: whether the same model may be tested again: nothing contradicts anything.
+    """
+
+    why: str
+    trial: int | None = None
+    weights_sha256: str = ""
+    opened_at: str = ""
+    intent: Intent | None = None
+    may_complete: bool = True
+
+    def __str__(self) -> str:
+        at = f" on {self.opened_at}" if self.opened_at else ""
+        of = f" for trial {self.trial}" if self.trial is not None else ""
+        return f"opened{at}{of}, result unknown: {self.why}"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The openings of a sweep's test set.
+
+    Attributes:
+        results: those whose result is known, in the order of the record.
+        unknown: the others.
+        intents: of all of them, as far as the sweep's folder has them.
+        remarks: what cannot be read of intents and ledgers; each is a sentence.
+        history: what the ledgers know.
+    """
+
+    results: tuple[TestResult, ...]
+    unknown: tuple[UnknownResult, ...]
+    intents: tuple[Intent, ...]
+    remarks: tuple[str, ...]
+    history: History
+
+    def result_of(self, weights_sha256: str) -> TestResult | None:
+        """The result of a model, if it is known."""
+        return next((one for one in self.results if one.weights_sha256 == weights_sha256), None)
+
+    def unknown_of(self, weights_sha256: str) -> list[UnknownResult]:
+        """The openings of a model whose result is not known."""
+        return [one for one in self.unknown if one.weights_sha256 == weights_sha256]
+
+    def is_opened_for_others(self, weights_sha256: str) -> bool:
+        """Whether any other model was opened, or may have been."""
+        opened = {one.weights_sha256 for one in self.results}
+        return bool((opened | {one.weights_sha256 for one in self.unknown}) - {weights_sha256})
+
+
+def read_seal(sweep: "SweepRecord") -> Seal:
+    """Hold all that is recorded of a sweep's test set against each other.
+
+    Raises:
+        SweepFolderError: if the record of results cannot be read, so that nothing can be decided.
+    """
+    folder = sweep.folder
+    entries = read_openings(folder.sealed_test)
+    intents, remarks = intents_of(folder)
+    why_not = {index: _disagreement(folder, one, intents) for index, one in enumerate(entries)}
+    results = [entry for index, entry in enumerate(entries) if not why_not[index]]
+    recorded = {(entry.opening, entry.weights_sha256) for entry in entries}
+    here = {entry.opening for entry in entries} | {intent.id for intent in intents}
+    history = history_of(folder)
+    in_ledger = f"a ledger of openings has it, {folder.sealed_test.name} does not"
+    others = [
+        *(
+            _of_intent(intent, KILLED)
+            for intent in intents
+            if (intent.id, intent.weights_sha256) not in recorded
+        ),
+        *_predictions_alone(folder, entries, here),
+        *(
+            _of_intent(intent, in_ledger, is_here=False)
+            for intent in _in_ledgers(sweep, history)
+            if intent.id not in here
+        ),
+    ]
+    tested = {result.weights_sha256 for result in results}
+    unknown = [_of_entry(entry, why_not[i]) for i, entry in enumerate(entries) if why_not[i]]
+    unknown += [one for one in others if one.weights_sha256 not in tested]
+    told = (*remarks, *history.remarks)
+    return Seal(tuple(results), tuple(unknown), tuple(intents), told, history)
+
+
+def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
+    """Where the predictions of an opening are; they need not be there."""
+    own = folder.test_predictions(result.trial, result.opening)
+    return own if result.opening and own.exists() else folder.test_predictions(result.trial)
+
+
+def _disagreement(folder: SweepFolder, entry: TestResult, intents: Collection[Intent]) -> str:
+    """Why an entry of the record cannot be believed; empty if it can."""
+    record, path = folder.sealed_test.name, predictions_of(folder, entry)
+    shown = path.relative_to(folder.path)
+    if entry.opening is None:
+        if any(intent.weights_sha256 == entry.weights_sha256 for intent in intents):
+            return f"{record} does not name its intent in {folder.test_openings.name}/"
+        if not path.exists():
+            return ""  # of an earlier Toprung; there is nothing to hold against it
+    elif not any(_are_of_one(intent, entry) for intent in intents):
+        return f"{record} and {folder.test_openings.name}/{entry.opening}.json do not agree"
+    try:
+        content = path.read_bytes()
+        predictions = load_predictions(path)
+    except OSError as error:
+        return f"{shown} cannot be read ({error.strerror})"
+    except SweepFolderError:
+        return f"{shown} is damaged"
+    if entry.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        return f"{record} is of other predictions than {shown}"
+    if differing := _differing(predictions, entry):
+        return f"{record} and {shown} do not agree in their {differing}"
+    return ""
+
+
+def _are_of_one(intent: Intent, entry: TestResult) -> bool:
+    return (
+        intent.id == entry.opening
+        and intent.trial == entry.trial
+        and intent.weights_sha256 == entry.weights_sha256
+        and intent.test_data_sha256 == entry.test_data_sha256
+        and intent.forced == entry.forced
+        and intent.begun_at == entry.opened_at
+    )
+
+
+def _differing(predictions: Predictions, entry: TestResult) -> str:
+    """What the record says otherwise than the predictions; empty if nothing."""
+    origin = predictions.origin
+    if (origin is None) != (entry.opening is None):
+        return "opening"
+    if origin is not None:
+        for name in ("opening", "trial", "weights_sha256", "test_data_sha256"):
+            if getattr(origin, name) != getattr(entry, name):
+                return name
+    if len(predictions.labels_N) != entry.num_images:
+        return "number of images"
+    if not isclose(predictions.accuracy, entry.accuracy, abs_tol=1e-9):
+        return "accuracy"
+    both_are_no_numbers = isnan(predictions.loss) and isnan(entry.loss)
+    if not (both_are_no_numbers or _is_close(predictions.loss, entry.loss)):
+        return "loss"
+    return ""
+
+
+def _is_close(loss: float, other: float) -> bool:
+    return isclose(loss, other, rel_tol=_LOSS_DIFFERS, abs_tol=1e-6)
+
+
+def _of_entry(entry: TestResult, why: str) -> UnknownResult:
+    return UnknownResult(
+        why, entry.trial, entry.weights_sha256, entry.opened_at, may_complete=False
+    )
+
+
+def _of_intent(intent: Intent, why: str, *, is_here: bool = True) -> UnknownResult:
+    return UnknownResult(
+        why,
+        intent.trial,
+        intent.weights_sha256,
+        intent.begun_at,
+        intent=intent if is_here else None,
+    )
+
+
+def _predictions_alone(
+    folder: SweepFolder, entries: Collection[TestResult], known: Collection[str | None]
+) -> Iterator[UnknownResult]:
+    """Predictions of the test images that neither the record nor an intent has."""
+    home = folder.test_predictions(0).parent
+    recorded = {predictions_of(folder, entry) for entry in entries}
+    for path in sorted(home.glob("[!.]*.npz")):
+        if path in recorded:
+            continue
+        why = f"{path.relative_to(folder.path)} is there, but not in {folder.sealed_test.name}"
+        try:
+            origin = load_predictions(path).origin
+        except (SweepFolderError, OSError):
+            yield UnknownResult(f"{why}, and is damaged", may_complete=False)
+            continue
+        if origin is None:
+            yield UnknownResult(why)
+        elif origin.opening not in known:
+            yield UnknownResult(why, origin.trial, origin.weights_sha256)
+
+
+def _in_ledgers(sweep: "SweepRecord", history: History) -> list[Intent]:
+    """The openings that ledgers have of this very sweep."""
+    own = sweep.description.get("id")
+    return [intent for intent in history.intents if own is not None and intent.sweep_id == own]

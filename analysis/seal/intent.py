@@ -1,0 +1,183 @@
+"""The intent to open a test set: written before the first test image is read, never changed.
+
+SWEEP/test_openings/<id>.json     one for each opening, also of one whose result is not known
+"""
+
+import json
+import os
+import re
+import secrets
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
+
+from analysis.files import real_path
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.seal.small_files import SmallFiles
+from analysis.typed import typed
+from trainables.atomic_files import flush_folder
+
+Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Short = Annotated[str, Field(max_length=256)]
+
+MAX_BYTES = 2**16
+MAX_FILES = 10_000
+"""Of a folder that anybody may have filled: more are left unread, and this is said."""
+_NAME = re.compile(r"[0-9a-f]{16}\.json")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """That a model is about to be shown the test images.
+
+    Attributes:
+        id: of this opening.
+        trial: the model's.
+        weights_sha256: of the model's `model.safetensors`.
+        test_data_sha256: of the test images, with names and labels, as `sweep.yaml` has it.
+        images: the `ImageSet.id` of the test images; None where that is not known yet.
+        begun_at: time, in UTC.
+        forced: whether it was not the first, not for the winner, or before the sweep had ended.
+        sweep: the sweep's name.
+        sweep_id: of `sweep.yaml`; None for a sweep of an earlier Toprung.
+        split_seed: of the data.
+        host, pid: the process.
+    """
+
+    id: Hex16
+    trial: Annotated[int, Field(ge=0)]
+    weights_sha256: Short
+    test_data_sha256: Short
+    images: Hex32 | None
+    begun_at: Short
+    forced: bool
+    sweep: Short
+    sweep_id: Short | None = None
+    split_seed: Annotated[int, Field(ge=0)] | None = None
+    host: Short = ""
+    pid: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """In the sweep, and in a ledger."""
+        return f"{self.id}.json"
+
+    def as_json(self) -> str:
+        """As the file has it."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def new_intent(
+    *,
+    trial: int,
+    weights_sha256: str,
+    test_data_sha256: str,
+    images: str | None,
+    forced: bool,
+    sweep: str,
+    sweep_id: str | None,
+    split_seed: int,
+) -> Intent:
+    """The intent of this process, now."""
+    return Intent(
+        secrets.token_hex(8),
+        trial,
+        weights_sha256,
+        test_data_sha256,
+        images,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        forced,
+        sweep,
+        sweep_id,
+        split_seed,
+        socket.gethostname(),
+        os.getpid(),
+    )
+
+
+def write_intent(folder: SweepFolder, intent: Intent) -> None:
+    """Write an intent down, to outlive a loss of power; in the store first, if there is one.
+
+    Raises:
+        OSError: if it cannot be written.
+        SweepFolderError: if a link leads out of the sweep's folder.
+    """
+    home = folder.test_openings
+    check_is_inside(folder, home)
+    home.mkdir(exist_ok=True)
+    flush_folder(folder.path)
+    folder.write(home / intent.file_name, intent.as_json())
+
+
+def check_is_inside(folder: SweepFolder, inner: Path) -> None:
+    """See that a folder in the sweep's folder is not a link that leads out of it.
+
+    Raises:
+        SweepFolderError: if it is one.
+    """
+    if real_path(inner) != real_path(folder.path) / inner.name:
+        raise SweepFolderError(f"{inner}: is a link; the sweep's folder must hold it itself")
+
+
+def withdraw_intent(folder: SweepFolder, intent: Intent) -> None:
+    """Remove the intent of this very process, which has not read any test image."""
+    store = folder.store
+    path = folder.test_openings / intent.file_name
+    if store is not None:
+        store.delete(path.relative_to(folder.path).as_posix())
+    path.unlink(missing_ok=True)
+
+
+def read_intents(files: SmallFiles) -> tuple[list[Intent], list[str]]:
+    """The intents in a folder, the earliest first; and a remark on each that cannot be read.
+
+    Raises:
+        OSError: if the folder, or the store, cannot be read.
+    """
+    names = sorted(name for name in files.names() if _NAME.fullmatch(name))
+    intents, remarks = [], []
+    for name, content in files.read_all(names[:MAX_FILES], MAX_BYTES):
+        try:
+            intent = typed(Intent, json.loads(content or b""))
+            if intent.file_name != name:
+                raise ValueError("has another id than its name")
+            intents.append(intent)
+        except (ValueError, RecursionError) as error:
+            remarks.append(f"{files}/{name}: is not the record of an opening: {error}")
+    if len(names) > MAX_FILES:
+        remarks.append(f"{files}: holds {len(names):,} openings; only {MAX_FILES:,} were read")
+    return sorted(intents, key=lambda intent: (intent.begun_at, intent.id)), remarks
+
+
+def intents_of(folder: SweepFolder) -> tuple[list[Intent], list[str]]:
+    """The intents that a sweep's folder has.
+
+    Raises:
+        SweepFolderError: if they cannot be read.
+    """
+    try:
+        return read_intents(SmallFiles(folder.test_openings))
+    except OSError as error:
+        reason = error.strerror or error
+        raise SweepFolderError(f"{folder.test_openings}: cannot be read: {reason}") from None
+
+
+def refresh_intents(folder: SweepFolder) -> None:
+    """Let the sweep's folder have the intents and predictions that its store has, if it has one.
+
+    Raises:
+        StoreError: if the store cannot be read.
+    """
+    store = folder.store
+    if store is None:
+        return
+    for home in (folder.test_openings, folder.test_predictions(0).parent):
+        check_is_inside(folder, home)
+        here = {path.name for path in home.glob("[!.]*")}
+        for name in here | {PurePosixPath(name).name for name in store.list(home.name)}:
+            folder.refresh(home / name)

@@ -1,0 +1,170 @@
+"""The ledgers of test sets: every opening of one, by its images, whatever sweep it was for.
+
+<parent of the sweeps>/.toprung-openings/    beside the sweeps of a folder, or of a store
+<state folder>/openings/                     the user's own
+
+    <id>.json           an opening, as in the sweep (`analysis.seal.intent`)
+    <images>.images     the pictures of a test set, once: 8 bytes of each one's hash, 800 kB for
+                        100,000 (`trainables.provenance.image_set`)
+
+Files are only ever added, each under a name of its own, in one step: several processes and
+machines can write at once, and an object store needs nothing but puts. What a stranger's folder has
+is read as anything from a stranger, bounded and typed; it can add openings, and remove none.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from analysis.folder import SweepFolder
+from analysis.seal.intent import Intent, read_intents
+from analysis.seal.small_files import SmallFiles
+from analysis.user_state import state_dir
+from trainables.object_store import ObjectStore
+from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet
+
+BESIDE = ".toprung-openings"
+_SUFFIX = ".images"
+_MAX_BYTES = BYTES_PER_IMAGE * 2**23
+"""Of a file of pictures that is read: 64 MiB, 8 million of them."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What was known of a test set's images before one of their openings, besides that itself.
+
+    Attributes:
+        openings: of any of these images, also those whose result is not known.
+        models: that were opened on them, without this one.
+        images: how many of these pictures were opened.
+        of_images: how many different pictures there are.
+        sweeps: their names.
+        remarks: what is wrong with the ledgers; each is a sentence.
+    """
+
+    openings: int
+    models: int
+    images: int
+    of_images: int
+    sweeps: list[str]
+    remarks: list[str] = field(default_factory=list)
+
+
+class Ledger:
+    """The openings that are kept in one place.
+
+    Args:
+        place: a folder, which need not be there; or a place in a store.
+    """
+
+    def __init__(self, place: Path | ObjectStore) -> None:
+        self._files = SmallFiles(place)
+        self.remarks: list[str] = []
+        self.intents: list[Intent] = []
+        self.sets: dict[str, ImageSet] = {}
+        try:
+            self._read()
+        except OSError as error:
+            self.remarks.append(f"{self._files}: cannot be read: {error.strerror or error}")
+
+    def _read(self) -> None:
+        self.intents, self.remarks = read_intents(self._files)
+        ids = dict.fromkeys(intent.images for intent in self.intents if intent.images)
+        names = [f"{one}{_SUFFIX}" for one in ids]
+        for name, content in self._files.read_all(names, _MAX_BYTES):
+            found = name.removesuffix(_SUFFIX)
+            if content is None or hashlib.sha256(content).hexdigest()[:32] != found:
+                self.remarks.append(f"{self._files}/{name}: is not the list of a test set's images")
+            else:
+                self.sets[found] = ImageSet.from_bytes(content)
+
+    def add(self, intent: Intent, images: ImageSet) -> None:
+        """Keep an opening, unless it is there already; its images first.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        if intent.id in {known.id for known in self.intents} and images.id in self.sets:
+            return
+        if images.id not in self.sets:
+            self._files.write(f"{images.id}{_SUFFIX}", images.as_bytes())
+            self.sets[images.id] = images
+        entry = replace(intent, images=images.id)
+        self._files.write(entry.file_name, entry.as_json().encode())
+        self.intents.append(entry)
+
+    def try_to_add(self, intent: Intent, images: ImageSet) -> None:
+        """The same; what cannot be written is a remark, for the sweep has its own record."""
+        try:
+            self.add(intent, images)
+        except OSError as error:
+            reason = error.strerror or error
+            self.remarks.append(f"{self._files}: this opening cannot be kept there: {reason}")
+
+
+class History:
+    """All openings that several ledgers know of."""
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        self._ledgers = ledgers
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with the ledgers; each is a sentence."""
+        return [remark for ledger in self._ledgers for remark in ledger.remarks]
+
+    @property
+    def intents(self) -> list[Intent]:
+        """Every opening once, the earliest first."""
+        by_id = {intent.id: intent for ledger in self._ledgers for intent in ledger.intents}
+        return sorted(by_id.values(), key=lambda intent: (intent.begun_at, intent.id))
+
+    def set_of(self, images: str | None) -> ImageSet | None:
+        """The images of a set, if a ledger has them."""
+        found = (ledger.sets.get(images or "") for ledger in self._ledgers)
+        return next((one for one in found if one is not None), None)
+
+    def add(self, intent: Intent, images: ImageSet) -> None:
+        """Keep an opening in every ledger."""
+        for ledger in self._ledgers:
+            ledger.try_to_add(intent, images)
+
+    def openings_of(self, images: ImageSet) -> list[Intent]:
+        """The openings of any of these images, the earliest first."""
+        shared = {
+            other
+            for other in {intent.images for intent in self.intents}
+            if (known := self._set_of(other, images)) is not None and images.num_in([known])
+        }
+        return [intent for intent in self.intents if intent.images in shared]
+
+    def earlier(self, images: ImageSet, weights_sha256: str, but: str = "") -> Earlier:
+        """What was opened of these images, besides one opening, and for other models than one.
+
+        Args:
+            images: of the test set.
+            weights_sha256: of the model whose figures are to be judged.
+            but: the id of its own opening.
+        """
+        found = [intent for intent in self.openings_of(images) if intent.id != but]
+        sets = {one: self._set_of(one, images) for one in {intent.images for intent in found}}
+        return Earlier(
+            openings=len(found),
+            models=len({intent.weights_sha256 for intent in found} - {weights_sha256}),
+            images=images.num_in(one for one in sets.values() if one is not None),
+            of_images=len(images),
+            sweeps=list(dict.fromkeys(intent.sweep for intent in found)),
+            remarks=self.remarks,
+        )
+
+    def _set_of(self, other: str | None, images: ImageSet) -> ImageSet | None:
+        """A set by its id; the very same one also where no ledger has its images."""
+        return images if other == images.id else self.set_of(other)
+
+
+def history_of(folder: SweepFolder) -> History:
+    """What is known beside a sweep, which need not be there yet, and in the user's state folder."""
+    store = folder.store
+    beside = folder.path.parent / BESIDE if store is None else store.parent.within(BESIDE)
+    return History([Ledger(beside), Ledger(state_dir() / "openings")])

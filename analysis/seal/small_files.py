@@ -1,0 +1,93 @@
+"""The small files of one folder, or of one place in an object store, which strangers may fill."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from analysis.files import write_atomically
+from trainables.atomic_files import flush_folder
+from trainables.object_store import ObjectStore
+
+_AT_A_TIME = 16
+
+
+class SmallFiles:
+    """Files that are written once, each in one step, and never changed.
+
+    Args:
+        place: a folder, which need not be there; or a place in a store.
+    """
+
+    def __init__(self, place: Path | ObjectStore) -> None:
+        self._place = place
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def names(self) -> list[str]:
+        """Of the files that are there; none where there is no such folder.
+
+        Raises:
+            OSError: if they cannot be listed.
+        """
+        if isinstance(self._place, ObjectStore):
+            return [name for name in self._place.list() if "/" not in name]
+        try:
+            return [path.name for path in self._place.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def read_all(self, names: Sequence[str], most_bytes: int) -> Iterator[tuple[str, bytes | None]]:
+        """Each file's content; None for what is too large, not a plain file, or not there any more.
+
+        Raises:
+            OSError: if the store cannot be read.
+        """
+        place = self._place
+        if not isinstance(place, ObjectStore):
+            for name in names:
+                yield name, _read_plain(place / name, most_bytes)
+            return
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            found = pool.map(partial(_read_object, place, most_bytes), names)
+            yield from zip(names, found, strict=True)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, to outlive a loss of power; the folder is made.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        if isinstance(self._place, ObjectStore):
+            self._place.write(name, content)
+            return
+        if not self._place.is_dir():
+            self._place.mkdir(parents=True, exist_ok=True)
+            flush_folder(self._place.parent)
+        write_atomically(self._place / name, content)
+
+
+def _read_plain(path: Path, most_bytes: int) -> bytes | None:
+    try:
+        # Neither a link is followed, nor a pipe waited for.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most_bytes)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _read_object(store: ObjectStore, most_bytes: int, name: str) -> bytes | None:
+    found = store.find(name)
+    return store.read(name) if found is not None and found.size <= most_bytes else None
