@@ -6,18 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from toprung.deaths import MAX_DEATHS, MAX_NODES_LOST, Deaths
 from toprung.lean_tune import lean_tune, replaced
+from trainables.failures import OUT_OF_MEMORY, WORKER_LOST
 from trainables.report import VALIDATION
 
 _DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n"
 WORKER_DIED = (
     f"{_DIED}The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
-    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file."
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
+    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
+    "usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due to SIGSEGV"
 )
 NODE_DIED = (
     f"{_DIED}The actor died because its node has died. Node Id: b33f211e\n\tthe actor's node was "
@@ -38,12 +42,25 @@ class Dying:
 
     def __init__(self, folder: Path, timeout: float | None = None) -> None:
         self.told: list[str] = []
-        searcher: Any = SimpleNamespace(note_death=ignored, note_recovery=ignored)
+        self.kinds: list[str] = []
+        self.oom_kills: int | None = 0
+        searcher: Any = SimpleNamespace(
+            note_death=lambda *info: self.kinds.append(info[1]), note_recovery=ignored
+        )
         disk: Any = SimpleNamespace(is_full=False, trials_wait=False)
-        self.deaths = Deaths(searcher, self.told.append, timeout, disk)
+        kills: Any = SimpleNamespace(accounts_for=self.accounts_for)
+        self.deaths = Deaths(searcher, self.told.append, timeout, disk, kills)
         self.trial = Trial("trains", stub=True, max_failures=MAX_DEATHS)
         self.trial.config = {"number": 7}
         self.trial.storage = SimpleNamespace(trial_driver_staging_path=str(folder))
+
+    def accounts_for(self, text: str) -> bool | None:
+        """As `OomWatch`, of one node."""
+        assert "The actor died" in text or "OutOfMemoryError" in text
+        if not self.oom_kills:
+            return None if self.oom_kills is None else False
+        self.oom_kills -= 1
+        return True
 
     def die(self, *texts: str) -> bool:
         """As Tune does; whether the trial goes on after the last of them."""
@@ -131,6 +148,71 @@ def test_idle_processes_that_die_are_no_failure_of_the_trial_that_was_to_have_th
     assert dying.told == told
     assert dying.die(WORKER_DIED)
     assert not dying.die(WORKER_DIED)
+
+
+def test_a_trial_killed_for_memory_is_tried_again_once_and_is_out_of_memory(dying: Dying) -> None:
+    dying.oom_kills = 2
+    assert dying.die(WORKER_DIED)
+    assert dying.told == [
+        "trial 7: the kernel killed its process, because memory was full; it begins again "
+        "(for the last time without a new validation)"
+    ]
+    assert not dying.die(WORKER_DIED)
+    assert dying.told[-1] == (
+        "trial 7 failed: the kernel killed its process, because memory was full, "
+        "2 times without a new validation"
+    )
+    assert dying.kinds == [OUT_OF_MEMORY, OUT_OF_MEMORY]
+
+
+def test_a_new_validation_gives_a_trial_killed_for_memory_another_try(dying: Dying) -> None:
+    dying.oom_kills = 4
+    for validation in range(1, 4):
+        assert dying.die(WORKER_DIED)
+        dying.report(validation)
+    assert dying.die(WORKER_DIED)
+
+
+def test_a_crash_is_no_kill_for_memory_though_ray_names_that_among_its_causes(
+    dying: Dying,
+) -> None:
+    assert dying.die(WORKER_DIED)
+    assert dying.kinds == [WORKER_LOST]
+    assert dying.told[-1].startswith("trial 7: its process died; it begins again (time 1 of 3")
+
+
+def test_where_the_node_does_not_count_that_is_said(dying: Dying) -> None:
+    dying.oom_kills = None
+    assert not dying.die(*[WORKER_DIED] * (MAX_DEATHS + 1))
+    assert dying.kinds[-1] == WORKER_LOST
+    assert dying.told[-1].endswith("; its node does not say whether for memory")
+
+
+def test_the_kill_of_an_idle_process_accounts_for_no_other_death(dying: Dying) -> None:
+    dying.oom_kills = 1
+    assert dying.end(of_idle(WORKER_DIED))
+    assert dying.die(WORKER_DIED)
+    assert dying.kinds == [WORKER_LOST]
+
+
+@pytest.mark.parametrize("method", ["_actor_task_failed", "_actor_start_failed"])
+def test_what_rays_memory_monitor_kills_is_a_trials_death_and_not_the_sweeps_end(
+    dying: Dying, method: str
+) -> None:
+    """Ray's manager of actors knows no such error, and would raise it out of `fit`."""
+    told: list[RayActorError] = []
+
+    def rays_own(manager: Any, *, exception: Exception, **tracked: Any) -> None:
+        assert isinstance(exception, RayActorError)
+        told.append(exception)
+
+    killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.")
+    with replaced(RayActorManager, method, rays_own), lean_tune():
+        getattr(RayActorManager, method)("manager", exception=killed, tracked_actor="actor")
+    assert dying.end(*told)
+    assert not dying.end(*told)
+    assert dying.kinds == [OUT_OF_MEMORY, OUT_OF_MEMORY]
+    assert dying.told[-1].startswith("trial 7 failed: Ray killed its process, because the machine")
 
 
 def test_a_trial_that_reports_nothing_is_given_up_but_not_on_a_node_that_was_cut_off(

@@ -1,6 +1,7 @@
 """What the searcher tells the study, without Ray running: each way in which a trial can end."""
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -23,9 +24,11 @@ from toprung.proposals import Proposals
 from toprung.samplers import sampler_of
 from toprung.searcher import StudySearcher
 from toprung.settings import resolve
-from trainables.failures import CODE_ERROR, DIVERGED
+from trainables.failures import CODE_ERROR, DIVERGED, KINDS
 from trainables.fit import fit
 from trainables.report import failure_report, to_report
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
@@ -197,6 +200,19 @@ def test_a_process_that_dies(sweep: Sweep) -> None:
     sweep.searcher.on_trial_complete("ray", error=True)
     assert sweep.last.state == TrialState.FAIL
     assert "its process died" in sweep.last.user_attrs["reason"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_trial_ends_in_the_state_that_the_readme_says(sweep: Sweep, kind: str) -> None:
+    (row,) = re.findall(r"^\| `study.db` \|.*", README.read_text("utf-8"), re.MULTILINE)
+    (pruned,) = re.findall(r"so that samplers learn from it: failed as (.+?), as `", row)
+    sweep.start()
+    sweep.searcher.note_death("ray", kind, "why", "")
+    sweep.searcher.on_trial_complete("ray", error=True)
+    is_pruned = kind in re.split(", | or ", pruned)
+    assert sweep.last.state == (TrialState.PRUNED if is_pruned else TrialState.FAIL)
+    assert any(value > 0 for value in sweep.last.constraints.values()) == is_pruned
+    assert sweep.last.user_attrs["failure_kind"] == kind
 
 
 def test_what_the_time_budget_cuts_short_is_never_complete(

@@ -11,6 +11,7 @@ import ray
 from ray.tune import Callback
 
 from toprung.cluster.lost_node import is_node_lost
+from toprung.cluster.oom_watch import OomWatch
 from toprung.disk_watch import DiskWatch
 from toprung.lean_tune import IDLE_DIED
 from toprung.ray_parts import NotPickled
@@ -22,7 +23,11 @@ MAX_DEATHS = 3
 """How often a trial is tried again without a new validation in between."""
 MAX_NODES_LOST = 20
 """The same for a trial whose node goes, which is no fault of its own, or hardly ever."""
+MAX_OOM_KILLS = 1
+"""The same for a trial that was killed for memory: those beside it may have been what filled it."""
 
+KILLED_BY_KERNEL = "the kernel killed its process, because memory was full"
+KILLED_BY_RAY = "Ray killed its process, because the machine's memory was nearly full"
 _EACH_BEGINS = "Failure # "
 """In the file in which Tune writes what Ray says of each of a trial's deaths."""
 
@@ -35,6 +40,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         tell: shows the user a line.
         timeout: of a trial between two reports, in seconds; None waits for ever.
         disk: knows whether trials wait for room or for their store, which is not held against them.
+        oom_watch: knows whether the kernel has killed a process for memory.
     """
 
     def __init__(
@@ -43,17 +49,21 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         tell: Callable[[str], None],
         timeout: float | None,
         disk: DiskWatch,
+        oom_watch: OomWatch,
     ) -> None:
         self._searcher = searcher
         self._tell = tell
         self._timeout = timeout
         self._disk = disk
+        self._oom_watch = oom_watch
         self._heard: dict[Any, float] = {}
         self._validations: dict[Any, int] = {}
         self._looked = monotonic()
         self._timed_out: dict[Any, int] = {}
         self._nodes_lost: Counter[Any] = Counter()
         self._without_node: set[Any] = set()
+        self._oom_kills: Counter[Any] = Counter()
+        self._oom_killed: dict[Any, str] = {}
         self._not_begun: set[Any] = set()
 
     def died(self, trial: Any) -> None:
@@ -64,6 +74,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         goes_on = trial.should_recover()  # as Tune has decided; what follows is for the next time
         if goes_on and IDLE_DIED in last:  # the trial had not begun in it
             self._not_begun.add(trial)
+            self._oom_watch.accounts_for(last)
             return
         failures_before = self._timed_out.pop(trial, None)
         if is_node_lost(last):
@@ -73,7 +84,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         elif failures_before is not None:
             kind, reason = TIMED_OUT, f"reported nothing for {self._timeout:g} s"
         else:
-            kind, reason = _why(last)
+            kind, reason = self._why(trial, last)
         self._searcher.note_death(trial.trial_id, kind, reason, text)
         has_told_itself = trial.max_failures == 0
         if not goes_on and not has_told_itself:
@@ -94,6 +105,7 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         if validation > self._validations.get(trial, 0):  # a trial that goes on repeats its last
             self._validations[trial] = validation
             self._nodes_lost.pop(trial, None)
+            self._oom_kills.pop(trial, None)
             trial.run_metadata.num_failures = 0
         if report.FAILURE in result:
             trial.max_failures = 0
@@ -110,6 +122,10 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         if trial in self._without_node:
             self._without_node.discard(trial)
             self._tell(f"trial {number}: its node was lost or cut off; it {how}")
+        elif trial in self._oom_killed:
+            what = self._oom_killed.pop(trial)
+            last = "for the last time without a new validation"
+            self._tell(f"trial {number}: {what}; it {how} ({last})")
         else:
             self._tell(
                 f"trial {number}: its process died; it {how} "
@@ -151,11 +167,30 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         if self._nodes_lost[trial] == MAX_NODES_LOST:
             trial.run_metadata.num_failures = MAX_DEATHS + 1  # the next is its last
 
+    def _why(self, trial: Any, text: str) -> tuple[str, str]:
+        """The kind and the reason of a death of which Ray says this."""
+        by_kernel = self._oom_watch.accounts_for(text)
+        if is_killed_by_ray(text):
+            return self._note_oom_kill(trial, KILLED_BY_RAY)
+        if by_kernel:
+            return self._note_oom_kill(trial, KILLED_BY_KERNEL)
+        exits = re.findall(r"Worker exit type: (\w+)", text)
+        how = f" ({exits[-1]})" if exits else ""
+        unknown = "; its node does not say whether for memory" if by_kernel is None else ""
+        times = f"{MAX_DEATHS + 1} times without a new validation"
+        return WORKER_LOST, f"its process died{how}, {times}{unknown}"
 
-def _why(text: str) -> tuple[str, str]:
-    """The kind and the reason of a death, from what Ray says of it."""
-    exits = re.findall(r"Worker exit type: (\w+)", text)
-    if "OutOfMemoryError" in text or "NODE_OUT_OF_MEMORY" in exits:
-        return OUT_OF_MEMORY, "Ray ended its process, because the machine's memory was nearly full"
-    kind = f" ({exits[-1]})" if exits else ""
-    return WORKER_LOST, f"its process died{kind}, {MAX_DEATHS + 1} times without a new validation"
+    def _note_oom_kill(self, trial: Any, what: str) -> tuple[str, str]:
+        """It is tried again once, not as often as one that died of something else."""
+        self._oom_kills[trial] += 1
+        self._oom_killed[trial] = what
+        if self._oom_kills[trial] >= MAX_OOM_KILLS:
+            failures = trial.run_metadata.num_failures
+            trial.run_metadata.num_failures = max(failures, MAX_DEATHS)  # the next is its last
+        times = self._oom_kills[trial]
+        return OUT_OF_MEMORY, f"{what}, {times} times without a new validation"
+
+
+def is_killed_by_ray(text: str) -> bool:
+    """Whether Ray says that its memory monitor has ended the process (every crash names OOM)."""
+    return "OutOfMemoryError" in text or "Worker exit type: NODE_OUT_OF_MEMORY" in text

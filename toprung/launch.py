@@ -19,6 +19,7 @@ from toprung.cluster.capacity import Capacity
 from toprung.cluster.job_driver import BEGAN
 from toprung.cluster.kept_code import IS_SENT
 from toprung.cluster.newcomers import Newcomers
+from toprung.cluster.oom_watch import OomWatch
 from toprung.cluster.room_watch import RoomWatch
 from toprung.confirm import Confirmation
 from toprung.deaths import MAX_DEATHS, Deaths
@@ -89,7 +90,8 @@ def _search(
     progress = Progress(name, settings, plan.console, packing, read_trials(study), used)
     searcher = _searcher(plan, state, checks, progress, packing)
     disk = DiskWatch(plan.folder, progress.tell, mirror)
-    deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk)
+    oom_watch = OomWatch(looked_at)
+    deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk, oom_watch)
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
     ending = Ending(settings, searcher, patience, progress.tell, used)
@@ -101,6 +103,7 @@ def _search(
         *logs,
         disk,
         deaths,
+        oom_watch,
         RoomWatch(packing, progress.tell),
         *([Newcomers(plan, looked_at, progress.tell)] if looked_at is not None else []),
         progress,

@@ -38,8 +38,10 @@ def lean_tune() -> Iterator[None]:
       of that twice, and takes the second time for a failure of the trial that it has begun again.
       Nor is the first time counted: a node that is lost may have had many.
     - No failure counted against a trial whose node was lost; `Deaths` counts those.
+    - No end of the sweep by an error of Ray that Tune does not know, such as its memory monitor's.
     - No guess that the cluster is too small, told between our lines.
     """
+    from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.tune import ExperimentAnalysis
     from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
     from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager
@@ -59,6 +61,8 @@ def lean_tune() -> Iterator[None]:
             (ExperimentAnalysis, "__init__", _without_results),
             (TuneController, "_cleanup_trials", _kill_actors),
             (TuneController, "_actor_failed", _failed(TuneController._actor_failed)),
+            (RayActorManager, "_actor_task_failed", _known(RayActorManager._actor_task_failed)),
+            (RayActorManager, "_actor_start_failed", _known(RayActorManager._actor_start_failed)),
             (TuneController, "_trial_task_failure", _once(TuneController._trial_task_failure)),
             (TuneController, "_maybe_reuse_cached_actor", _reuse),
             (trial.Trial, "_handle_ray_actor_error", _counted),
@@ -107,6 +111,23 @@ def _failed(original: Callable[..., None]) -> Callable[..., None]:
         controller._resetting_trials.discard(trial)
 
     return actor_failed
+
+
+def _known(original: Callable[..., None]) -> Callable[..., None]:
+    """As Ray's, to which an error of Ray itself is the actor's death, whatever its class.
+
+    It raises those that it does not know, `OutOfMemoryError` for one, and so would end the sweep.
+    """
+    from ray.exceptions import RayActorError, RayError, RayTaskError
+
+    def failed(manager: Any, *, exception: Exception, **tracked: Any) -> None:
+        if isinstance(exception, RayError) and not isinstance(
+            exception, RayActorError | RayTaskError
+        ):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        original(manager, exception=exception, **tracked)
+
+    return failed
 
 
 def _once(original: Callable[..., None]) -> Callable[..., None]:
