@@ -10,38 +10,52 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from analysis import attributes
-from analysis.curves import Curve
+from analysis.findings.curve_ends import CurveScores, ends
 from analysis.results import Results
 from analysis.trials import TrialResult, has_score, select_best
 
 NUM_RANDOM_AT_FIRST = 10
 """Optuna's `n_startup_trials`: so many trials its tpe and gp samplers draw at random."""
-QUANTILES = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """What as much random search, without stopping early, would have picked.
+    """What as much random search, without stopping early, would have picked in the mean.
+
+    The last three are for the best of 1, 2, … M trials, M being the smaller of `num_trials` and
+    `num_drawn_from`: what is drawn from does not say what more trials would have found.
 
     Attributes:
         trial_epochs: that one trial with a result costs, with its share of those of failed ones.
         num_trials: with a result, that fit into the budget.
         num_drawn_from: trials of this sweep that were drawn at random and have a result.
-        num_lower_bounds: of these, stopped early: they might have become better.
-        expected_M: of the best of 1, 2, … `num_trials`.
-        low_M: the 5 % quantile of the same.
-        high_M: the 95 % quantile.
+        num_stopped: of these, stopped early: they would have become better.
+        at_least_M: if those that were stopped had become no better.
+        expected_M: with what they are estimated to have become; None if none trained to its end.
+        at_most_M: if those that were stopped had become as good as the best that trained to its
+            end; None if none did.
     """
 
     trial_epochs: float
     num_trials: int
     num_drawn_from: int
-    num_lower_bounds: int
-    expected_M: NDArray[np.float64]
-    low_M: NDArray[np.float64]
-    high_M: NDArray[np.float64]
+    num_stopped: int
+    at_least_M: NDArray[np.float64]
+    expected_M: NDArray[np.float64] | None
+    at_most_M: NDArray[np.float64] | None
+
+    @property
+    def num_draws(self) -> int:
+        """M."""
+        return len(self.at_least_M)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more trials fit into the budget than there are to draw from."""
+        return self.num_draws < self.num_trials
 
 
 @dataclass(frozen=True)
@@ -51,16 +65,21 @@ class TopK:
     Attributes:
         num_trials: K.
         epochs: that it costs.
-        trial: the one picked.
-        value: the metric of its best validation.
-        num_lower_bounds: trials of the K that were stopped early: they might have become better.
+        trial: the one picked, by what is known of the K.
+        num_stopped: trials of the K that were stopped early: they would have become better.
+        at_least: the metric of the picked one's best validation.
+        expected: the best of the K, with what those that were stopped are estimated to have
+            become; None if no trial of the sweep trained to its end.
+        at_most: the same, if they had become as good as the best that trained to its end.
     """
 
     num_trials: int
     epochs: float
     trial: int
-    value: float
-    num_lower_bounds: int
+    num_stopped: int
+    at_least: float
+    expected: float | None
+    at_most: float | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,7 @@ def worth(results: Results) -> Worth | None:
     best = select_best(trials, results.metric)  # the winner may be one of the runs that confirm it
     if len(trials) < 2 or best is None:
         return None
-    scores = _Scores(results.metric, 1 if results.larger_is_better else -1, results.curves)
+    scores = CurveScores(results.metric, results.curves)
     budget = sum(curve.records[-1].epoch for curve in results.curves.values())
     spent_R, best_R = _as_it_went(results, scores)
     settings = results.sweep.description["settings"]
@@ -105,57 +124,59 @@ def worth(results: Results) -> Worth | None:
         getattr(best.best, results.metric),
         spent_R,
         best_R,
-        _random_search(drawn, drawn_failed, scores, budget) if drawn else None,
+        _random_search(drawn, drawn_failed, trials, scores, budget) if drawn else None,
         _one_epoch_then_top_k(trials, failed, scores, budget),
     )
 
 
 def expected_best(
     values_N: ArrayLike, num_draws: int, *, larger_is_better: bool = True
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The best of 1 … `num_draws` values drawn with replacement: mean, 5 % and 95 % quantile.
+) -> NDArray[np.float64]:
+    """The best of 1 … `num_draws` different ones of some values, in the mean.
 
-    In closed form, as the "expected validation performance" of Dodge et al., 2019, "Show Your
-    Work: Improved Reporting of Experimental Results".
+    In closed form, and without bias for what the values are a random sample of: the estimator of
+    Tang et al., 2020, "Showing Your Work Doesn't Always Work". Drawn with replacement, as in Dodge
+    et al., 2019, "Show Your Work", it would be too low.
+
+    Args:
+        values_N: the values.
+        num_draws: at most N.
+        larger_is_better: which is the best.
     """
     sign = 1.0 if larger_is_better else -1.0
     sorted_N = np.sort(sign * np.asarray(values_N, dtype=float))
+    num_values = len(sorted_N)
+    assert 0 < num_draws <= num_values
     draws_M1 = np.arange(1, num_draws + 1)[:, np.newaxis]
-    at_most_MN = (np.arange(1, len(sorted_N) + 1) / len(sorted_N)) ** draws_M1
-    mean_M = np.diff(at_most_MN, axis=1, prepend=0.0) @ sorted_N
-    # The first value below which the best stays with this probability.
-    low_M, high_M = (sorted_N[(at_most_MN < q).sum(axis=1)] for q in QUANTILES)
-    if sign < 0:
-        low_M, high_M = high_M, low_M
-    return sign * mean_M, sign * low_M, sign * high_M
+    at_most_MN = np.exp(
+        _log_ways(np.arange(1, num_values + 1), draws_M1) - _log_ways(num_values, draws_M1)
+    )
+    weights_MN = np.diff(at_most_MN, axis=1, prepend=0.0)
+    with np.errstate(invalid="ignore"):  # an infinite loss that cannot be the best weighs nothing
+        terms_MN = np.where(weights_MN > 0, weights_MN * sorted_N, 0.0)
+    mean_M: NDArray[np.float64] = sign * terms_MN.sum(axis=1)
+    return mean_M
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """What a trial reached, by its logged curve."""
+def _log_ways(num_values: ArrayLike, num_drawn: ArrayLike) -> NDArray[np.float64]:
+    """The logarithm of the number of ways to draw so many of so many values; -inf for none."""
+    values, drawn = np.broadcast_arrays(num_values, num_drawn)
+    rest = np.maximum(values - drawn, 0)
+    ways = gammaln(values + 1) - gammaln(drawn + 1) - gammaln(rest + 1)
+    return np.where(values >= drawn, ways, -np.inf)
 
-    metric: str
-    sign: int
-    curves: Mapping[int, Curve]
 
-    def best(self, trial: TrialResult, until: float = math.inf) -> float:
-        """Its best value up to this epoch, or at its first validation if that came later."""
-        first, *rest = self.curves[trial.number].records
-        values: list[float] = [
-            getattr(r, self.metric) for r in (first, *(r for r in rest if r.epoch <= until))
-        ]
-        return max(values, key=lambda value: self.sign * value)
+def _first_epochs(trial: TrialResult, scores: CurveScores) -> float:
+    """What it costs to train a trial for one epoch."""
+    return min(1.0, scores.curves[trial.number].records[-1].epoch)
 
-    def first_epochs(self, trial: TrialResult) -> float:
-        """What it costs to train it for one epoch."""
-        return min(1.0, self.curves[trial.number].records[-1].epoch)
 
-    def full_epochs(self, trial: TrialResult) -> float:
-        """What it costs to train it to its end, or until it fails."""
-        reached = self.curves[trial.number].records[-1].epoch
-        if trial.ended in (attributes.FINISHED, attributes.FAILED) or trial.config is None:
-            return reached
-        return max(reached, float(trial.config.training.epochs))
+def _full_epochs(trial: TrialResult, scores: CurveScores) -> float:
+    """What it costs to train a trial to its end, or until it fails."""
+    reached = scores.curves[trial.number].records[-1].epoch
+    if trial.ended in (attributes.FINISHED, attributes.FAILED) or trial.config is None:
+        return reached
+    return max(reached, float(trial.config.training.epochs))
 
 
 def _drawn_at_random(
@@ -170,49 +191,69 @@ def _drawn_at_random(
 
 
 def _random_search(
-    drawn: Sequence[TrialResult], failed: Sequence[TrialResult], scores: _Scores, budget: float
+    drawn: Sequence[TrialResult],
+    failed: Sequence[TrialResult],
+    trials: Sequence[TrialResult],
+    scores: CurveScores,
+    budget: float,
 ) -> RandomSearch | None:
     """A failed draw costs its epochs and gives nothing, so that a useful one costs the more."""
-    trial_epochs = sum(scores.full_epochs(trial) for trial in (*drawn, *failed)) / len(drawn)
+    trial_epochs = sum(_full_epochs(trial, scores) for trial in (*drawn, *failed)) / len(drawn)
     num_trials = int(budget / trial_epochs)
     if num_trials < 1:
         return None
-    values_N = [scores.best(trial) for trial in drawn]
+    found = ends(drawn, trials, scores)
+
+    def best(values_N: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        if values_N is None:
+            return None
+        num_draws = min(num_trials, len(drawn))
+        return expected_best(values_N, num_draws, larger_is_better=scores.sign > 0)
+
+    at_least_M = best(found.at_least_N)
+    assert at_least_M is not None
     return RandomSearch(
         trial_epochs,
         num_trials,
         len(drawn),
-        _num_cut_short(drawn),
-        *expected_best(values_N, num_trials, larger_is_better=scores.sign > 0),
+        found.num_stopped,
+        at_least_M,
+        best(found.expected_N),
+        best(found.at_most_N),
     )
 
 
 def _one_epoch_then_top_k(
-    trials: Sequence[TrialResult], failed: Sequence[TrialResult], scores: _Scores, budget: float
+    trials: Sequence[TrialResult],
+    failed: Sequence[TrialResult],
+    scores: CurveScores,
+    budget: float,
 ) -> TopK | None:
     """The best after an epoch go on to their end, as many as the rest of the budget pays for."""
-    spent = sum(scores.first_epochs(trial) for trial in (*trials, *failed))
+    spent = sum(_first_epochs(trial, scores) for trial in (*trials, *failed))
     chosen: list[TrialResult] = []
     for trial in sorted(
         trials, key=lambda t: scores.sign * scores.best(t, until=1.0), reverse=True
     ):
-        more = scores.full_epochs(trial) - scores.first_epochs(trial)
+        more = _full_epochs(trial, scores) - _first_epochs(trial, scores)
         if spent + more > budget:
             break
         chosen.append(trial)
         spent += more
     if not chosen:
         return None
+    found = ends(chosen, trials, scores)
     picked = max(chosen, key=lambda trial: scores.sign * scores.best(trial))
-    return TopK(len(chosen), spent, picked.number, scores.best(picked), _num_cut_short(chosen))
-
-
-def _num_cut_short(trials: Sequence[TrialResult]) -> int:
-    return sum(trial.ended != attributes.FINISHED for trial in trials)
+    best = [
+        None if values_N is None else scores.best_of(values_N.tolist())
+        for values_N in (found.expected_N, found.at_most_N)
+    ]
+    at_least = scores.best(picked)
+    return TopK(len(chosen), spent, picked.number, found.num_stopped, at_least, *best)
 
 
 def _as_it_went(
-    results: Results, scores: _Scores
+    results: Results, scores: CurveScores
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs spent, and the best value so far, after each validation in the order they came."""
     came = []

@@ -9,7 +9,7 @@ from analysis import attributes
 from analysis.pictures.worth import search_against_simpler, worth_table
 from analysis.results import Results
 from analysis.worth import Worth, expected_best, worth
-from tests.simulated_sweep import Simulated, simulated_sweep
+from tests.simulated_sweep import Simulated, random_trials, simulated_sweep
 
 EARLY = attributes.STOPPED_EARLY
 
@@ -18,14 +18,26 @@ EARLY = attributes.STOPPED_EARLY
 def test_the_expectation_is_that_of_many_draws(larger_is_better: bool) -> None:
     rng = np.random.default_rng(5)
     values_N = rng.normal(size=13).round(1)  # with ties
-    mean_M, low_M, high_M = expected_best(values_N, 6, larger_is_better=larger_is_better)
-    draws = rng.choice(values_N, size=(200_000, 6))
-    for m in range(1, 7):
+    mean_M = expected_best(values_N, 13, larger_is_better=larger_is_better)
+    draws = rng.permuted(np.tile(values_N, (50_000, 1)), axis=1)
+    for m in range(1, 14):
         best = draws[:, :m].max(1) if larger_is_better else draws[:, :m].min(1)
-        assert mean_M[m - 1] == pytest.approx(best.mean(), abs=0.01)
-        low, high = np.quantile(best, [0.05, 0.95], method="inverted_cdf")
-        assert (low_M[m - 1], high_M[m - 1]) == (low, high)
+        assert mean_M[m - 1] == pytest.approx(best.mean(), abs=0.015)
     assert mean_M[0] == pytest.approx(values_N.mean())
+    assert mean_M[-1] == pytest.approx(values_N.max() if larger_is_better else values_N.min())
+
+
+def test_the_expectation_is_that_of_the_population_without_bias() -> None:
+    """Of draws with replacement from a sample it would be too low, on average over samples."""
+    rng = np.random.default_rng(5)
+    samples = rng.uniform(size=(4000, 6))
+    found = np.mean([expected_best(sample, 4)[-1] for sample in samples])
+    assert found == pytest.approx(4 / 5, abs=0.005)  # of the best of 4 uniform values
+
+
+def test_infinite_losses_that_cannot_be_the_best_weigh_nothing() -> None:
+    best_M = expected_best([np.inf, 0.5, 0.25], 3, larger_is_better=False)
+    assert best_M.tolist() == [np.inf, pytest.approx((0.25 + 0.25 + 0.5) / 3), 0.25]
 
 
 # At the first epoch the winner is third; the fourth trial is never among the best.
@@ -63,12 +75,77 @@ def test_known_answers(loss: bool, tmp_path: Path) -> None:
     assert found.best_R == pytest.approx([value(v) for v in so_far])
     assert found.random is not None
     assert (found.random.num_trials, found.random.trial_epochs) == (2, 4)  # 2 of 4 epochs in 11
-    assert (found.random.num_drawn_from, found.random.num_lower_bounds) == (4, 2)
-    # Of two draws from .1, .6, .7, .9 the best is the n-th with (n² - (n - 1)²) / 16.
-    expected = (1 * 0.1 + 3 * 0.6 + 5 * 0.7 + 7 * 0.9) / 16
-    assert found.random.expected_M[-1] == pytest.approx(value(expected))
-    low, high = sorted([value(0.1), value(0.9)])
-    assert (found.random.low_M[0], found.random.high_M[0]) == pytest.approx((low, high))
+    assert (found.random.num_drawn_from, found.random.num_stopped) == (4, 2)
+    # Of two different ones of .1, .6, .7, .9 the best is .6 once, .7 twice, .9 three times in six.
+    assert found.random.at_least_M[-1] == pytest.approx(value((0.6 + 2 * 0.7 + 3 * 0.9) / 6))
+
+
+def test_what_stopped_trials_would_have_become_is_estimated_and_bounded(tmp_path: Path) -> None:
+    _, found = known(tmp_path / "sweep")
+    assert found.random is not None
+    assert found.random.expected_M is not None
+    assert found.random.at_most_M is not None
+    # Of their error those that finished had left .3 / .5 and .1 / .6 after one epoch, .3 / .4 and
+    # .1 / .3 after two: the trial stopped at .6 (epoch 2) and the one at .1 (epoch 1) have left of
+    # theirs the median, .5417 and .3833.
+    ends = sorted([0.7, 1 - 0.4 * (3 / 4 + 1 / 3) / 2, 0.9, 1 - 0.9 * (3 / 5 + 1 / 6) / 2])
+    best = (ends[1] + 2 * ends[2] + 3 * ends[3]) / 6
+    assert found.random.expected_M.tolist() == pytest.approx([np.mean(ends), best])
+    # At most both had become .9.
+    assert found.random.at_most_M.tolist() == pytest.approx([(0.7 + 3 * 0.9) / 4, 0.9])
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+@pytest.mark.parametrize("seed", range(5))
+def test_an_estimate_lies_between_its_bounds(metric: str, seed: int, tmp_path: Path) -> None:
+    trials = random_trials(30, seed, loss=metric == "val_loss")
+    found = worth(simulated_sweep(tmp_path / "sweep", trials, metric=metric))
+    assert found is not None
+    assert found.random is not None
+    assert found.random.num_stopped > 0
+    assert found.random.expected_M is not None
+    assert found.random.at_most_M is not None
+    sign = 1 if metric == "val_accuracy" else -1
+    assert (sign * found.random.at_least_M < sign * found.random.expected_M).all()
+    assert (sign * found.random.at_least_M < sign * found.random.at_most_M).all()
+    assert (sign * np.diff(found.random.expected_M) >= 0).all()
+
+
+def test_where_no_trial_trained_to_its_end_there_is_a_bound_alone(tmp_path: Path) -> None:
+    trials = [Simulated([0.1 * n, 0.1 * n], EARLY) for n in range(1, 5)]
+    results = simulated_sweep(tmp_path / "sweep", trials, max_epochs=4)
+    found = worth(results)
+    assert found is not None
+    assert found.random is not None
+    assert found.random.expected_M is None
+    assert found.random.at_most_M is None
+    rows = worth_table(results)
+    assert rows is not None
+    row = dict(zip(rows.columns, rows.rows[1], strict=True))
+    assert (row["val_accuracy"], row["at most"], row["behind by"]) == (None, None, None)
+    assert row["at least"] == pytest.approx(2 / 6 * 0.3 + 1 / 6 * 0.2 + 3 / 6 * 0.4)
+    assert "random search, at least" in labels(results)
+
+
+def test_no_more_is_said_of_more_trials_than_were_drawn(tmp_path: Path) -> None:
+    trials = [Simulated([n / 50, n / 50]) for n in range(30)]
+    results = simulated_sweep(tmp_path / "sweep", trials, sampler="tpe", max_epochs=2)
+    found = worth(results)
+    assert found is not None
+    assert found.random is not None
+    assert (found.random.num_trials, found.random.num_draws) == (30, 10)
+    assert found.random.is_short
+    rows = worth_table(results)
+    assert rows is not None
+    assert rows.rows[1][3] == "at least the best of 10"
+    assert rows.rows[1][4:6] == pytest.approx((9 / 50, 9 / 50))
+    assert rows.rows[1][6] is None
+
+
+def labels(results: Results) -> set[object]:
+    figure = search_against_simpler(results)
+    assert figure is not None
+    return {line.get_label() for line in figure.axes[0].lines}
 
 
 def test_one_epoch_of_everything_then_the_best(tmp_path: Path) -> None:
@@ -76,8 +153,9 @@ def test_one_epoch_of_everything_then_the_best(tmp_path: Path) -> None:
     top = found.top_k
     assert top is not None
     # After an epoch of each, 7 epochs are left: two more trials of 3 epochs each, 1 and 0.
-    assert (top.num_trials, top.epochs, top.num_lower_bounds) == (2, 10, 1)
-    assert (top.trial, top.value) == (0, 0.7)
+    assert (top.num_trials, top.epochs, top.num_stopped) == (2, 10, 1)
+    assert (top.trial, top.at_least, top.at_most) == (0, 0.7, 0.9)
+    assert top.expected == pytest.approx(1 - 0.4 * (3 / 4 + 1 / 3) / 2)
 
 
 def test_the_samplers_that_learn_are_random_at_first(tmp_path: Path) -> None:
@@ -169,13 +247,15 @@ def test_table_and_picture(tmp_path: Path) -> None:
     table = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
     assert [row["epochs"] for row in table] == [11, 8, 10]
     assert found.random is not None
+    assert found.random.expected_M is not None
     assert table[1]["behind by"] == pytest.approx(found.random.expected_M[-1] - found.value)
-    assert table[2]["behind by"] == pytest.approx(0.2)
-    assert table[1]["cut short"] == "2 of 4"
+    assert table[1]["val_loss"] == found.random.expected_M[-1]
+    assert table[2]["behind by"] == pytest.approx(0.4 * (3 / 4 + 1 / 3) / 2 - 0.1)
+    assert table[1]["stopped"] == "2 of 4"
     figure = search_against_simpler(results)
     assert figure is not None
     lines = {line.get_label(): line for line in figure.axes[0].lines}
-    assert len(lines["random search, expected"].get_ydata()) == 2  # type: ignore[arg-type]
+    assert len(lines["random search, estimated"].get_ydata()) == 2  # type: ignore[arg-type]
     assert lines["this search"].get_ydata() == pytest.approx(found.best_R)
 
 
@@ -195,4 +275,4 @@ def test_the_axis_holds_the_last_half_of_random_search(tmp_path: Path) -> None:
     assert found.random is not None
     assert figure is not None
     assert found.random.num_trials == 2
-    assert figure.axes[0].get_ylim()[0] < found.random.expected_M[0]
+    assert figure.axes[0].get_ylim()[0] < found.random.at_least_M[0]

@@ -3,12 +3,13 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.pictures.marks import metric_axis
 from analysis.pictures.picture import Cell, Rows, picture, table
 from analysis.pictures.style import ACCENT, COLOURS, INK, SECOND, new_figure
 from analysis.results import Results
-from analysis.worth import Worth, worth
+from analysis.worth import RandomSearch, TopK, Worth, worth
 
 _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
 
@@ -16,11 +17,13 @@ _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
 @picture(
     "Did the search earn its cost?",
     "The best value so far against the epochs that all trials spent together. Steps: the search, "
-    "as its validations came in. Line and band: what random search with as many epochs would have "
-    "picked, in the mean and from the 5 % to the 95 % quantile (Dodge et al., 2019, “Show Your "
-    "Work”), if each of its trials trained in full. Diamond: the same trials, each for one epoch, "
-    "then the best in full. The first, poor values lie outside the axis, so that later differences "
-    "can be seen.",
+    "as its validations came in. Line: what random search with as many epochs would have picked "
+    "in the mean (Tang et al., 2020, “Showing Your Work Doesn't Always Work”), if each of its "
+    "trials trained in full, with what the trials that were stopped early are estimated to have "
+    "become. Band: from what they had reached (at least) to what the best trial that trained to "
+    "its end reached (at most). Diamond and line: the same for the trials of this sweep, each for "
+    "one epoch, then the best in full. The first, poor values lie outside the axis, so that later "
+    "differences can be seen.",
     _SOURCES,
 )
 def search_against_simpler(results: Results) -> Figure | None:
@@ -32,39 +35,62 @@ def search_against_simpler(results: Results) -> Figure | None:
     axes = figure.add_subplot()
     drawn = [*found.best_R[np.isfinite(found.best_R)].tolist(), found.value]
     if found.random is not None:
-        epochs_M = found.random.trial_epochs * np.arange(1, found.random.num_trials + 1)
-        axes.fill_between(
-            epochs_M, found.random.low_M, found.random.high_M, color=SECOND, alpha=0.15, linewidth=0
-        )
-        one = found.random.num_trials == 1
-        axes.plot(
-            epochs_M,
-            found.random.expected_M,
-            color=SECOND,
-            marker="o" if one else None,
-            label="random search, expected",
-        )
-        drawn += found.random.expected_M.tolist()
+        drawn += _random_search(axes, found.random)
     axes.step(
         found.spent_R, found.best_R, where="post", color=ACCENT, linewidth=1.8, label="this search"
     )
     if found.top_k is not None:
-        axes.plot(
-            found.top_k.epochs,
-            found.top_k.value,
-            color=COLOURS[2],
-            marker="D",
-            markersize=8,
-            linestyle="",
-            markeredgecolor=INK,
-            label=f"one epoch of everything, then the best {found.top_k.num_trials} in full",
-        )
-        drawn.append(found.top_k.value)
+        drawn += _top_k(axes, found.top_k)
     axes.set_xlabel("epochs spent, all trials together")
     metric_axis(results, axes, drawn)
     _show_the_good(axes, found)
     figure.legend(loc="outside upper left", ncols=3)
     return figure
+
+
+def _random_search(axes: Axes, random: RandomSearch) -> list[float]:
+    """The values that are drawn of it."""
+    epochs_M = random.trial_epochs * np.arange(1, random.num_draws + 1)
+    if random.at_most_M is not None:
+        axes.fill_between(
+            epochs_M, random.at_least_M, random.at_most_M, color=SECOND, alpha=0.15, linewidth=0
+        )
+    shown_M, word = _known(random)
+    axes.plot(
+        epochs_M,
+        shown_M,
+        color=SECOND,
+        marker="o" if random.num_draws == 1 else None,
+        label=f"random search, {word}",
+    )
+    return [float(value) for value in shown_M]
+
+
+def _top_k(axes: Axes, top: TopK) -> list[float]:
+    """The values that are drawn of it."""
+    value = top.at_least if top.expected is None else top.expected
+    colour = COLOURS[2]
+    if top.at_most is not None:
+        axes.plot([top.epochs] * 2, [top.at_least, top.at_most], color=colour, alpha=0.5)
+    word = "at least: " if top.expected is None else ""
+    axes.plot(
+        top.epochs,
+        value,
+        color=colour,
+        marker="D",
+        markersize=8,
+        linestyle="",
+        markeredgecolor=INK,
+        label=f"{word}one epoch of everything, then the best {top.num_trials} in full",
+    )
+    return [value]
+
+
+def _known(random: RandomSearch) -> tuple[NDArray[np.float64], str]:
+    """What is known best of it, and the word for that."""
+    if random.expected_M is None:
+        return random.at_least_M, "at least"
+    return random.expected_M, "estimated" if random.num_stopped else "expected"
 
 
 def _show_the_good(axes: Axes, found: Worth) -> None:
@@ -74,10 +100,11 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
         return
     ends = [found.value, float(shown[len(shown) // 20])]
     if found.random is not None:
-        last_half = (found.random.num_trials - 1) // 2
-        ends.append(float(found.random.expected_M[min(1, last_half)]))
+        last_half = (found.random.num_draws - 1) // 2
+        ends.append(float(_known(found.random)[0][min(1, last_half)]))
     if found.top_k is not None:
-        ends.append(found.top_k.value)
+        top = found.top_k
+        ends.append(top.at_least if top.expected is None else top.expected)
     ends = [end for end in ends if np.isfinite(end)]
     low, high = min(ends), max(ends)
     margin = 0.08 * (high - low) or 0.01
@@ -88,14 +115,19 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
 @table(
     "What simpler searches would have picked",
     "All from the logged curves, with as many epochs as the search trained. Random search: the "
-    "best of so many trials, drawn with replacement from this sweep's randomly drawn trials (with "
-    "the samplers tpe and gp the first 10), in the mean, and the 5 % and 95 % quantiles, in "
-    "closed form (Dodge et al., 2019). Of staged searches no trial is drawn from the whole space, "
-    "so there is no such row. One epoch of everything: the trials of this sweep, of which the "
-    "best after an epoch train on to their end. “Behind by” tells how much worse than this "
-    "search; a negative number, how much better. “Cut short” counts the trials behind a figure "
-    "that did not train to their end: they count with what they had reached, so that the other "
-    "search might have picked something better. A failed trial gives nothing but costs: of the "
+    "best of so many different ones of this sweep's randomly drawn trials (with the samplers tpe "
+    "and gp the first 10), in the mean, in closed form (Tang et al., 2020, “Showing Your Work "
+    "Doesn't Always Work”). If more fit into the epochs than were drawn, it is the best of all "
+    "that were drawn, there is no “at most”, and “behind by” is at most so much. Of staged "
+    "searches no trial is drawn from the whole space, so there is no such row. One epoch of "
+    "everything: the trials of this sweep, of which the best after an epoch train on to their "
+    "end. “Stopped” counts the trials behind a figure that did not train to their end. “At least” "
+    "takes them with what they had reached, "
+    "“at most” with what the best trial of this sweep that trained to its end reached (Manski, "
+    "2003); in between they are estimated: so much of their error is left as the median of the "
+    "trials that trained to their end had left of its error at the same epoch. Without such a "
+    "trial there is only “at least”. “Behind by” is how much worse than this search, by the "
+    "estimate; a negative number, how much better. A failed trial gives nothing but costs: of the "
     "randomly drawn ones all their epochs, which make each of the others dearer; of the one epoch "
     "of everything at most the first. The epochs of the runs that confirm the winner are left "
     "out, and the figure of this search is its own, not the confirmed one. A sweep that is itself "
@@ -107,44 +139,53 @@ def worth_table(results: Results) -> Rows | None:
     found = worth(results)
     if found is None or (found.random is None and found.top_k is None):
         return None
-    sign = 1 if results.larger_is_better else -1
-    rows: list[tuple[Cell, ...]] = [
-        ("this search", len(results.scored), found.epochs, f"trial {found.trial}", found.value)
-        + (None,) * 4
-    ]
+    rows = [_this_search(results, found)]
     if found.random is not None:
-        random = found.random
-        expected = float(random.expected_M[-1])
-        rows.append(
-            (
-                "random search",
-                random.num_trials,
-                random.num_trials * random.trial_epochs,
-                f"the best of {random.num_trials}",
-                expected,
-                float(random.low_M[-1]),
-                float(random.high_M[-1]),
-                f"{random.num_lower_bounds} of {random.num_drawn_from}",
-                sign * (found.value - expected) + 0.0,
-            )
-        )
+        rows.append(_random_row(found.random, found.value, _sign(results)))
     if found.top_k is not None:
-        top = found.top_k
-        rows.append(
-            (
-                f"one epoch of all, then {top.num_trials} in full",
-                len(results.scored),
-                top.epochs,
-                f"trial {top.trial}",
-                top.value,
-                None,
-                None,
-                f"{top.num_lower_bounds} of {top.num_trials}",
-                sign * (found.value - top.value) + 0.0,
-            )
-        )
+        rows.append(_top_k_row(results, found.top_k, found.value))
     columns = (
-        "search", "trials", "epochs", "picks", results.metric, "5 %", "95 %", "cut short",
+        "search", "trials", "epochs", "picks", results.metric, "at least", "at most", "stopped",
         "behind by",
     )  # fmt: skip
     return Rows(columns, tuple(rows))
+
+
+def _sign(results: Results) -> int:
+    return 1 if results.larger_is_better else -1
+
+
+def _this_search(results: Results, found: Worth) -> tuple[Cell, ...]:
+    picked = ("this search", len(results.scored), found.epochs, f"trial {found.trial}")
+    return (*picked, found.value, None, None, None, None)
+
+
+def _random_row(random: RandomSearch, value: float, sign: int) -> tuple[Cell, ...]:
+    expected = None if random.expected_M is None else float(random.expected_M[-1])
+    unknown = random.is_short or random.at_most_M is None
+    drawn = random.num_drawn_from
+    return (
+        "random search",
+        random.num_trials,
+        random.num_trials * random.trial_epochs,
+        f"at least the best of {drawn}" if random.is_short else f"the best of {random.num_trials}",
+        expected,
+        float(random.at_least_M[-1]),
+        None if unknown or random.at_most_M is None else float(random.at_most_M[-1]),
+        f"{random.num_stopped} of {drawn}",
+        None if expected is None else sign * (value - expected) + 0.0,
+    )
+
+
+def _top_k_row(results: Results, top: TopK, value: float) -> tuple[Cell, ...]:
+    return (
+        f"one epoch of all, then {top.num_trials} in full",
+        len(results.scored),
+        top.epochs,
+        f"trial {top.trial}",
+        top.expected,
+        top.at_least,
+        top.at_most,
+        f"{top.num_stopped} of {top.num_trials}",
+        None if top.expected is None else _sign(results) * (value - top.expected) + 0.0,
+    )

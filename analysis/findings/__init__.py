@@ -1,0 +1,1 @@
+"""What a sweep has found out, beyond its winner."""
