@@ -56,9 +56,26 @@ class Group:
         text = (self.inner / ("memory.oom_control" if self.is_v1 else "memory.events")).read_text()
         return int(dict(line.split() for line in text.splitlines())["oom_kill"])
 
-    def enter(self, pid: int) -> None:
-        """Put a process, and those that it will start, there."""
-        (self.inner / "cgroup.procs").write_text(str(pid))
+    def enter(self) -> None:
+        """Put this process there, and with it those that it will start."""
+        (self.inner / "cgroup.procs").write_text(str(os.getpid()))
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this process be there for a while."""
+        before = self._before()
+        self.enter()
+        try:
+            yield
+        finally:
+            (before / "cgroup.procs").write_text(str(os.getpid()))
+
+    def _before(self) -> Path:
+        """The folder of this process's own group for memory."""
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        mark = ":memory:" if self.is_v1 else "0::"
+        (group,) = (line.partition(mark)[2] for line in lines if mark in line)
+        return self.path.parent / group.lstrip("/")
 
 
 @contextmanager
@@ -88,8 +105,7 @@ def run(out: Path, trials: int, group: Group | None, env: Mapping[str, str] | No
     call = "from toprung.cli import main; main()"
     command = [sys.executable, "-c", call, "run", str(_SPACE), "--out", str(out), "--name", "sweep"]
     command += ["--trials", str(trials), *options]
-    enter = (lambda: group.enter(os.getpid())) if group else None
-    driver = subprocess.Popen(command, env=env, preexec_fn=enter)
+    driver = subprocess.Popen(command, env=env, preexec_fn=group.enter if group else None)
     while driver.poll() is None:
         sleep(0.5)
         big = [pid for pid in descendants(driver.pid) if is_worker(pid) and _size(pid) > 1 << 30]
@@ -140,9 +156,8 @@ def main() -> None:
             sweep = run(folder / "own", given.trials, group, options=("--concurrency", "1"))
             found["own"] = tally(sweep, group.kills(), OUT_OF_MEMORY)
         with limited_group(given.limit) as group, real_cluster(num_cpus=0) as cluster:
-            node = cluster.add_node()
-            for pid in (node.process.pid, *descendants(node.process.pid)):
-                group.enter(pid)
+            with group.entered():
+                cluster.add_node()
             address = ("--address", cluster.address)
             sweep = run(folder / "node", given.trials, None, cluster.client_env(), address)
             found["node"] = tally(sweep, group.kills(), OUT_OF_MEMORY)
