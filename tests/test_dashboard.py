@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
@@ -29,6 +29,12 @@ COMMAND = [sys.executable, "-c", "from toprung.cli import main; main()", "dashbo
 LISTENING = "0A"  # as /proc/net/tcp writes the state
 OPENER = build_opener(ProxyHandler({}))
 SECONDS_TO_END = 10
+OWN_HOSTS = ("127.0.0.1", "127.0.0.1:8080", "localhost", "LOCALHOST:65535", "[::1]", "[::1]:80")
+FOREIGN_HOSTS = (
+    *("evil.test", "evil.test:80", "localhost.evil.test", "evil-localhost", "127.0.0.1.evil.test"),
+    *("127.0.0.2", "0.0.0.0", "[::]", "::1", "localhost.", "localhost:", "localhost:80:80"),
+    *("user@localhost", "localhost/evil", "localhost evil", "", "l\u043ecalhost", "127.0.0.1\t,x"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,15 @@ def get(url: str) -> bytes:
         assert response.status == 200
         content: bytes = response.read()
     return content
+
+
+def asked(url: str, method: str, target: str, headers: Sequence[str]) -> int:
+    """The status that a server answers with, to a request of just these lines."""
+    lines = [f"{method} {target} HTTP/1.1", *headers, "Content-Length: 0", "", ""]
+    with socket.create_connection(("127.0.0.1", port_of(url)), timeout=30) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        with connection.makefile("rb") as answer:
+            return int(answer.readline().split()[1])
 
 
 @contextmanager
@@ -146,6 +161,40 @@ class TestOfAFinishedSweep:
         get(f"{optuna}api/studies/1")
         assert made.folder.study.read_bytes() == before
         assert not list(made.folder.path.glob("study.db-*"))
+
+    @pytest.mark.parametrize("server", [0, 1], ids=["optuna", "tensorboard"])
+    def test_only_what_is_meant_for_this_machine_is_answered(
+        self, server: int, running: Running
+    ) -> None:
+        at = "Host: localhost:1"
+        foreign: list[tuple[str, list[str]]] = [
+            *(("/", [f"Host: {host}"]) for host in FOREIGN_HOSTS),
+            *(("/", []), ("*", [at]), ("http://evil.test/", [at])),
+            ("http://localhost/", ["Host: evil.test"]),
+            *(("/", [at, "Host: evil.test"]), ("/", ["Host: evil.test", at])),
+            ("/", ["Host: evil.test", "Connection: Upgrade", "Upgrade: websocket"]),
+        ]
+        statuses: dict[tuple[str, tuple[str, ...]], int] = {
+            **{("/", (f"Host: {host}",)): 200 for host in OWN_HOSTS},
+            **{(target, tuple(headers)): 421 for target, headers in foreign},
+            ("/", (at, "Origin: http://localhost:1")): 200,
+            ("/", (at, "Origin: http://LOCALHOST:1")): 200,
+            ("/", (at, "Origin: http://localhost:2")): 403,
+            ("/", (at, "Origin: http://evil.test")): 403,
+            ("/", (at, "Origin: null")): 403,
+        }
+        found = {asked_of: asked(running[1][server], "GET", *asked_of) for asked_of in statuses}
+        # optuna-dashboard sends who asks for / on to its page.
+        assert {key: 200 if status == 302 else status for key, status in found.items()} == statuses
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+    def test_another_site_s_forms_and_scripts_do_not_get_in(
+        self, method: str, running: Running
+    ) -> None:
+        for url in running[1]:
+            host = f"Host: 127.0.0.1:{port_of(url)}"
+            assert asked(url, method, "/api/studies/1", [host, "Origin: http://evil.test"]) == 403
+            assert asked(url, method, "/api/studies/1", ["Host: evil.test"]) == 421
 
     def test_they_listen_on_loopback_only(self, running: Running) -> None:
         process, urls, _ = running

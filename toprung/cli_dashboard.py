@@ -22,7 +22,8 @@ def dashboard(
 ) -> None:
     """Show a sweep in optuna-dashboard and TensorBoard, live, until Ctrl-C.
 
-    Both answer on this machine only (127.0.0.1), and can change nothing of the sweep.
+    Both answer on this machine only (127.0.0.1, or localhost through an ssh tunnel), to no page of
+    another site, and can change nothing of the sweep.
     """
     from toprung.api import open_sweep
     from toprung.dashboard import serving, watch

@@ -1,4 +1,4 @@
-"""One of the dashboard's two servers, as a process of its own, on the loopback address only.
+"""One of the dashboard's two servers, as a process of its own, for this machine only.
 
 It ends when its standard input does, so that it never outlives the process that started it.
 """
@@ -8,8 +8,11 @@ import sys
 import threading
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from typing import Any
 from urllib.parse import quote
 from wsgiref.simple_server import WSGIServer, make_server
+
+from toprung.dashboards.own_host import own_host_only
 
 HOST = "127.0.0.1"
 
@@ -44,17 +47,24 @@ def serve_optuna(study: str, port: int) -> None:
         skip_compatibility_check=True,
         skip_table_creation=True,
     )
-    make_server(HOST, port, wsgi(storage), server_class=_ThreadingServer).serve_forever()
+    application = own_host_only(wsgi(storage))
+    make_server(HOST, port, application, server_class=_ThreadingServer).serve_forever()
 
 
 def serve_tensorboard(folder: str, port: int) -> None:
     """TensorBoard on a folder."""
     from tensorboard import program
 
-    server = program.TensorBoard()
+    server = program.TensorBoard(server_class=_tensorboard_server)
     name = f"{Path(folder).parent.name} - TensorBoard"
     server.configure(logdir=folder, host=HOST, port=port, window_title=name, reload_multifile=True)
     server.main()
+
+
+def _tensorboard_server(application: Any, flags: Any) -> Any:
+    from tensorboard import program
+
+    return program.create_port_scanning_werkzeug_server(own_host_only(application), flags)
 
 
 SERVERS = {"optuna": serve_optuna, "tensorboard": serve_tensorboard}

@@ -1,0 +1,1 @@
+"""What the servers of `toprung dashboard` have in common."""
