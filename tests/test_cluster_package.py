@@ -29,6 +29,10 @@ STAYS = {
     "service-account.json": "{}",
     "notes.txt": "-----BEGIN RSA PRIVATE KEY-----\nx",
     "cloud.py": "KEY = 'AKIAABCDEFGHIJKLMNOP'",
+    "config.yaml": f"aws_secret_access_key: {'wJalrXUtnF' * 4}",
+    "settings/hub.toml": f"hub = 'hf_{'aB3dE5gH7j' * 4}'",
+    "sub/urls.csv": "url\npostgresql://me:hush1234@host/db\n",
+    "helpers/login.py": "password = 'hunter2!'",
     "hf_token.txt": "",
     "token.json": "{}",
     "tokens/all.yaml": "",
@@ -92,6 +96,36 @@ def test_it_says_what_travels_and_what_may_surprise(
     assert "1.png" not in told  # data are only counted
     assert "(see that there is no secret in helpers/password_strength.py)" in told
     assert "stays behind: 7 hidden, 4 of caches, environments or sweeps, " in told
+
+
+def test_what_holds_a_secret_by_its_content_is_named_with_its_line(project: Path) -> None:
+    told = package(project).told()
+    assert "config.yaml line 1: named secret" in told
+    assert "sub/urls.csv line 2: Basic Auth Credentials" in told
+    assert "hush" not in told
+    assert "hunter2" not in told
+
+
+def test_what_was_imported_and_holds_a_secret_is_refused_with_the_way_on(project: Path) -> None:
+    found = package(project)
+    found.check_code([project / "space.py", project / "helpers" / "layers.py"])
+    with pytest.raises(ToprungError, match=r"login\.py: line 1: named secret: .*allowlist"):
+        found.check_code([project / "space.py", project / "helpers" / "login.py"])
+    allowed = "password = 'hunter2!'  # pragma: allowlist secret"
+    (project / "helpers" / "login.py").write_text(allowed)
+    again = package(project)
+    again.check_code([project / "helpers" / "login.py"])
+    assert "helpers/login.py" in again.files
+
+
+def test_a_file_that_was_asked_for_and_holds_a_secret_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "best.yaml"
+    config.write_text("password: hunter2")
+    with pytest.raises(ToprungError, match=r"best\.yaml: line 1: named secret") as refused:
+        package(project).place(config)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_same_files_make_the_same_package(project: Path, tmp_path: Path) -> None:

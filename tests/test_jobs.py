@@ -131,6 +131,19 @@ class TestWhatIsSubmitted:
         url = "postgresql://me@host/db"
         assert f"--storage={url}" in submitted(storage=url).arguments
 
+    def test_a_space_or_what_it_imports_that_holds_a_secret_is_refused(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delitem(sys.modules, "rates", raising=False)  # another test's
+        secret = "PASSWORD = 'hunter2!'\n"
+        (project / "spaces" / "mine.py").write_text(SPACE + secret)
+        with pytest.raises(ToprungError, match=r"mine\.py: line 6: named secret"):
+            submitted()
+        (project / "spaces" / "mine.py").write_text(SPACE)
+        (project / "spaces" / "rates.py").write_text(f"{secret}RATES = (0.001, 0.1)")
+        with pytest.raises(ToprungError, match=r"rates\.py: line 1: named secret"):
+            submitted()
+
     @pytest.mark.parametrize(
         ("given", "said"),
         [

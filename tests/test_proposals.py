@@ -14,7 +14,8 @@ from toprung.settings import resolve
 from trainables.cnn import CnnSettings
 from trainables.config import TrialConfig
 from trainables.network import ImpossibleNetworkError
-from trainables.settings import ConfigError
+from trainables.settings import ConfigError, setting_paths
+from trainables.system.secrecy import names_secret
 
 SPACE_OPTIMIZERS = ["sgd", "adam"]
 
@@ -118,6 +119,24 @@ class TestOverrides:
     def test_a_path_to_no_single_setting(self, path: str) -> None:
         with pytest.raises(ToprungError, match="there is no such setting"):
             make(overrides={path: 1})
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("labels/hub", "hf_" + "aB3dE5gH7j" * 4),
+            ("labels/api_key", "hush"),
+            ("data/source", "https://me:hush@host/images"),
+        ],
+    )
+    def test_are_refused_by_their_path(self, path: str, value: str) -> None:
+        with pytest.raises(ToprungError, match=f"^{path}: looks like a secret") as refused:
+            make(overrides={path: value})
+        assert value not in str(refused.value)
+
+    def test_are_named_by_no_setting_of_ours(self) -> None:
+        assert [path for path in setting_paths(TrialConfig) if names_secret(path)] == []
 
 
 class TestNames:

@@ -12,9 +12,10 @@ from toprung.errors import ToprungError
 from toprung.grid import combinations
 from toprung.settings import SweepSettings
 from toprung.staged_search import STAGE_LABEL, StagePlan
-from trainables.config import TrialConfig, flatten
+from trainables.config import TrialConfig, as_plain, flatten
 from trainables.network import ImpossibleNetworkError
 from trainables.settings import ConfigError, nearest, parse, setting_paths
+from trainables.system.secrecy import is_secret
 
 NUM_REHEARSALS = 50
 """How many random draws of a space are checked before its sweep starts."""
@@ -76,6 +77,7 @@ class Proposals:
         _set_default(values, "training/epochs", self._settings.max_epochs)
         config = parse(TrialConfig, values, f"a config of search space {self._space.name}")
         self._check_settings(config)
+        _check_secrets(config)
         config.check()
         return config
 
@@ -193,3 +195,17 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
 def _set_default(values: dict[str, Any], path: str, value: Any) -> None:
     if path not in flatten(values):
         _set(values, path, value)
+
+
+def _check_secrets(config: TrialConfig) -> None:
+    """A trial's config is in every record of its sweep, so it cannot hold a secret.
+
+    Raises:
+        ToprungError: if it seems to, naming the setting and not its value.
+    """
+    for path, value in flatten(as_plain(config)).items():
+        if isinstance(value, str) and is_secret(path, value):
+            raise ToprungError(
+                f"{path}: looks like a secret, and every record of the sweep would keep it; leave "
+                "it out of the search space and of --set"
+            )

@@ -11,10 +11,14 @@ from analysis.provenance.splits_file import has_pixel_hashes
 from analysis.versions import software_versions
 from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
+from toprung.lines import show_line
 from toprung.plan import SweepPlan
+from toprung.secrecy.detector import find_in_text
 from trainables.atomic_files import remove_leftovers
 from trainables.plain_yaml import write_yaml
 from trainables.system.secrecy import redacted_command
+
+_KEPT = "a secret, and the sweep's folder keeps the source of its search space: search_space.py"
 
 
 def write_files(plan: SweepPlan) -> None:
@@ -27,6 +31,8 @@ def write_files(plan: SweepPlan) -> None:
     try:
         if plan.space.source_code:
             write_atomically(folder.search_space, plan.space.source_code)
+            if secret := find_in_text(plan.space.source_code, ".py"):
+                show_line(plan.console, f"warning: {plan.space.name}: {secret}: looks like {_KEPT}")
             keep_code(plan.space.origin, folder)
         data.write_splits(folder.splits)
         if data.duplicates.groups:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -68,6 +69,7 @@ def submitted_sweep(
 
         checked_url(given["storage"])
     travels = package(_root(space))
+    travels.check_code(_imported())
     there = {**given, "name": name, "out": out}
     if config is not None:
         there["config"] = travels.place(Path(config))
@@ -155,6 +157,13 @@ def _root(space: str | None) -> Path | None:
         return here if is_module else None
     path = whole_path(str(space))
     return here if path.is_relative_to(here) else path.parent
+
+
+def _imported() -> Iterator[Path]:
+    """The files of all modules that were imported here, those of the search space among them."""
+    for module in list(sys.modules.values()):
+        if isinstance(file := getattr(module, "__file__", None), str):
+            yield whole_path(file)
 
 
 def _is_file(space: str | None) -> bool:

@@ -2,18 +2,19 @@
 
 What stays behind: hidden files and folders (`.git`, `.env`, `.ssh`, `.venv` …), caches, virtual
 environments, other sweeps, what `.gitignore` and `.rayignore` name, whatever is neither code nor
-settings nor a small table, and what looks as if it held a secret.
+settings nor a small table, and what seems to hold a secret, by its name or its content.
 """
 
 import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toprung.errors import ToprungError
+from toprung.secrecy.detector import ALLOWED, Finding, find_secret
 
 FOLDER = "packaged"
 """In it the files lie in the package; the package's own folder comes before Python's packages."""
@@ -27,8 +28,7 @@ _SECRET_NAME = re.compile(
     r"|kube_?config|service[-_]account|pgpass|netrc|(^|[/_.-])(tokens?([/_.-]|$)|keys?\.)",
     re.IGNORECASE,
 )
-_SECRET_TEXT = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b")
-_NUM_NAMED = 5
+_NUM_NAMED, _NUM_SECRETS_NAMED = 5, 20
 
 _HIDDEN = "hidden"
 _FOLDERS = "of caches, environments or sweeps"
@@ -49,25 +49,38 @@ class Package:
 
     Attributes:
         root: the folder that they are in; a trial's config may come from elsewhere.
+        secrets: why files were left out that hold a secret by their content.
     """
 
     root: Path | None
     files: dict[str, Path] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    secrets: dict[Path, Finding] = field(default_factory=dict)
 
     def place(self, file: Path) -> str:
         """The path of one of the user's files on the cluster; it is added if it is not there.
 
         Raises:
-            ToprungError: if there is no such file.
+            ToprungError: if there is no such file, or it holds a secret.
         """
         path = whole_path(file)
         if not path.is_file():
             raise ToprungError(f"{file}: there is no such file")
+        if found := find_secret(path):
+            raise ToprungError(_holds_secret(file, found))
         inside = self.root is not None and path.is_relative_to(self.root)
         name = path.relative_to(self.root or "").as_posix() if inside else f"given/{path.name}"
         self.files[name] = path
         return name
+
+    def check_code(self, imported: Iterable[Path]) -> None:
+        """See that none of the user's modules that a search space imports was left out as a secret.
+
+        Raises:
+            ToprungError: if one was, because the sweep could not begin without it.
+        """
+        for path in sorted(self.secrets.keys() & set(imported)):
+            raise ToprungError(_holds_secret(path, self.secrets[path]))
 
     def write(self, archive: Path) -> None:
         """Write it as a zip file, the same bytes for the same files.
@@ -99,7 +112,8 @@ class Package:
         return f"{line}; stays behind: {', '.join(reasons)}" if reasons else line
 
     def _left_out(self, reason: str, names: list[str]) -> str:
-        shown = ", ".join(names[:_NUM_NAMED]) + (" …" if len(names) > _NUM_NAMED else "")
+        num_shown = _NUM_SECRETS_NAMED if reason == _SECRET else _NUM_NAMED
+        shown = ", ".join(names[:num_shown]) + (" …" if len(names) > num_shown else "")
         return f"{len(names)} {reason}" + (f" ({shown})" if reason in _NAMED else "")
 
     def _too_large(self, size: int, most: int) -> str:
@@ -135,6 +149,9 @@ def package(root: Path | None) -> Package:
         name = path.relative_to(root).as_posix()
         if reason := _why_not(path, root):
             found.left_out.setdefault(reason, []).append(name)
+        elif secret := find_secret(path):
+            found.left_out.setdefault(_SECRET, []).append(f"{name} {secret}")
+            found.secrets[path] = secret
         else:
             found.files[name] = path
     return found
@@ -191,7 +208,14 @@ def _why_not(path: Path, root: Path) -> str | None:
         return _LARGE
     is_code = path.suffix == ".py"
     names_secret = not is_code and _SECRET_NAME.search(str(path.relative_to(root)))
-    return _SECRET if names_secret or _SECRET_TEXT.search(path.read_bytes()) else None
+    return _SECRET if names_secret else None
+
+
+def _holds_secret(file: Path, found: Finding) -> str:
+    return (
+        f"{file}: {found}: looks like a secret, and would travel to the cluster; read it from a "
+        f"variable of the cluster's nodes; if it is none, write '{ALLOWED}' behind it, in a comment"
+    )
 
 
 def _ignores_above(root: Path) -> _Ignores:

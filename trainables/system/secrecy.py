@@ -44,19 +44,21 @@ TOKENS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
 }
 """Kinds of tokens that are known by their form, each with its pattern."""
-URL_PASSWORD = r"(://[^\s:/?#@]*:)[^\s/]+(?=@)"
-"""The password of a URL, after what goes before it."""
-URL_TOKEN = (
+_URL_PASSWORD = r"(://[^\s:/?#@]*:)[^\s/]+(?=@)"
+"""The password of a URL, after the group of what goes before it; the same in those below."""
+URL_TOKEN_NAME = (
     r"([?&;][\w.-]*(?:token|secret|passw|pwd|signature|\bsig|key|credential|auth)[\w-]*=)"
-    r"[^\s&#'\"]+"
 )
-"""A token in a URL's query, after its name."""
+"""What goes before a token in a URL's query."""
+_URL_TOKEN = URL_TOKEN_NAME + r"[^\s&#'\"]+"
 _HEADER = r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{16,}"
 _ASSIGNED = (
     r"((?:password|passwd|secret_access_key|api_?key|auth_token|session_token|access_token)[\"']?"
     r"\s*[=:]\s*[\"']?)[^\s\"',;&]{6,}"
 )
-_AFTER_ITS_NAME = re.compile("|".join((URL_PASSWORD, URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE)
+_AFTER_ITS_NAME = re.compile(
+    "|".join((_URL_PASSWORD, _URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE
+)
 _BARE = re.compile("|".join(TOKENS.values()))
 
 
