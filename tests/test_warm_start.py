@@ -1,7 +1,8 @@
 """A sweep that begins with what another one has found: what it tries first, what it knows."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from analysis import attributes
+from analysis.openings import TestResult
 from analysis.results import Results
 from analysis.sweep import Sweep
 from analysis.sweep_record import SweepRecord
@@ -304,6 +306,13 @@ class TestSampler:
 
 
 class TestRefused:
+    def test_that_the_other_s_test_set_was_opened_is_said(self, other: SweepRecord) -> None:
+        opened = TestResult(3, "weights", 0.5, 1.5, 16, "data", "today", forced=False)
+        other.folder.sealed_test.write_text(json.dumps([asdict(opened)] * 2))
+        start = begin(other)[0]
+        assert start.as_plain() == {"sweep": other.name, "test_openings": 2}
+        assert told(start)[-1].startswith("its test set was opened (2 times): on the same test")
+
     def test_a_grid(self, other: SweepRecord) -> None:
         with pytest.raises(ToprungError, match="sampler = 'grid': tries everything, so it takes"):
             begin(other, sampler="grid")

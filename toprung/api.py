@@ -46,6 +46,7 @@ def run(
     trial_timeout: str | float | None = None,
     keep_checkpoints: int | None = None,
     warm_start: str | Path | None = None,
+    fresh_test: bool = False,
     storage: str | None = None,
     address: str | None = None,
     console: Console | None = None,
@@ -90,6 +91,9 @@ def run(
         keep_checkpoints: of how many of the best trials the checkpoint is kept.
         warm_start: the folder or URL of another sweep: its best configs are tried first, and where
             it trained the same, the sampler is given its trials.
+        fresh_test: draw a test set of images that were not opened in any earlier sweep that is
+            known here (beside the new sweep, or in the user's state folder): a value of
+            `data/test_draw`. Images that were opened may train then.
         storage: where the study is to be, if not in the sweep's folder: a PostgreSQL URL without
             a password, such as `postgresql://USER@HOST/DATABASE`.
         address: of the Ray cluster on which the trials are to run, this process being the driver:
@@ -133,6 +137,7 @@ def run(
             name=name,
             storage=storage,
             warm_start=warm_start,
+            fresh_test=fresh_test,
             console=shown,
         )
         _launch(plan)

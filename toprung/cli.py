@@ -113,6 +113,9 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
     metavar="SWEEP",
     help="Try another sweep's best configs first, and learn from its trials.",
 )
+@click.option(
+    "--fresh-test", is_flag=True, help="Draw a test set of images that were never opened."
+)
 @click.option("--storage", metavar="URL", help="Keep the study in this PostgreSQL database.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
@@ -265,7 +268,8 @@ def test(sweep: Path, trial: int | None, force: bool) -> None:
     from toprung.api import open_sweep
 
     opened = open_sweep(sweep)
-    echo_line(cli_text.test(opened.test(trial, force=force), opened))
+    for line in cli_text.test(opened.test(trial, force=force), opened):
+        echo_line(line)
 
 
 @toprung.command()

@@ -104,7 +104,7 @@ def status(sweep: Sweep) -> str:
         if confirmation.chosen:
             lines += _confirmed(sweep)
     seal = read_seal(sweep)
-    lines += [f"  {line}" for result in seal.results for line in test(result, sweep).splitlines()]
+    lines += [f"  {line}" for result in seal.results for line in test(result, sweep)]
     lines += [f"  the test set was {one}" for one in seal.unknown]
     lines += [f"  warning: {remark}" for remark in seal.remarks]
     can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
@@ -127,10 +127,10 @@ def best(sweep: Sweep, winner: TrialResult) -> str:
 def _test(sweep: Sweep, result: TestResult | None, untested: str) -> list[str]:
     if result is None:
         return [f"  no test figures: {untested}"]
-    return [f"  {line}" for line in test(result, sweep).splitlines()]
+    return [f"  {line}" for line in test(result, sweep)]
 
 
-def test(result: TestResult, sweep: Sweep) -> str:
+def test(result: TestResult, sweep: Sweep) -> list[str]:
     """One opening of the test set, and the images of it that the model had seen before.
 
     A second line says what had been opened of these images before.
@@ -148,7 +148,7 @@ def test(result: TestResult, sweep: Sweep) -> str:
     if reuse := reuse_in_words(result):
         lines.append(f"  {reuse}")
     remarks = result.earlier.remarks if result.earlier else []
-    return "\n".join([*lines, *(f"  warning: {remark}" for remark in remarks)])
+    return [*lines, *(f"  warning: {remark}" for remark in remarks)]
 
 
 def description(described: "Description") -> str:

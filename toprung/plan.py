@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis.folder import SweepFolder
+from analysis.seal.ledger import History, history_of
 from analysis.study_place import StudyPlace
 from analysis.sweep_record import SweepRecord
 from search_spaces import SearchSpace, load
@@ -19,6 +20,8 @@ from toprung import resources
 from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
 from toprung.lines import show_line
+from toprung.planning.fresh_test import fresh_test as find_fresh_test
+from toprung.planning.fresh_test import opened_before
 from toprung.planning.weights_pins import WeightsPins
 from toprung.proposals import Proposals
 from toprung.settings import SweepSettings, resolve
@@ -95,6 +98,7 @@ def plan_sweep(
     console: Console,
     storage: str | None = None,
     warm_start: str | Path | None = None,
+    fresh_test: bool = False,
 ) -> SweepPlan:
     """Check everything that can be checked, and prepare the data; see `toprung.run`."""
     of_one, found = _find_space(space, config, given)
@@ -112,10 +116,16 @@ def plan_sweep(
     place = new_study_place(storage, folder)
     other = SweepRecord(local_path(warm_start)) if warm_start is not None else None
     proposals = Proposals(found, settings, fixed)
+    history = history_of(folder)
+    if fresh_test:
+        fixed |= _with_fresh_test(proposals, fixed, history, console)
+        proposals = Proposals(found, settings, fixed)
     grid = proposals.grid() if settings.sampler == "grid" else []
     if grid:
         settings = settings.model_copy(update={"trials": min(settings.trials, len(grid))})
     pins, weights = prepared(proposals, console)
+    if opened := opened_before(pins.first, history):
+        show_line(console, opened)
     begins_with = None
     if other is not None:
         digest = pins.first.settings.digest
@@ -137,6 +147,15 @@ def plan_sweep(
         begins_with,
         as_plain(of_one) if of_one else None,
     )
+
+
+def _with_fresh_test(
+    proposals: Proposals, fixed: Mapping[str, Any], history: History, console: Console
+) -> dict[str, Any]:
+    """What `--fresh-test` fixes; the user is told which test set that is."""
+    found, told = find_fresh_test(proposals.rehearsal.configs[0].data, fixed, history)
+    show_line(console, told)
+    return found
 
 
 def check_before(

@@ -68,6 +68,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
         "settings": plan.settings.model_dump(mode="json"),
         "overrides": dict(plan.overrides),
         **({"config": dict(plan.config)} if plan.config else {}),
+        **({"warm_start": plan.warm_start.as_plain()} if plan.warm_start else {}),
         **elsewhere,
         **_starting_weights(plan),
         "data": {

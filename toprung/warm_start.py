@@ -16,6 +16,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis import attributes
+from analysis.seal.evidence import read_seal
+from analysis.seal.words import count
 from analysis.sweep_record import SweepRecord
 from analysis.trials import TrialResult, best_configs, has_score
 from toprung.errors import USER_ERRORS, ToprungError
@@ -44,11 +46,19 @@ class WarmStart:
         enqueued: the parameters of each config that is tried first.
         taken: trials for the sampler to learn from; they are no results of the new sweep.
         told: what was done, and what did not fit, in lines for the user.
+        sweep: the other sweep's name.
+        test_openings: how often its test set had been opened.
     """
 
     enqueued: tuple[dict[str, Any], ...]
     taken: tuple[FrozenTrial, ...]
     told: tuple[str, ...]
+    sweep: str
+    test_openings: int
+
+    def as_plain(self) -> dict[str, Any]:
+        """As `sweep.yaml` keeps it."""
+        return {"sweep": self.sweep, "test_openings": self.test_openings}
 
     def begin(self, study: optuna.Study) -> None:
         """Put all of it into the study of a sweep that has no trial yet."""
@@ -87,11 +97,25 @@ def warm_start(
     taken, told_of_taken = _taken(other, proposals, settings, data_sha256)
     enqueued = _told_of_enqueued(list(distinct.values()), staged=bool(settings.stages))
     refused = [f"trial {one.trial.number}: {one.refused}" for one in best if one.refused]
-    told = (enqueued, *_told_of_misfits(best), *refused, told_of_taken)
+    seal = read_seal(other)
+    openings = len(seal.results) + len(seal.unknown)
+    told = (
+        *(enqueued, *_told_of_misfits(best), *refused, told_of_taken),
+        *([_told_of_openings(openings)] if openings else []),
+    )
     return WarmStart(
         tuple(one.fits for one in distinct.values()),
         tuple(taken),
         tuple(f"warm start from {other.name}: {line}" for line in told),
+        other.name,
+        openings,
+    )
+
+
+def _told_of_openings(number: int) -> str:
+    return (
+        f"its test set was opened ({count(number, 'time')}): on the same test images, the figures "
+        "of this sweep are not independent of what is known from there (--fresh-test)"
     )
 
 

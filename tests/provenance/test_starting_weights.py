@@ -108,7 +108,7 @@ class TestASweepThatStartsFromThem:
     def test_says_so_with_its_figures(self, home: Path) -> None:
         sweep = Sweep(home / "second")
         count = shared(home, "test", "train")
-        assert f"; {count} of 12 {SEEN}" in cli_text.test(sweep.test(), sweep)
+        assert f"; {count} of 12 {SEEN}" in cli_text.test(sweep.test(), sweep)[0]
         assert f"test accuracy {sweep.test().accuracy:.4f}" in cli_text.status(sweep)
         assert f"{count} of 12 {SEEN}" in cli_text.status(sweep)
         told = notices(Results(sweep))
@@ -116,7 +116,7 @@ class TestASweepThatStartsFromThem:
         card = (sweep.folder.best / "README.md").read_text()
         assert f"Test: {count} of 12 {SEEN}" in card
         first = Sweep(home / "first")
-        assert "started from" not in cli_text.test(first.test(), first)
+        assert "started from" not in cli_text.test(first.test(), first)[0]
         assert "too optimistic" not in (first.folder.best / "README.md").read_text()
 
     def test_compare_warns(self, home: Path) -> None:
@@ -205,7 +205,7 @@ class TestWeightsWithoutARecord:
         sweep = Sweep(tmp_path / "sweep")
         assert "have no record of the images" in (sweep.folder.best / "README.md").read_text()
         assert compare_sweeps([sweep]).warnings == ()
-        assert "started from" not in cli_text.test(sweep.test(), sweep)
+        assert "started from" not in cli_text.test(sweep.test(), sweep)[0]
 
     def test_nor_one_that_can_be_read(self, home: Path, tmp_path: Path) -> None:
         file = tmp_path / "odd.safetensors"

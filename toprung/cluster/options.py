@@ -15,7 +15,7 @@ from toprung.errors import ToprungError
 from trainables.object_store import check_url, is_url, url_within
 from trainables.settings import nearest
 
-_NOT_SETTINGS = {"config", "data", "name", "out", "storage", "warm_start"}
+_NOT_SETTINGS = {"config", "data", "name", "out", "storage", "warm_start", "fresh_test"}
 _NEVER = {"space", "overrides", "console", "address"}
 
 
@@ -84,9 +84,14 @@ def submitted_sweep(
 
 
 def as_options(given: Mapping[str, Any]) -> list[str]:
-    """Keyword arguments of `toprung.run` or `toprung.resume` as options of the command."""
+    """Keyword arguments of `toprung.run` or `toprung.resume` as options of the command.
+
+    Those that are False, or None, are left out.
+    """
     return [
-        f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None
+        f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}"
+        for name, value in given.items()
+        if value is not None and value is not False
     ]
 
 

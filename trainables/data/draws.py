@@ -1,18 +1,19 @@
 """The disjoint test sets that could be drawn from a source, by the names of their images."""
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from trainables.data.cache import Cache
+from trainables.data.classes import first_classes
 from trainables.data.errors import NoSuchDrawError
-from trainables.data.parts import DataParts
-from trainables.data.settings import DataSettings
+from trainables.data.settings import MAX_DRAWS, DataSettings
+from trainables.data.sources import find_source
+from trainables.data.splits import assign_splits
 
 
 def drawn_test_sets(
     settings: DataSettings, *, cache_dir: Path | None = None
-) -> Iterator[tuple[int, tuple[str, ...]]]:
+) -> Iterator[tuple[int, frozenset[str]]]:
     """Each draw (`data/test_draw`) with the names of its test images; no image is read.
 
     Args:
@@ -22,9 +23,12 @@ def drawn_test_sets(
     Raises:
         DataError: The source is not there, or its images cannot be split at all.
     """
-    for draw in count():
-        drawn = settings.model_copy(update={"test_draw": draw})
+    source = find_source(settings, Cache(cache_dir))
+    used = first_classes(source.list_images(), source.class_order, settings.num_classes)
+    has_others = settings.test_fraction > 0 and not settings.swap_train_and_test
+    for draw in range(MAX_DRAWS if has_others else 1):
         try:
-            yield draw, DataParts(drawn, Cache(cache_dir), show_progress=False).test_names()
+            images = assign_splits(used, settings.model_copy(update={"test_draw": draw}))
         except NoSuchDrawError:
             return
+        yield draw, frozenset(image.name for image in images if image.split == "test")

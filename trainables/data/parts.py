@@ -94,20 +94,6 @@ class DataParts:
         training, test = parts
         return training, test
 
-    def test_names(self) -> tuple[str, ...]:
-        """The names of the test images, bad ones too; none of them is read.
-
-        Raises:
-            NoSuchDrawError: There are too few images for this draw.
-        """
-        return tuple(image.name for image in self._images() if image.split == "test")
-
-    def _images(self) -> list[ListedImage]:
-        """Every image that is used, with its split."""
-        source, settings = self._source, self._settings
-        used = first_classes(source.list_images(), source.class_order, settings.num_classes)
-        return assign_splits(used, settings)
-
     def _part(self, name: PartName) -> Part:
         key = self._key(name)
         part = self._find(key)
@@ -132,7 +118,9 @@ class DataParts:
         return Part(store, scan["digest"], bad_images) if store.exists else None
 
     def _build(self, key: str, name: PartName) -> Part:
-        images = self._images()
+        source, settings = self._source, self._settings
+        used = first_classes(source.list_images(), source.class_order, settings.num_classes)
+        images = assign_splits(used, settings)
         class_names = sorted({image.class_name for image in images})
         wanted = [image for image in images if image.split in PARTS[name]]
         part = self._store(key, wanted, class_names) if wanted else Part(None, None, ())

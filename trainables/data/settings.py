@@ -14,6 +14,8 @@ MAX_PIXELS = 4096**2
 MAX_CLASSES = 1_000_000
 """ImageNet-21k has 21,841."""
 Pixels = Annotated[PositiveInt, Field(le=MAX_SIDE)]
+MAX_DRAWS = 1000
+"""Disjoint test sets that can be asked for."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -67,7 +69,7 @@ class DataSettings(Settings):
     normalisation: Literal["training_set", "imagenet"] = "training_set"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    test_draw: Annotated[int, Field(ge=0, lt=1000)] = 0
+    test_draw: Annotated[int, Field(ge=0, lt=MAX_DRAWS)] = 0
     swap_train_and_test: bool = False
     split_seed: Annotated[int, Field(ge=0)] = 0
     skip_bad_images: bool = False

@@ -1,0 +1,105 @@
+"""Whether a new sweep's test images were opened before, and others in their place if asked for."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.seal.ledger import History
+from analysis.seal.words import earlier_in_words
+from toprung.errors import ToprungError
+from trainables.data import DataSettings, PreparedData, drawn_test_sets, prepare
+from trainables.provenance.image_set import ImageSet
+
+_MOST_COPIES = 0.01
+"""Share of a fresh test set that may be opened images: where no draw has none, because the data
+have the same picture several times."""
+_OTHER_SEEDS = 20
+"""Split seeds of earlier openings whose draws are tried too."""
+
+
+def opened_before(data: PreparedData, history: History) -> str:
+    """What is known of earlier openings of a sweep's test images; empty if there were none."""
+    earlier = history.earlier(_test_images(data), "")
+    if not earlier.openings:
+        return ""
+    return (
+        f"{earlier_in_words(earlier)} before: its test figures will be those of one of "
+        f"{earlier.models + 1} models. To draw others for the test: --fresh-test"
+    )
+
+
+def fresh_test(
+    settings: DataSettings, overrides: Mapping[str, Any], history: History
+) -> tuple[dict[str, Any], str]:
+    """The settings of a test set of which no image was opened before, as far as is known here.
+
+    Of the disjoint test sets that the split's seed deals out (`data/test_draw`) it is the first
+    that is fresh; then of those of the seeds by which the opened images were drawn, because their
+    draws are disjoint from these.
+
+    Args:
+        settings: of the sweep's data.
+        overrides: what the user has fixed, by path.
+        history: the openings that are known.
+
+    Returns:
+        What to fix besides, and a line for the user.
+
+    Raises:
+        ToprungError: if there is no such test set, or the user has fixed which it is.
+        DataError: if the data cannot be prepared.
+    """
+    if fixed := [path for path in ("data/test_draw", "data/digest") if overrides.get(path)]:
+        raise ToprungError(f"fresh_test: {fixed[0]} is fixed, which says what the test set is")
+    first = settings.model_copy(update={"test_draw": 0, "digest": None})
+    data = prepare(first, show_progress=True)
+    if not data.num_test:
+        raise ToprungError("fresh_test: the data have no test set (data/test_fraction = 0)")
+    hash_of = {row[0]: one for row, one in zip(data.splits, data.pixel_hashes, strict=True)}
+    everything = ImageSet.of(data.pixel_hashes)
+    opened = _opened(everything, history)
+    drawn = list(_drawn(first, hash_of, opened, history))
+    found = next((one for one in drawn if not one[2]), None) or min(drawn, key=lambda one: one[2])
+    choice, num_images, num_opened = found
+    if num_opened > _MOST_COPIES * num_images:
+        raise ToprungError(
+            f"fresh_test: {everything.num_in([opened])} of the {len(everything)} images were "
+            f"opened before, and each of the {len(drawn)} disjoint test sets of them that can be "
+            f"drawn (data/test_fraction = {settings.test_fraction:g}) has some of these, the best "
+            f"{num_opened} of {num_images}; add images, or draw a smaller share"
+        )
+    left = everything.num_in([opened]) - num_opened
+    same = f"{num_opened} (the same pictures)" if num_opened else "none"
+    return {"data/digest": None, **choice}, (
+        f"fresh test set ({', '.join(f'{name}={value}' for name, value in choice.items())}): "
+        f"{num_images} images, of which {same} were opened before; {left} that were opened train, "
+        "validate or are left out"
+    )
+
+
+def _opened(images: ImageSet, history: History) -> ImageSet:
+    """All images of the test sets that share some with these and were opened."""
+    opened = ImageSet()
+    for one in {intent.images for intent in history.openings_of(images)}:
+        known = images if one == images.id else history.set_of(one)
+        opened = opened if known is None else opened | known
+    return opened
+
+
+def _drawn(
+    settings: DataSettings, hash_of: Mapping[str, str], opened: ImageSet, history: History
+) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """The test sets to choose from: what to fix, how many images, how many that were opened."""
+    images = ImageSet.of(hash_of.values())
+    seeds = [intent.split_seed for intent in history.openings_of(images)]
+    others = dict.fromkeys(s for s in seeds if s not in (None, settings.split_seed))
+    for seed in (settings.split_seed, *list(others)[:_OTHER_SEEDS]):
+        dealt = settings.model_copy(update={"split_seed": seed})
+        changed = {} if seed == settings.split_seed else {"data/split_seed": seed}
+        for draw, names in drawn_test_sets(dealt):
+            hashes = [hash_of[name] for name in names if name in hash_of]  # bad images have none
+            yield {**changed, "data/test_draw": draw}, len(hashes), int(opened.holds(hashes).sum())
+
+
+def _test_images(data: PreparedData) -> ImageSet:
+    rows = zip(data.splits, data.pixel_hashes, strict=True)
+    return ImageSet.of(pixel_hash for row, pixel_hash in rows if row[2] == "test")
