@@ -8,7 +8,7 @@ decisions.jsonl   what was decided, in order, a line each
 driver.lock       held by the process that runs the sweep
 splits.csv        which image is in which split, and the hash of its content
 duplicates.csv    the images that are there more than once, if there are any
-starting_weights.json   the files of weights that trials start from, and the images these have seen
+starting_weights.safetensors  the files of weights that trials start from, and the images of these
 trials/           a folder per trial: its reports, its checkpoint; and what Ray Tune writes
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
@@ -170,7 +170,7 @@ class SweepFolder:
     @property
     def starting_weights(self) -> Path:
         """What is known of the files of weights that trials start from; missing without any."""
-        return self.path / "starting_weights.json"
+        return self.path / "starting_weights.safetensors"
 
     @property
     def tensorboard(self) -> Path:

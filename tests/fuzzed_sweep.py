@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from analysis.provenance.starting_weights import StartingWeights, as_json
+from analysis.provenance.starting_weights import StartingWeights, as_bytes
 from analysis.sweep import Sweep
 from tests.simulated_sweep import Simulated, simulated_sweep
 from toprung.cli import _exit_code, toprung
@@ -22,7 +22,6 @@ from trainables.fit import fit
 from trainables.plain_yaml import read_yaml
 from trainables.provenance.image_set import ImageSet, SplitImages
 from trainables.provenance.overlap import Overlap
-from trainables.provenance.record import Provenance
 
 SETTINGS = {"data__source": "digits", "data__image_size": 8, "model__batch_norm": "before"}
 WINNER = 1
@@ -33,7 +32,7 @@ FILES = [
     f"trials/trial_{WINNER:05d}/checkpoint.pt",
     "sealed_test.json",
     "splits.csv",
-    "starting_weights.json",
+    "starting_weights.safetensors",
     f"test_predictions/trial_{WINNER:05d}.npz",
     "best/model.safetensors",
     "best/config.json",
@@ -68,9 +67,9 @@ def whole_sweep(folder: Path) -> Place:
     last.save_checkpoint(sweep.trial(WINNER))
     prepared.write_splits(sweep.splits)
     seen = Overlap(num_test=10, num_validation=10, test_in_train=3, examples=("a", "b"))
-    images = Provenance(SplitImages(ImageSet.of(prepared.pixel_hashes))).as_text()
+    images = SplitImages(ImageSet.of(prepared.pixel_hashes))
     known = [StartingWeights(config.model.weights, images, seen)]
-    sweep.starting_weights.write_text(as_json(known))
+    sweep.starting_weights.write_bytes(as_bytes(known))
     said = read_yaml(sweep.settings.read_text())
     said["data"] |= {"test_sha256": prepared.test_digest, "class_names": prepared.class_names}
     said["data"] = {**said["data"], "class_names": list(prepared.class_names)}

@@ -29,7 +29,7 @@ READ_BY = {
     "trials/trial_00001/checkpoint.pt": ["export"],
     "sealed_test.json": ["status"],
     "splits.csv": ["evaluate"],
-    "starting_weights.json": ["compare"],
+    "starting_weights.safetensors": ["compare"],
     "test_predictions/trial_00001.npz": ["export"],
     "best/model.safetensors": ["predict"],
     "best/config.json": ["predict"],

@@ -1,7 +1,9 @@
 """The files of weights that a sweep's trials start from, and what these have seen of its images.
 
-What is known of each is kept in the sweep's folder (`starting_weights.json`), for the files may be
-replaced or removed while exports of the sweep still have to say what went into them.
+What is known of each is kept in the sweep's folder, for the files may be replaced or removed while
+exports of the sweep still have to say what went into them. `starting_weights.safetensors` has the
+hashes of the images that the n-th file was made with as the tensors `n/train`, `n/validation` and
+`n/test`, and the rest as JSON in its metadata.
 """
 
 import json
@@ -9,13 +11,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.provenance.splits_file import split_images
 from analysis.typed import typed
 from trainables.config import TrialConfig
-from trainables.provenance.image_set import ProvenanceError, SplitImages
+from trainables.data.image_list import SPLITS
+from trainables.provenance.image_set import ImageSet, SplitImages, union
 from trainables.provenance.overlap import HeldOut, Overlap
 from trainables.provenance.record import Provenance
+
+_METADATA_KEY = "starting_weights"
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,20 @@ class StartingWeights:
 
     Attributes:
         weights: its path, as in the trials' configs (`model/weights`).
-        images: the record of images that it carries, as text; None if it carries none.
-        overlap: the sweep's held-out images that are in this record; None without one.
+        images: those of every training that led to it; None if it carries no record of them.
+        overlap: the sweep's held-out images among them; None without a record.
     """
 
     weights: str
-    images: str | None
+    images: SplitImages | None
+    overlap: Overlap | None
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the metadata have of a file of weights."""
+
+    weights: str
     overlap: Overlap | None
 
 
@@ -41,15 +56,41 @@ def read_starting_weights(path: Path) -> list[StartingWeights]:
     """
     if not path.exists():
         return []
+    from safetensors import SafetensorError, safe_open
+
     try:
-        return typed(list[StartingWeights], json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        with safe_open(path, framework="numpy") as file:
+            said = typed(list[_Said], json.loads((file.metadata() or {})[_METADATA_KEY]))
+            names = set(file.keys())
+            sets = {name: file.get_tensor(name) for name in names}
+        found = [_images(sets, number) for number in range(len(said))]
+    except (OSError, ValueError, KeyError, SafetensorError, RecursionError) as error:
         raise SweepFolderError(f"{path}: cannot be read: {error}") from None
+    pairs = zip(said, found, strict=True)
+    return [StartingWeights(one.weights, images, one.overlap) for one, images in pairs]
 
 
-def as_json(weights: Sequence[StartingWeights]) -> str:
+def as_bytes(weights: Sequence[StartingWeights]) -> bytes:
     """As `read_starting_weights` reads them."""
-    return json.dumps([asdict(one) for one in weights]) + "\n"
+    from safetensors.numpy import save
+
+    sets = {
+        f"{number}/{split}": getattr(one.images, split).keys_N.astype(np.uint64)
+        for number, one in enumerate(weights)
+        for split in (SPLITS if one.images else ())
+    }
+    said = [asdict(_Said(one.weights, one.overlap)) for one in weights]
+    return save(sets, {_METADATA_KEY: json.dumps(said)})
+
+
+def _images(sets: dict[str, np.ndarray], number: int) -> SplitImages | None:
+    names = {split: f"{number}/{split}" for split in SPLITS}
+    if not names.values() & sets.keys():
+        return None
+    for name in names.values():
+        if sets[name].dtype != np.uint64 or sets[name].ndim != 1:
+            raise ValueError(f"{name} has no hashes of images")
+    return SplitImages(**{split: ImageSet(np.unique(sets[n])) for split, n in names.items()})
 
 
 def starting_weights_of(folder: SweepFolder, config: TrialConfig | None) -> list[StartingWeights]:
@@ -95,8 +136,5 @@ def inherited(folder: SweepFolder, config: TrialConfig) -> SplitImages:
     Raises:
         SweepFolderError: if the sweep's record of the weights cannot be read.
     """
-    texts = [one.images for one in starting_weights_of(folder, config) if one.images]
-    try:
-        return Provenance.inherited_from(map(Provenance.from_text, texts))
-    except ProvenanceError as error:
-        raise SweepFolderError(f"{folder.starting_weights}: cannot be read: {error}") from None
+    known = starting_weights_of(folder, config)
+    return union(one.images for one in known if one.images)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages, union
 from trainables.provenance.record import METADATA_KEY, Provenance, read_provenance
 
 
@@ -74,10 +74,11 @@ class TestProvenance:
         assert again.inherited.train.holds(hashes(9, 1)).tolist() == [True, False]
 
     def test_a_chain_inherits_from_all_that_came_before(self) -> None:
-        inherited = Provenance.inherited_from([record(), Provenance(SplitImages(images(20)))])
+        inherited = union([record().all, SplitImages(images(20))])
         assert inherited.train.holds(hashes(1, 9, 20, 4)).tolist() == [True, True, True, False]
         assert inherited.test.holds(hashes(5, 6, 9)).tolist() == [True, True, False]
-        assert len(Provenance.inherited_from([])) == 0
+        assert len(union([])) == 0
+        assert record().own.ids != record().all.ids == record().all.ids
 
     @pytest.mark.parametrize(
         ("change", "reason"),

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolder
-from analysis.provenance.starting_weights import StartingWeights, as_json, read_starting_weights
+from analysis.provenance.starting_weights import StartingWeights, as_bytes, read_starting_weights
 from toprung.lines import show_line
 from trainables.config import TrialConfig
 from trainables.data import PreparedData
@@ -51,10 +51,10 @@ class WeightsPins:
         """
         self._folder = folder
         kept = read_starting_weights(folder.starting_weights)
-        known = {(one.weights, one.images) for one in kept}
-        new = [one for one in self._known.values() if (one.weights, one.images) not in known]
+        known = {_identity(one) for one in kept}
+        new = [one for one in self._known.values() if _identity(one) not in known]
         if new:
-            write_atomically(folder.starting_weights, as_json([*kept, *new]))
+            write_atomically(folder.starting_weights, as_bytes([*kept, *new]))
 
     def as_plain(self) -> list[dict[str, Any]]:
         """For `sweep.yaml`: each file, and the counts."""
@@ -89,4 +89,8 @@ class WeightsPins:
                 f"warning: weights {weights}: {told} (such as {', '.join(seen.examples)}): figures "
                 "of these images are too optimistic",
             )
-        return StartingWeights(weights, found.as_text(), seen)
+        return StartingWeights(weights, found.all, seen)
+
+
+def _identity(one: StartingWeights) -> tuple[object, ...]:
+    return one.weights, one.images.ids if one.images else None

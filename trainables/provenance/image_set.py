@@ -5,7 +5,8 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,16 @@ class SplitImages:
 
     def __len__(self) -> int:
         return len(self.train) + len(self.validation) + len(self.test)
+
+    @property
+    def ids(self) -> tuple[str, str, str]:
+        """Of each split's pictures."""
+        return self.train.id, self.validation.id, self.test.id
+
+
+def union(several: Iterable[SplitImages]) -> SplitImages:
+    """The pictures of all of these, split by split."""
+    return reduce(or_, several, SplitImages())
 
 
 def _keys(pixel_hashes: Iterable[str]) -> NDArray[np.unsignedinteger]:

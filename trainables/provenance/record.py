@@ -1,10 +1,7 @@
 """The record of images that travels in a file of weights."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,11 +33,6 @@ class Provenance:
     def all(self) -> SplitImages:
         """The images of every training that led to the weights."""
         return self.own | self.inherited
-
-    @staticmethod
-    def inherited_from(ancestors: Iterable["Provenance"]) -> SplitImages:
-        """What weights inherit whose training started from these."""
-        return reduce(or_, (ancestor.all for ancestor in ancestors), SplitImages())
 
     def as_text(self) -> str:
         """As JSON, in one line."""
