@@ -27,6 +27,7 @@ from trainables.cnn_network import ACTIVATIONS
 from trainables.config import TrialConfig
 from trainables.data import prepare
 from trainables.dropout import use_fast_dropout
+from trainables.provenance.record import METADATA_KEY, read_provenance
 
 CLASSES = ("a", "<b>", "ç", "d", "e")
 
@@ -184,6 +185,7 @@ class TestADifference:
 def made(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> Made:
     settings = CONFIG.model_copy(update={"data": prepare(CONFIG.data).settings})
     made = Made(tmp_path_factory.mktemp("sweeps") / "sweep", settings)
+    prepare(settings.data).write_splits(made.folder.splits)
     for seed in range(2):
         made.trial(attributes.FINISHED, seed=seed)
     return made
@@ -199,6 +201,10 @@ class TestInAnExport:
         folder = sweep.export(tmp_path / "out", formats=["onnx"])
         content = (folder / "model.onnx").read_bytes()
         says_the_same(content, sweep.model())
+        said = {p.key: p.value for p in onnx.load_from_string(content).metadata_props}
+        images = read_provenance(folder / "model.safetensors")
+        assert images is not None
+        assert said[METADATA_KEY] == images.as_text()
         record = json.loads((folder / "metrics.json").read_text())["onnx"]
         assert (record["num_images"], record["num_validation"]) == (16, 8)
         assert record["max_relative_difference"] <= record["tolerance"] == TOLERANCE
