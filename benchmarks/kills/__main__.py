@@ -4,6 +4,7 @@ Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
     uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
     uv run python -m benchmarks.kills phases [--rounds 4]
+    uv run python -m benchmarks.kills s3 [--kills 20]
     sudo uv run python -m benchmarks.kills cluster [--rounds 1] --folder /tmp
 
 `pretend` runs Toprung's whole driver in one process, without Ray, on trials that only pretend to
@@ -17,6 +18,10 @@ the winner. A trial that had ended before the kill must not have changed at all.
 
 `phases` kills the whole command, with two trials at a time, in its search, confirmation, test,
 export and report, and while it is resumed, and checks what must hold of every sweep.
+
+`s3` kills sweeps whole, driver, trials and Ray, of one machine and of a cluster of two nodes, half
+of them in an object store (moto's server) and half in a folder, and resumes them on a machine that
+has nothing of the old one. (Half of `--kills` are of sweeps in a store on one machine.)
 
 `cluster` runs one sweep on a Ray cluster whose nodes are in network namespaces of this machine (it
 needs root and `ip`), and strikes workers, nodes and links while it runs, and the head at last.
@@ -35,9 +40,9 @@ from benchmarks.kills.tally import Tally, show
 def main() -> None:
     """Run what the command line asks for; the exit code is 1 if anything differed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["pretend", "real", "phases", "cluster"])
+    parser.add_argument("kind", choices=["pretend", "real", "phases", "s3", "cluster"])
     parser.add_argument(
-        "--sweeps", nargs="+", default=[], help="of the pretended; all if not given"
+        "--sweeps", nargs="+", default=[], help="of the pretended or of s3; all if not given"
     )
     parser.add_argument("--modes", nargs="+", default=[], help="of striking; all if not given")
     parser.add_argument("--every", type=int, default=6, help="so many write points")
@@ -52,9 +57,9 @@ def main() -> None:
     if given.kind == "pretend":
         load_library()
     with tempfile.TemporaryDirectory(prefix="kills", dir=given.folder) as folder:
-        if given.kind in ("cluster", "phases"):
-            campaign = _cluster if given.kind == "cluster" else _phases
-            sys.exit(campaign(given, Path(folder)))
+        others = {"cluster": _cluster, "phases": _phases, "s3": _stored}
+        if given.kind in others:
+            sys.exit(others[given.kind](given, Path(folder)))
         run = _pretend if given.kind == "pretend" else _real
         tallies = run(given, Path(folder))
     show(f"{given.kind} sweeps, killed and resumed", tallies)
@@ -97,6 +102,14 @@ def _phases(given: argparse.Namespace, folder: Path) -> int:
         print(f"{name}: {row.kills} kills, {row.late} too late, {len(row.problems)} problems")
         print("".join(f"  {problem}\n" for problem in row.problems), end="")
     return int(any(row.problems for row in rows.values()))
+
+
+def _stored(given: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.kills import stored
+
+    rows = stored.run(folder, given.kills // 2, given.seed, given.sweeps)
+    stored.show(rows)
+    return int(any(row.problems or row.gone for row in rows.values()))
 
 
 def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
