@@ -133,6 +133,20 @@ class TestConditionalWrites:
         assert not store.write_if_unchanged("none", b"there", b"third")
         assert not store.exists("none")
 
+    def test_use_the_keys_in_the_credentials_file(
+        self, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "credentials"
+        file.write_text("[mine]\naws_access_key_id = A%\naws_secret_access_key = B\nregion = x\n")
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        monkeypatch.setenv("AWS_PROFILE", "mine")
+        url = f"{store.url}/other"
+        write = conditional_write.write_if_unchanged
+        assert write(url, "us-east-1", "name", None, b"first")
+        assert not write(url, "us-east-1", "name", None, b"second")
+
     def test_go_to_one_of_many_at_once(self, store: ObjectStore) -> None:
         contents = [b"%d" % number for number in range(12)]
         name = "50 %? #1/größe"

@@ -129,6 +129,7 @@ class ObjectStore:
         check_url(url)
         parts = urlsplit(url)
         self.url = parts._replace(path=parts.path.rstrip("/")).geturl()
+        self._knows_conditions = True
         self._connection  # noqa: B018  # a URL that nothing understands is told of at once
 
     def __reduce__(self) -> tuple[type["ObjectStore"], tuple[str]]:
@@ -229,11 +230,14 @@ class ObjectStore:
             StoreError: if the store cannot be read and written.
         """
         files, _ = self._connection
+        if not self._knows_conditions:
+            return self._write_and_settle(name, before, after)
         try:
             written = write_if_unchanged(
                 self.url, getattr(files, "region", None), name, before, after
             )
         except NotPossibleError:
+            self._knows_conditions = False  # nor will it: looking for credentials takes seconds
             return self._write_and_settle(name, before, after)
         # If the answer to the first try was lost, the second was refused because of it.
         return written or self.read(name) == after

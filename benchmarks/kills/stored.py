@@ -218,8 +218,9 @@ class _Sweep:
 
     def num_reports(self, machine: _Machine) -> int:
         """How many the driver has written down."""
-        home = machine.folder if self.shape.stored else self._folder
-        return max(map(_num_reports, home.glob(f"**/{self._name}/decisions.jsonl")), default=0)
+        copies = machine.folder.glob(f"cache/sweeps/*/{self._name}")
+        places = copies if self.shape.stored else [Path(self.place)]
+        return max((_num_reports(place / "decisions.jsonl") for place in places), default=0)
 
     def copied(self, name: str) -> Path:
         """The sweep as it is now, with its checkpoints."""

@@ -1,12 +1,16 @@
 """Writing an object of a store only if it is still what it was: of several at once, one does.
 
 With a conditional request (`If-None-Match: *`, `If-Match`), which pyarrow does not know and obstore
-does. obstore finds credentials in the environment or asks the machine, but reads no `~/.aws`.
+does. obstore takes credentials from the environment, or asks the machine; here also those keys that
+are in the user's credentials file. It cannot use what else pyarrow finds, such as a single sign-on.
 """
 
+import configparser
 import os
 import posixpath
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 _QUICK: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s"}
 """Short: the caller has another way."""
+_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _SCHEMES = {"gcs": "gs"}
 """As obstore calls it."""
 
@@ -109,12 +114,11 @@ def _connected(url: str, region: str | None) -> "Store":
         root = parts._replace(scheme=_SCHEMES.get(parts.scheme, parts.scheme), path="", query="")
         return from_url(root.geturl(), retry_config=_QUICK, client_options=_CLIENT)
     endpoint = _endpoint(dict(parse_qsl(parts.query)))
+    asked = {"region": region, "endpoint": endpoint, **_keys_in_file()}
+    config: Any = {name: value for name, value in asked.items() if value}
     return S3Store(
         parts.netloc,
-        config={
-            **({"region": region} if region else {}),
-            **({"endpoint": endpoint} if endpoint else {}),
-        },
+        config=config,
         retry_config=_QUICK,
         client_options={**_CLIENT, "allow_http": endpoint.startswith("http:")},
     )
@@ -126,3 +130,16 @@ def _endpoint(options: dict[str, str]) -> str:
         filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))), ""
     )
     return named if not named or "://" in named else f"{options.get('scheme', 'https')}://{named}"
+
+
+def _keys_in_file() -> dict[str, str]:
+    """The keys in the user's credentials file, unless the environment has some."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    parser = configparser.RawConfigParser()
+    with suppress(OSError, ValueError, configparser.Error):
+        parser.read(Path(file).expanduser(), "utf-8")
+    profile = os.environ.get("AWS_PROFILE") or "default"
+    found = parser[profile] if parser.has_section(profile) else {}
+    return {name: value for name, value in found.items() if name in _KEYS}
