@@ -200,7 +200,7 @@ def resume(
         plan = plan_resume(record, given, space=space, console=shown)
         record.close()  # one who reads would keep the driver from leaving one plain file behind
         if plan is None:
-            leave_in_order(record)
+            leave_in_order(record, shown)
             bring_back(record.folder)
         else:
             _launch(plan)

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
+from rich.console import Console
 
 from analysis import attributes
 from analysis.driver import this_driver
@@ -113,7 +114,7 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         past = file.events()
         if not past:
             raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
-        _tell_problems(plan, file, [event for _, event in past])
+        _tell_problems(plan.console, plan.folder, file, [event for _, event in past])
         before, has_time = _settings(file), _has_time(plan, past)
         _check_time(before, plan.settings, has_time=has_time)
         again, left = taken_up_again(
@@ -132,13 +133,14 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         yield SweepState(study, file, past)
 
 
-def leave_in_order(record: SweepRecord) -> None:
+def leave_in_order(record: SweepRecord, console: Console) -> None:
     """Bring the logs of a sweep that has ended up to date, if its driver was killed just then."""
     # Not at the top: it needs Ray.
     from toprung.planning.lost_lines import complete_logs, trial_logs
 
     patience = Patience(print)
     file = StudyFile(record.study_place, record.folder.decisions, patience)
+    _tell_problems(console, record.folder, file, [event for _, event in file.events()])
     file.close()
     parameters = sorted({name for trial in file.trials for name in trial.params})
     complete_logs(file.trials, record.folder, trial_logs(record.folder, parameters, patience))
@@ -155,14 +157,16 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
     return total
 
 
-def _tell_problems(plan: SweepPlan, file: StudyFile, past: Sequence[Event]) -> None:
+def _tell_problems(
+    console: Console, folder: SweepFolder, file: StudyFile, past: Sequence[Event]
+) -> None:
     """Say where the record is not whole; the sweep can go on all the same."""
     if file.num_unknown_lines:
-        log = plan.folder.shown(plan.folder.decisions)
+        log = folder.shown(folder.decisions)
         told = f"{file.num_unknown_lines} of its lines are not in the study, and left out"
-        show_line(plan.console, f"{log}: {told}")
+        show_line(console, f"{log}: {told}")
     if found := record_check.problems(file.trials, past):
-        show_line(plan.console, f"the sweep's record is not whole, and stays so: {found}")
+        show_line(console, f"the sweep's record is not whole, and stays so: {found}")
 
 
 def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
