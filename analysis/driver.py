@@ -36,7 +36,7 @@ def still_runs(lock: Path, owner: Mapping[str, Any]) -> bool:
     if owner.get("host") != socket.gethostname():
         return bool(owner)  # a file system need not pass locks on to other machines
     try:
-        handle = os.open(lock, os.O_RDONLY)
+        handle = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

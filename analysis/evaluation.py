@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.exporting.export import METRICS_FILE
+from analysis.exporting.export_files import METRICS_FILE, WEIGHTS_FILE
 from analysis.files import real_path
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.model import WEIGHTS_FILE, TrainedModel
+from analysis.model import TrainedModel
 from analysis.predictions import Predictions
 from analysis.provenance.known_images import (
     KnownImages,

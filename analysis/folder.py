@@ -21,9 +21,14 @@ report/           the report and its pictures
 A sweep may lie in an object store instead, under the same names, with a working copy of it on the
 machine that looks at it or runs it. Its trials' checkpoints are in the store only, until they are
 asked for; `driver.json` is kept up to date there by the process that runs the sweep.
+
+A sweep's folder may be a stranger's: every path in it is looked at before it is given out, and
+refused if it leads out of the folder, could block, or is too large (`untrusted_files.inside`).
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,10 +39,22 @@ from analysis.files import write_atomically
 from trainables.atomic_files import remove_leftovers
 from trainables.object_store import ObjectStore, url_within
 from trainables.report import CHECKPOINT_FILE
+from trainables.system.untrusted_files import (
+    MAX_CHECKPOINT_BYTES,
+    MAX_LOG_BYTES,
+    MAX_PREDICTIONS_BYTES,
+    MAX_STUDY_BYTES,
+    MAX_TABLE_BYTES,
+    MAX_TEXT_BYTES,
+    UntrustedFileError,
+    inside,
+    read_lines,
+)
 
 RAY_EXPERIMENT = "trials"
 LEASE = "driver.json"
 _TRIAL = "trial_"
+_JOURNALS = ("wal", "shm", "journal")
 _STORE = ".toprung-store"
 
 
@@ -47,7 +64,10 @@ class SweepFolderError(ValueError):
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The paths in one sweep's folder."""
+    """The paths in one sweep's folder.
+
+    Each raises a `SweepFolderError` if what is there is not to be opened.
+    """
 
     path: Path
 
@@ -125,81 +145,88 @@ class SweepFolder:
     @property
     def settings(self) -> Path:
         """What was asked for."""
-        return self.path / "sweep.yaml"
+        return self._file("sweep.yaml")
 
     @property
     def search_space(self) -> Path:
         """The source of the search space."""
-        return self.path / "search_space.py"
+        return self._file("search_space.py")
 
     @property
     def code(self) -> Path:
         """What the search space can import from its folder; missing if that was not sent here."""
-        return self.path / "code"
+        return self._folder("code")
 
     @property
     def study(self) -> Path:
         """The Optuna study's SQLite file."""
-        return self.path / "study.db"
+        for journal in _JOURNALS:  # SQLite opens them by itself
+            self._file(f"study.db-{journal}", most_bytes=MAX_STUDY_BYTES)
+        return self._file("study.db", most_bytes=MAX_STUDY_BYTES)
 
     @property
     def decisions(self) -> Path:
         """What was decided, in order, a JSON object per line."""
-        return self.path / "decisions.jsonl"
+        return self._file("decisions.jsonl", most_bytes=MAX_LOG_BYTES)
 
     @property
     def lock(self) -> Path:
         """The file that the process which runs the sweep holds locked."""
-        return self.path / "driver.lock"
+        return self._file("driver.lock")
 
     @property
     def lease(self) -> Path:
         """What the store last told of the process that runs the sweep."""
-        return self.path / LEASE
+        return self._file(LEASE)
 
     @property
     def splits(self) -> Path:
         """Which image is in which split."""
-        return self.path / "splits.csv"
+        return self._file("splits.csv", most_bytes=MAX_TABLE_BYTES)
 
     @property
     def duplicates(self) -> Path:
         """The images that are there more than once; missing if there are none."""
-        return self.path / "duplicates.csv"
+        return self._file("duplicates.csv", most_bytes=MAX_TABLE_BYTES)
 
     @property
     def starting_weights(self) -> Path:
         """What is known of the files of weights that trials start from; missing without any."""
-        return self.path / "starting_weights.safetensors"
+        return self._file("starting_weights.safetensors", most_bytes=MAX_TABLE_BYTES)
 
     @property
     def tensorboard(self) -> Path:
         """TensorBoard's log folder."""
-        return self.path / "tensorboard"
+        return self._folder("tensorboard")
+
+    def tensorboard_of(self, number: int) -> Path:
+        """TensorBoard's folder of a trial."""
+        return self._folder("tensorboard", self.trial_name(number))
 
     @property
     def best(self) -> Path:
         """The export of the winner."""
-        return self.path / "best"
+        return self._folder("best")
 
     def export_of(self, number: int) -> Path:
         """The export of a trial that is not the winner."""
-        return self.path / "exports" / self.trial_name(number)
+        return self._folder("exports", self.trial_name(number))
 
     @property
     def any_trial_reported(self) -> bool:
         """Whether Ray has written a result of any trial."""
-        return any((self.path / RAY_EXPERIMENT).glob("*/result.json"))
+        return any(self.trials.glob("*/result.json"))
 
     @property
     def sealed_test(self) -> Path:
         """The results of the openings of the test set."""
-        return self.path / "sealed_test.json"
+        self._file(".sealed_test.json.lock")
+        return self._file("sealed_test.json")
 
     @property
     def test_openings(self) -> Path:
         """The folder of the intents to open the test set (`analysis.seal.intent`)."""
-        return self.path / "test_openings"
+        return self._folder("test_openings")
 
     def test_predictions(self, number: int, opening: str | None = None) -> Path:
         """What a trial's model said of the test images, and some of these.
@@ -207,29 +234,37 @@ class SweepFolder:
         With the id of an opening, where those are kept if the trial had another model before.
         """
         more = "" if opening is None else f"-{opening}"
-        return self.path / "test_predictions" / f"{self.trial_name(number)}{more}.npz"
+        name = f"{self.trial_name(number)}{more}.npz"
+        return self._file("test_predictions", name, most_bytes=MAX_PREDICTIONS_BYTES)
 
     @property
     def report(self) -> Path:
         """The folder of the report and its pictures."""
-        return self.path / "report"
+        return self._folder("report")
 
     def result_log(self, number: int) -> Path:
         """A trial's reports, one JSON object per line."""
-        return self.trial(number) / "result.json"
+        name = self.trial_name(number)
+        return self._file(RAY_EXPERIMENT, name, "result.json", most_bytes=MAX_LOG_BYTES)
 
-    def reports(self, number: int) -> list[dict[str, Any]]:
+    def reports(self, number: int) -> Iterator[dict[str, Any]]:
         """What a trial has reported so far, in order; half-written lines are left out."""
-        return _reports(self.result_log(number))
+        with suppress(FileNotFoundError):
+            yield from filter(None, map(_plain, read_lines(self.result_log(number))))
 
     @staticmethod
     def trial_name(number: int) -> str:
         """The name of a trial's folders."""
         return f"{_TRIAL}{number:05d}"
 
+    @property
+    def trials(self) -> Path:
+        """The folder of the trials' folders."""
+        return self._folder(RAY_EXPERIMENT)
+
     def trial(self, number: int) -> Path:
         """A trial's folder."""
-        return self.path / RAY_EXPERIMENT / self.trial_name(number)
+        return self._folder(RAY_EXPERIMENT, self.trial_name(number))
 
     def trial_place(self, number: int) -> str:
         """Where a trial keeps its checkpoint: a path, or a URL."""
@@ -237,7 +272,8 @@ class SweepFolder:
 
     def checkpoint_file(self, number: int) -> Path:
         """Where the one checkpoint of a trial is on this machine, if it has one here."""
-        return self.trial(number) / CHECKPOINT_FILE
+        name = self.trial_name(number)
+        return self._file(RAY_EXPERIMENT, name, CHECKPOINT_FILE, most_bytes=MAX_CHECKPOINT_BYTES)
 
     def checkpoints(self) -> set[int]:
         """The numbers of the trials that have a checkpoint.
@@ -249,7 +285,7 @@ class SweepFolder:
         if store is not None:
             places = [Path(name) for name in store.list(RAY_EXPERIMENT)]
         else:
-            places = list((self.path / RAY_EXPERIMENT).glob(f"*/{CHECKPOINT_FILE}"))
+            places = list(self.trials.glob(f"*/{CHECKPOINT_FILE}"))
         names = {place.parent.name for place in places if place.name == CHECKPOINT_FILE}
         numbers = [name.removeprefix(_TRIAL) for name in names if name.startswith(_TRIAL)]
         return {int(number) for number in numbers if number.isdecimal()}
@@ -282,22 +318,25 @@ class SweepFolder:
         remove_leftovers(file)
         file.unlink(missing_ok=True)
 
+    def _file(self, *names: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Path:
+        try:
+            return inside(self.path, self.path.joinpath(*names), most_bytes=most_bytes)
+        except UntrustedFileError as error:
+            raise SweepFolderError(str(error)) from None
+
+    def _folder(self, *names: str) -> Path:
+        return self._file(*names, most_bytes=None)
+
 
 @lru_cache(maxsize=16)
 def _store(url: str, name: str) -> ObjectStore:
     return ObjectStore(url).within(name)
 
 
-def _reports(results: Path) -> list[dict[str, Any]]:
-    # What is no text is no whole line either.
-    lines = results.read_text("utf-8", "replace").splitlines() if results.exists() else []
-    return [report for line in lines if (report := _plain(line))]
-
-
-def _plain(line: str) -> dict[str, Any]:
+def _plain(line: bytes) -> dict[str, Any]:
     """A report; nothing of the line that a killed process left half-written."""
     try:
-        report = json.loads(line)
+        report = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) else {}

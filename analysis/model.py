@@ -12,9 +12,15 @@ import torch
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, PositiveFloat
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from analysis.exporting.export_files import (
+    CONFIG_FILE,
+    TRIAL_FILE,
+    WEIGHTS_FILE,
+    check_export_files,
+)
 from analysis.folder import SweepFolderError
 from analysis.predictions import Predictions, collect
 from analysis.typed import typed
@@ -22,12 +28,10 @@ from trainables.config import TrialConfig, load_config
 from trainables.data import decode_image
 from trainables.evaluate import Normaliser, predict_logits
 from trainables.settings import ConfigError, has_surrogates, parse
+from trainables.system.tensor_files import check_tensors, load_safetensors
+from trainables.system.untrusted_files import read_text
 from trainables.training_state import read_checkpoint
 from trainables.weights import load_state
-
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-TRIAL_FILE = "trial.yaml"
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,14 @@ def load_model(folder: Path) -> TrainedModel:
         SweepFolderError: if the folder is no export, or one of its files cannot be read.
         ConfigError: if its `trial.yaml` has mistakes.
     """
+    check_export_files(folder)
     if not (folder / CONFIG_FILE).is_file():
         inside = f"; did you mean {folder / 'best'}?" if (folder / "best").is_dir() else ""
         raise SweepFolderError(f"{folder}: is no exported model: it has no {CONFIG_FILE}{inside}")
     config = load_config(folder / TRIAL_FILE)
     try:
-        card: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        weights, timm = load_file(folder / WEIGHTS_FILE), card["pretrained_cfg"]
+        card: dict[str, Any] = json.loads(read_text(folder / CONFIG_FILE))
+        weights, timm = load_safetensors(folder / WEIGHTS_FILE), card["pretrained_cfg"]
         model = _checked(config, weights, card["label_names"], timm["mean"], timm["std"])
         model.network  # noqa: B018  (built here, so that its errors are told here)
     except ConfigError as error:
@@ -153,6 +158,7 @@ def _checked(
     """
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise ValueError("its weights are no state dict")
+    check_tensors(weights)
     model = TrainedModel(
         config=config,
         weights=weights,
@@ -165,4 +171,9 @@ def _checked(
     channels = config.image_shape[0]
     if not len(model.mean) == len(model.std) == channels:
         raise ValueError(f"its mean and standard deviation are not of {channels} channels")
+    with torch.device("meta"):  # before memory is taken for a network that its weights do not fit
+        network = config.model.build(
+            config.image_shape, len(model.class_names), with_weights=False
+        ).network
+        load_state(network, {k: torch.empty(v.shape) for k, v in weights.items()}, "of it")
     return model

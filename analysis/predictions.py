@@ -6,9 +6,11 @@ Shape letters: N images, K classes, S images that are shown, H height, W width, 
 import hashlib
 import io
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,17 @@ from scipy.special import log_softmax, softmax
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
 from analysis.typed import typed
+from trainables.system.archives import check_archive
+from trainables.system.untrusted_files import MAX_PREDICTIONS_BYTES, MIB, open_file
 
 NUM_RANDOM = 30
 """Images drawn at random that are kept with the predictions."""
 NUM_WRONG = 30
 """Wrongly classified images, the surest mistakes first, that are kept with the predictions."""
+MAX_WELL_COMPRESSED_BYTES = 128 * MIB
+"""What a file of predictions may unpack to, however small it is: 30,000 images of 1000 classes."""
+_MAX_EXPANSION = 4
+"""How many times its size a larger file may unpack to."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,9 @@ def load_predictions(path: Path) -> Predictions:
         SweepFolderError: if they cannot be read.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open_file(path, MAX_PREDICTIONS_BYTES) as stream:
+            _check_expansion(stream)
+            file = np.load(stream, allow_pickle=False)
             texts = json.loads(str(file["texts"]))
             values = {name: file[name] for name in ("logits", "labels", "random", "wrong")}
             predictions = Predictions(
@@ -202,6 +212,12 @@ def load_predictions(path: Path) -> Predictions:
     except Exception as error:  # a damaged file makes NumPy and zip raise whatever they like
         raise SweepFolderError(f"{path}: are no predictions: {error}") from None
     return predictions
+
+
+def _check_expansion(stream: BinaryIO) -> None:
+    """Logits hardly compress; those of a network that says the same of every image do."""
+    size = stream.seek(0, os.SEEK_END)
+    check_archive(stream, most_bytes=max(MAX_WELL_COMPRESSED_BYTES, _MAX_EXPANSION * size))
 
 
 def _check_shapes(predictions: Predictions) -> None:

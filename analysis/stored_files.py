@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainables.object_store import ObjectStore, Stored
+from trainables.system.untrusted_files import files_within
 
 T = TypeVar("T")
 
@@ -72,9 +73,19 @@ def complete(store: ObjectStore, root: Path, folder: Path) -> None:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files under a folder, however deep, but for hidden ones and what Python compiled."""
-    files = (path for path in folder.rglob("[!.]*") if path.is_file())
-    return [path for path in files if path.parent.name != "__pycache__"]
+    """The files under a folder, however deep, but for hidden ones and what Python compiled.
+
+    Raises:
+        UntrustedFileError: if there is a link or a special file: it is not sent anywhere.
+    """
+    if not folder.is_dir():
+        return []
+    files = ((path, path.relative_to(folder).parts) for path in files_within(folder))
+    return [
+        path
+        for path, parts in files
+        if not any(part.startswith(".") or part == "__pycache__" for part in parts)
+    ]
 
 
 def each(action: Callable[[T], object], items: Iterable[T]) -> None:

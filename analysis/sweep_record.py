@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from analysis import attributes
@@ -21,6 +20,7 @@ from analysis.study_place import StudyPlace, study_in_file
 from analysis.trials import TrialResult, read_trials, select_best
 from analysis.typed import typed
 from trainables.config import Metric
+from trainables.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
@@ -107,7 +107,7 @@ class SweepRecord:
             SweepFolderError: if it cannot be read.
         """
         try:
-            content: dict[str, Any] = yaml.safe_load(self.folder.settings.read_text("utf-8"))
+            content: dict[str, Any] = read_yaml(self.folder.settings.read_text("utf-8"))
             typed(_Said, content)
         except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None

@@ -269,7 +269,7 @@ class TestTheFolder:
 
     def test_a_folder_that_cannot_be_written(self, sweep: Sweep, tmp_path: Path) -> None:
         sweep.folder.report.write_text("a file is in its place")
-        with pytest.raises(SweepFolderError, match=r"cannot be written: .*\(--to FOLDER\)"):
+        with pytest.raises(SweepFolderError, match="report: is not a folder"):
             sweep.report()
         assert sweep.report(tmp_path / "a" / "b").path.is_file()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def append(path: Path, data: bytes) -> None:
     """Append all of this, or nothing: if the disk is full, the file is as before."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     try:
         length = os.fstat(handle).st_size
         try:

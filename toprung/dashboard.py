@@ -18,6 +18,7 @@ from analysis.folder import SweepFolder, SweepFolderError
 from toprung.dashboard_child import HOST, read_only
 from toprung.errors import ToprungError
 from trainables.system.secrecy import without_secrets
+from trainables.system.untrusted_files import check_folder
 
 _SECONDS_TO_START = 120
 _SECONDS_TO_END = 5
@@ -105,6 +106,8 @@ def watch(servers: Sequence[Server]) -> None:
 
 
 def _check_study(folder: SweepFolder) -> None:
+    if folder.tensorboard.is_dir():
+        check_folder(folder.tensorboard)  # TensorBoard would follow links
     try:
         with closing(sqlite3.connect(read_only(str(folder.study)), uri=True)) as study:
             study.execute("SELECT study_name FROM studies").fetchall()

@@ -24,7 +24,7 @@ def driver_lock(folder: SweepFolder) -> Iterator[None]:
         ToprungError: if another one does, naming it; or if the folder cannot be written.
     """
     try:
-        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be written: {error.strerror}") from None
     try:

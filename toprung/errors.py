@@ -7,6 +7,7 @@ from trainables.freezing import FreezeError
 from trainables.network import ImpossibleNetworkError
 from trainables.object_store import StoreError
 from trainables.settings import ConfigError
+from trainables.system.untrusted_files import UntrustedFileError
 
 NOT_FINISHED = 130
 """Exit code of a command whose sweep has not come to its end and can be resumed."""
@@ -30,4 +31,5 @@ USER_ERRORS = (
     DataError,
     ConfigError,
     StoreError,
+    UntrustedFileError,
 )

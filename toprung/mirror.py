@@ -238,13 +238,14 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         # The record of the test set is in the store before it is here; others may write it too.
         not_now = {folder.lock, folder.lease, folder.sealed_test, *_with_journals(folder.study)}
         not_now |= {folder.decisions, folder.settings}
-        others = [path for path in set(folder.path.glob("[!.]*")) - not_now if path.is_file()]
+        found = set(folder.path.glob("[!.]*")) - not_now
+        others = [path for path in found if path.is_file() and not path.is_symlink()]
         if trials is None or folder.settings.name not in self._sent:
             others += visible_files(folder.code)
         if trials is None:
-            logs = list((folder.path / RAY_EXPERIMENT).glob(f"*/{folder.result_log(0).name}"))
+            logs = list(folder.trials.glob(f"*/{folder.result_log(0).name}"))
             return visible_files(folder.tensorboard), logs, others
-        places = [folder.tensorboard / folder.trial_name(number) for number in trials]
+        places = [folder.tensorboard_of(number) for number in trials]
         curves = [path for place in places for path in visible_files(place)]
         return curves, [folder.result_log(number) for number in trials], others
 

@@ -59,9 +59,12 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 cut_torn_line(path)
-            known = self._folder.reports(number)
-            validations = [said.get(report.VALIDATION, 0) for said in known]
-            failed = bool(known) and report.FAILURE in known[-1]
+            known = [
+                (said.get(report.VALIDATION, 0), report.FAILURE in said)
+                for said in self._folder.reports(number)
+            ]
+            validations = [validation for validation, _ in known]
+            failed = bool(known) and known[-1][1]
             self._last[number] = max(validations, default=0), failed
 
 

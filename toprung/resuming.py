@@ -23,6 +23,7 @@ from toprung.proposals import Proposals
 from toprung.settings import SweepSettings
 from trainables.config import TrialConfig
 from trainables.settings import parse
+from trainables.system.untrusted_files import check_folder
 
 
 def plan_resume(
@@ -39,6 +40,7 @@ def plan_resume(
     Returns:
         The plan; None if the sweep has ended and is given nothing more to do.
     """
+    check_folder(record.folder.path)  # many libraries will write there
     said, before = _said(record), _settings(record)
     asked = changed(before, given)
     settings = _on_this_machine(asked, given)

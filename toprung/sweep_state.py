@@ -14,7 +14,7 @@ from rich.console import Console
 
 from analysis import attributes
 from analysis.driver import this_driver
-from analysis.folder import RAY_EXPERIMENT, SweepFolder
+from analysis.folder import SweepFolder
 from analysis.sweep_record import SweepRecord
 from toprung import events
 from toprung.driver_lock import driver_lock
@@ -63,7 +63,7 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
     """
     folder = plan.folder
     try:
-        (folder.path / RAY_EXPERIMENT).mkdir(parents=True)  # of two at once, one does
+        folder.trials.mkdir(parents=True)  # of two at once, one does
     except FileExistsError:
         raise ToprungError(
             f"{folder.path}: another sweep of this name has begun there just now (see toprung "

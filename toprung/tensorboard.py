@@ -107,8 +107,8 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
 
     def _file(self, trial: Trial) -> EventFile:
         if trial.trial_id not in self._files:
-            name = self._folder.trial_name(trial.config["number"])
-            self._files[trial.trial_id] = EventFile(self._folder.tensorboard / name)
+            folder = self._folder.tensorboard_of(trial.config["number"])
+            self._files[trial.trial_id] = EventFile(folder)
         return self._files[trial.trial_id]
 
     def _close(self, trial: Trial) -> None:

@@ -13,6 +13,9 @@ from trainables.atomic_files import atomic_file
 from trainables.config import TrialConfig, as_plain, flatten
 from trainables.failures import DISK_IS_FULL, OUT_OF_MEMORY, failure_of
 from trainables.settings import ConfigError
+from trainables.system.archives import check_archive
+from trainables.system.tensor_files import load_torch_file
+from trainables.system.untrusted_files import MAX_CHECKPOINT_BYTES, open_file
 
 WAIT_FOR_ROOM_SECONDS = 600
 """How long a trial waits for room on a full disk before it fails."""
@@ -78,7 +81,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         _check_sums(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = load_torch_file(path)
     except Exception as error:  # of many types: torch, zip and pickle each have theirs
         kind, reason = failure_of(error)
         disk_fails = isinstance(error, OSError) and error.errno != errno.EINVAL  # a wrong position
@@ -113,8 +116,9 @@ def check_same_trial(saved: Mapping[str, Any], config: TrialConfig) -> None:
 
 def _check_sums(path: Path) -> None:
     """See whether every byte is as torch wrote it; torch itself does not look."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
+    with open_file(path, MAX_CHECKPOINT_BYTES) as file:
+        check_archive(file)
+        damaged = zipfile.ZipFile(file).testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} is damaged")
 

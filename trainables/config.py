@@ -25,6 +25,7 @@ from trainables.optimizers import AdamW, Optimizer
 from trainables.plain_yaml import YamlError, read_yaml, write_yaml
 from trainables.settings import ConfigError, Epochs, Settings, parse, shown
 from trainables.svm_settings import SvmSettings, refuse_unused
+from trainables.system.untrusted_files import MAX_TEXT_BYTES
 from trainables.torchvision_settings import TorchvisionSettings
 
 Metric = Literal["val_accuracy", "val_mean_class_accuracy", "val_loss"]
@@ -189,7 +190,8 @@ def load_config(path: Path) -> TrialConfig:
         ConfigError: for a file that cannot be read as YAML, or with all its mistakes at once.
     """
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            values = read_yaml(file.read(MAX_TEXT_BYTES + 1).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: cannot be read: {error}") from None
     except YamlError as error:

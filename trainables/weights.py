@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.catalogue import OfferedWeights
 from trainables.settings import ConfigError
+from trainables.system.tensor_files import load_safetensors, load_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -106,13 +107,10 @@ def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: s
 
 def _read(file: Path) -> "OrderedDict[str, Tensor]":
     import torch
-    from safetensors.torch import load_file
 
     try:
-        if file.suffix == ".safetensors":
-            state: Any = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+        load = load_safetensors if file.suffix == ".safetensors" else load_torch_file
+        state: Any = load(file.resolve())  # the user named it, perhaps by a link
     except FileNotFoundError:
         raise ConfigError(f"weights {file}: there is no such file") from None
     except Exception as error:  # a damaged file makes pickle and zip raise whatever they like

@@ -36,6 +36,7 @@ from trainables.network import NO_WEIGHTS
 from trainables.provenance.record import Provenance
 from trainables.summary import Summary, summarise
 from trainables.svm_settings import SvmSettings
+from trainables.system.untrusted_files import read_table
 
 if TYPE_CHECKING:
     from analysis.sweep_record import SweepRecord
@@ -284,9 +285,8 @@ class CardFacts:
         counts: dict[str, Counter[str]] = {name: Counter() for name in self._model.class_names}
         path = self._sweep.folder.splits
         try:
-            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                for row in csv.DictReader(file):
-                    counts[row["label"]][row["split"]] += 1
+            for row in read_table(path):
+                counts[row["label"]][row["split"]] += 1
         except FileNotFoundError:
             return [(short(name), dict.fromkeys(SPLITS)) for name in counts]
         except (OSError, KeyError, csv.Error) as error:

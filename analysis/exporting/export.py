@@ -7,23 +7,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.exporting.card_facts import Exported
-from analysis.exporting.model_card import CARD_FILE, model_card
+from analysis.exporting.export_files import (
+    CARD_FILE,
+    CONFIG_FILE,
+    METRICS_FILE,
+    ONNX_FILE,
+    TRIAL_FILE,
+    WEIGHTS_FILE,
+    check_export_files,
+)
+from analysis.exporting.model_card import model_card
 from analysis.exporting.weights_file import digest_in_file, record_text
 from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
-from analysis.model import CONFIG_FILE, TRIAL_FILE, WEIGHTS_FILE, TrainedModel
+from analysis.model import TrainedModel
 from analysis.openings import TestResult
 from analysis.seal.optimism import optimism
 from analysis.typed import typed
 from analysis.versions import software_versions
 from trainables.config import as_plain, dump_config
 from trainables.provenance.record import METADATA_KEY
+from trainables.system.untrusted_files import read_text
 
 if TYPE_CHECKING:
     from analysis.exporting.onnx_export import OnnxCheck
 
-METRICS_FILE = "metrics.json"
-ONNX_FILE = "model.onnx"
 FORMATS = ("onnx",)
 """What can be written besides the plain export."""
 _CROP_MODES = {"squash": "squash", "centre_crop": "center", "letterbox": "border"}
@@ -50,6 +58,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
     """
     _check_formats(formats)
     model = exported.model
+    check_export_files(to)
     try:
         held = _check_place(to, model, replace=replace)
         to.mkdir(parents=True, exist_ok=True)
@@ -73,7 +82,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
 def trial_of_export(folder: Path) -> int | None:
     """The number of the trial whose model a folder holds; None if it holds none."""
     try:
-        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        metrics = json.loads(read_text(folder / METRICS_FILE))
         return typed(int, metrics["trial"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -128,7 +137,7 @@ def _kept_onnx(to: Path) -> "OnnxCheck | None":
     from analysis.exporting.onnx_export import OnnxCheck
 
     try:
-        metrics = json.loads((to / METRICS_FILE).read_text(encoding="utf-8"))
+        metrics = json.loads(read_text(to / METRICS_FILE))
         return typed(OnnxCheck, metrics["onnx"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

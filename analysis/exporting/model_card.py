@@ -17,7 +17,6 @@ from trainables.system.printable import printable
 if TYPE_CHECKING:
     from analysis.exporting.onnx_export import OnnxCheck
 
-CARD_FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"
 _UNKNOWN = "unknown"
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|#~$&!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)

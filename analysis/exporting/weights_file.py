@@ -8,6 +8,7 @@ from safetensors.torch import load, save
 
 from analysis.model import TrainedModel
 from trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
+from trainables.system.tensor_files import check_header
 
 
 def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:
@@ -38,6 +39,7 @@ def digest_in_file(file: Path) -> str:
     """
     content = file.read_bytes()
     try:
+        check_header(file)
         with safe_open(file, framework="numpy") as opened:
             has_metadata = bool(opened.metadata())
         plain = save(load(content)) if has_metadata else content

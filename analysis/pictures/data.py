@@ -3,7 +3,6 @@
 Shape letters: N images, H height, W width, C channels.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
@@ -18,6 +17,7 @@ from analysis.pictures.tiles import show, tiled
 from analysis.results import Results
 from trainables.data import DataError, TrainingData
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from trainables.system.untrusted_files import read_table
 
 _SPLITS = ("train", "validation", "test")
 IMAGE_STORE = "the images (outside the folder; their digest is in sweep.yaml)"
@@ -33,14 +33,14 @@ _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 def images_of_each_class(results: Results) -> Rows | None:
     """A row for each class, and one for all; None for a sweep that kept no list of its images."""
     try:
-        with results.sweep.folder.splits.open(
-            encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            counts = Counter((row["label"], row["split"]) for row in csv.DictReader(file))
+        images = read_table(results.sweep.folder.splits)
+        counts = Counter((image["label"], image["split"]) for image in images)
     except FileNotFoundError:
         return None
     names = sorted({name for name, _ in counts})
-    rows = [(name, *(counts[name, split] for split in _SPLITS)) for name in names]
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(counts[name, split] for split in _SPLITS)) for name in names
+    ]
     totals = [sum(counts[name, split] for name in names) for split in _SPLITS]
     columns = ("class", "training", "validation", "test")
     return Rows(columns, (*rows, ("all classes", *totals)))

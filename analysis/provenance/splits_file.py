@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis.folder import SweepFolderError
 from trainables.data.image_list import SPLITS
 from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+from trainables.system.untrusted_files import read_table
 
 FILE_HASH = "sha256"
 PIXEL_HASH = "pixel_sha256"
@@ -16,8 +17,7 @@ PIXEL_HASH = "pixel_sha256"
 def has_pixel_hashes(path: Path) -> bool:
     """Whether the file can be read, and has the hashes of the images' pixels."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            return PIXEL_HASH in next(csv.reader(stream), [])
+        return PIXEL_HASH in next(read_table(path), {})
     except (OSError, csv.Error):
         return False
 
@@ -59,9 +59,8 @@ def split_images(path: Path) -> SplitImages | None:
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            for row in csv.DictReader(stream, restval=""):
-                row["split"]
-                yield row
+        for row in read_table(path):
+            row["split"]
+            yield row
     except (OSError, KeyError, csv.Error) as error:
         raise SweepFolderError(f"{path}: cannot be read: {error}") from None

@@ -20,6 +20,7 @@ from analysis.seal.words import reuse_in_words
 from analysis.trials import METRIC_NAMES
 from trainables.config import dump_config
 from trainables.provenance.overlap import HELD_OUT
+from trainables.system.untrusted_files import read_lines
 
 _UNKNOWN = "\N{EN DASH}"
 
@@ -224,8 +225,8 @@ def _gpus_of_trial(results: Results) -> float:
     if gpus != "auto":
         return float(gpus)
     log = results.sweep.folder.decisions
-    lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
-    found = [re.search(r'"trials_per_gpu": ([1-9]\d*)', line) for line in lines]
+    lines = read_lines(log) if log.is_file() else ()
+    found = [re.search(rb'"trials_per_gpu": ([1-9]\d{0,5})\b', line) for line in lines]
     numbers = [int(match[1]) for match in found if match]
     return 1 / numbers[-1] if numbers else 1.0
 

@@ -19,6 +19,7 @@ from analysis.report.cells import numeric_columns, texts
 from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
 from analysis.results import Results
 from trainables.system.printable import printable
+from trainables.system.untrusted_files import read_text
 
 PAGE_FILE = "report.html"
 FIGURES_FILE = "figures.json"
@@ -87,7 +88,7 @@ def _write(
 def _pictures_before(to: Path) -> set[str]:
     """The pictures of the report that is in the folder."""
     try:
-        parts = json.loads((to / FIGURES_FILE).read_text("utf-8"))["parts"]
+        parts = json.loads(read_text(to / FIGURES_FILE))["parts"]
         names = {Path(part["picture"]).name for part in parts if "picture" in part}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()

@@ -45,8 +45,8 @@ def test_the_best_two_of_the_search_are_trained_again_in_full(sweep: Sweep) -> N
     runs = [run for candidate in confirmation.candidates for run in candidate.runs]
     assert len(runs) == 4
     for run in runs:
-        reports = sweep.folder.reports(run.number)
-        assert reports[-1]["epoch"] == MAX_EPOCHS
+        *_, last = sweep.folder.reports(run.number)
+        assert last["epoch"] == MAX_EPOCHS
         assert run.ended == "finished"
 
 

@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.driver import still_runs, this_driver
 from analysis.folder import SweepFolder
 from analysis.openings import read_openings
@@ -15,6 +13,8 @@ from toprung.cluster.options import name_of
 from toprung.cluster.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
 from trainables.object_store import is_url
+from trainables.plain_yaml import read_yaml
+from trainables.system.untrusted_files import check_folder
 
 
 def fetch(
@@ -77,6 +77,7 @@ def _put(fetched: Path, target: Path) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         shutil.copytree(fetched, target, dirs_exist_ok=True)
         return
+    check_folder(target)  # nothing is written through a link
     new, old = SweepFolder(fetched), SweepFolder(target)
     if _begun(old) is None or _begun(old) != _begun(new):
         raise ToprungError(f"{target}: holds something else; give another folder: --to DIR")
@@ -114,5 +115,5 @@ def _said(sweep: SweepFolder) -> dict[str, Any]:
     """What `sweep.yaml` says; nothing if it is no sweep."""
     if not sweep.settings.is_file():
         return {}
-    said = yaml.safe_load(sweep.settings.read_text("utf-8"))
+    said = read_yaml(sweep.settings.read_text("utf-8"))
     return said if isinstance(said, dict) else {}

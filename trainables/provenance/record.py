@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
 from trainables.provenance.pixel_hash import FORM
+from trainables.system.tensor_files import check_header
 
 METADATA_KEY = "toprung_images"
 """Of the record in a safetensors file's metadata."""
@@ -102,8 +103,9 @@ def _metadata(file: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(file.resolve())  # the user may have named it by a link
         with safe_open(file, framework="numpy") as opened:
             metadata: dict[str, Any] | None = opened.metadata()
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ProvenanceError(f"{file}: cannot be read: {error}") from None
     return metadata or {}
