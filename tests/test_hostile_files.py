@@ -108,6 +108,37 @@ def test_a_file_of_a_sweep(name: str, kind: str, tmp_path: Path, outside: Path) 
         PATHS[name](sweep)
 
 
+def test_every_path_that_a_sweeps_folder_gives_out(tmp_path: Path, outside: Path) -> None:
+    """So that a new one is guarded too: it comes from `_file` or `_folder`."""
+    names = [name for name, member in vars(SweepFolder).items() if _gives_a_path(member)]
+    assert {"settings", "study", "best", "report", "trial", "export_of"} <= {*names}
+    for name in names:
+        sweep = SweepFolder(tmp_path / name)
+        path = _path(sweep, name)
+        path.parent.mkdir(parents=True)
+        path.symlink_to(outside / "secret")
+        with pytest.raises(SweepFolderError, match="is a link"):
+            _path(sweep, name)
+
+
+def _gives_a_path(member: object) -> bool:
+    function = member.fget if isinstance(member, property) else member
+    annotations = dict(getattr(function, "__annotations__", {}))
+    is_path = annotations.pop("return", None) is Path
+    if not is_path or annotations not in ({}, {"number": int}):
+        return False
+    return function is not SweepFolder.checkpoint  # which is `trial`, where there is one
+
+
+def _path(sweep: SweepFolder, name: str) -> Path:
+    found = getattr(sweep, name)
+    if isinstance(found, Path):
+        return found
+    path = found(WINNER)
+    assert isinstance(path, Path)
+    return path
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_of_a_sweep(name: str, tmp_path: Path, outside: Path) -> None:
     sweep = SweepFolder(tmp_path / "sweep")
