@@ -17,6 +17,7 @@ from analysis.confirmation import Confirmation, read_confirmation
 from analysis.driver import is_leased, still_runs, this_driver
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.study_place import StudyPlace, study_in_file
+from analysis.sweep_folder.study_limits import check_size
 from analysis.trials import TrialResult, read_trials, select_best
 from analysis.typed import typed
 from trainables.config import Metric
@@ -69,6 +70,7 @@ def _check_file(study: Path | None) -> None:
     with study.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             raise ValueError("is no SQLite database")
+    check_size(study)
 
 
 class SweepRecord:

@@ -58,7 +58,8 @@ def check_size(study: Path) -> None:
         ValueError: if they are not.
         sqlite3.Error: if the file cannot be read.
     """
-    with closing(sqlite3.connect(study, factory=LimitedConnection)) as connection:
+    url = f"{study.absolute().as_uri()}?mode=rw"  # which makes no file
+    with closing(sqlite3.connect(url, uri=True, factory=LimitedConnection)) as connection:
         connection.set_progress_handler(lambda: 1, _MAX_STEPS_OF_SCHEMA)  # interrupts it
         found = connection.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
         connection.set_progress_handler(None, 0)
