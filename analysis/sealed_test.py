@@ -37,6 +37,7 @@ from analysis.seal.ledger import Earlier
 from trainables.data import TestData, open_test_data
 from trainables.evaluate import score
 from trainables.provenance.image_set import ImageSet
+from trainables.system.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
 
 if TYPE_CHECKING:
     from analysis.sweep_record import SweepRecord
@@ -304,7 +305,7 @@ def _keep(folder: SweepFolder, intent: Intent, predictions: Predictions) -> str:
     """Write the predictions down, if they are not there yet; their file's SHA-256."""
     path, origin = _place_of(folder, intent), _origin_of(intent)
     if predictions.origin == origin:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = digest_of(path, MAX_PREDICTIONS_BYTES)
     else:
         check_is_inside(folder, path.parent)
         digest = save_predictions(path, replace(predictions, origin=origin))

@@ -17,6 +17,7 @@ from trainables.data import LabelledData
 from trainables.data.image_list import SPLITS
 from trainables.provenance.image_set import ProvenanceError, SplitImages
 from trainables.provenance.record import read_provenance
+from trainables.system.untrusted_files import read_text
 
 Splits = list[set[str]]
 """For each of some images, the splits that it is in."""
@@ -96,7 +97,7 @@ def splits_in(images: SplitImages, labelled: LabelledData) -> Splits:
 def _opened_for(metrics: Path) -> frozenset[str]:
     """The model that an export's figures say the test set was opened for, if it was."""
     try:
-        plain = json.loads(metrics.read_text(encoding="utf-8"))
+        plain = json.loads(read_text(metrics))
         test = typed(TestResult, plain["test"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return frozenset()

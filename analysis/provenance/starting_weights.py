@@ -21,6 +21,7 @@ from trainables.data.image_list import SPLITS
 from trainables.provenance.image_set import ImageSet, SplitImages, union
 from trainables.provenance.overlap import HeldOut, Overlap
 from trainables.provenance.record import Provenance
+from trainables.system.tensor_files import check_header
 
 _METADATA_KEY = "starting_weights"
 
@@ -59,6 +60,7 @@ def read_starting_weights(path: Path) -> list[StartingWeights]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             said = typed(list[_Said], json.loads((file.metadata() or {})[_METADATA_KEY]))
             names = set(file.keys())

@@ -5,7 +5,6 @@ against each other. A result counts only if all of them agree; whatever one of t
 opening whose result is not known.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import isclose, isnan
@@ -17,6 +16,7 @@ from analysis.openings import TestResult, read_openings
 from analysis.predictions import Predictions, load_predictions
 from analysis.seal.intent import Intent, intents_of
 from analysis.seal.ledger import History, history_of
+from trainables.system.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
 
 if TYPE_CHECKING:
     from analysis.sweep_record import SweepRecord
@@ -137,13 +137,13 @@ def _disagreement(folder: SweepFolder, entry: TestResult, intents: Collection[In
     elif not any(_are_of_one(intent, entry) for intent in intents):
         return f"{record} and {folder.test_openings.name}/{entry.opening}.json do not agree"
     try:
-        content = path.read_bytes()
         predictions = load_predictions(path)
+        digest = digest_of(path, MAX_PREDICTIONS_BYTES)
     except OSError as error:
         return f"{shown} cannot be read ({error.strerror})"
     except SweepFolderError:
         return f"{shown} is damaged"
-    if entry.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+    if entry.predictions_sha256 not in (None, digest):
         return f"{record} is of other predictions than {shown}"
     if differing := _differing(predictions, entry):
         return f"{record} and {shown} do not agree in their {differing}"

@@ -11,13 +11,13 @@ Whoever opens such a file takes its path from `inside` (as every property of
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 MAX_TEXT_BYTES = 16 * MIB
@@ -99,7 +99,7 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
 
 
 @contextmanager
-def open_file(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+def open_file(path: Path, most_bytes: int) -> Iterator[io.BufferedReader]:
     """A file to read, which is neither a link nor a special file, nor larger than that.
 
     Raises:
@@ -123,6 +123,12 @@ def read_bytes(path: Path, most_bytes: int = MAX_TEXT_BYTES) -> bytes:
 def read_text(path: Path, most_bytes: int = MAX_TEXT_BYTES, errors: str = "strict") -> str:
     """The content of a UTF-8 file, as `open_file` opens it."""
     return read_bytes(path, most_bytes).decode("utf-8", errors)
+
+
+def digest_of(path: Path, most_bytes: int) -> str:
+    """The SHA-256 of a file, as `open_file` opens it."""
+    with open_file(path, most_bytes) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: Path, most_bytes: int = MAX_LOG_BYTES) -> Iterator[bytes]:
