@@ -59,7 +59,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: Path, data: str, *, skip_bad_images: bool = False, show_progress: bool = False
+    model: Path,
+    data: str,
+    *,
+    skip_bad_images: bool = False,
+    show_progress: bool = False,
+    trust: bool = False,
 ) -> Evaluation:
     """Run a model on labelled images, decoded and normalised as its own were.
 
@@ -69,12 +74,13 @@ def evaluate(
             taken, whatever split they are in.
         skip_bad_images: leave out files that cannot be decoded.
         show_progress: tell on stderr how far the decoding is.
+        trust: whether all that a sweep's files name outside its folder may be used.
 
     Raises:
         SweepFolderError: if there is no such model, or images are of its sweep's sealed test set.
         DataError: if there are no such images, or they have classes that the model does not know.
     """
-    loaded = open_model(model)
+    loaded = open_model(model, trust=trust)
     known = _known_images(model, loaded)
     unknown = [] if known else _check_source(loaded, data)
     settings = _settings(loaded, data, skip_bad_images=skip_bad_images)
@@ -139,7 +145,9 @@ def _check_source(model: TrainedModel, data: str) -> list[str]:
     """Without the hashes of its sweep's images, refuse where a model's own images came from."""
     own = model.config.data.source
     is_folder = Path(own).is_absolute()  # and not a data set known by name
-    if data == own or (is_folder and real_path(data).is_relative_to(real_path(own))):
+    # Links in `own` are not followed: a stranger may have named it, and a look may mount a disk.
+    named = (Path(data).absolute(), real_path(data))
+    if data == own or (is_folder and any(path.is_relative_to(own) for path in named)):
         raise SweepFolderError(
             f"{data}: is where the images of the model's sweep came from, its sealed test set "
             "too, and nothing here says which of them are which. For the test set: toprung test "

@@ -36,7 +36,9 @@ from typing import Any
 
 from analysis import stored_files
 from analysis.files import write_atomically
+from analysis.sweep_folder.known_sweeps import note_working_copies, url_of_working_copies
 from trainables.atomic_files import remove_leftovers
+from trainables.data.cache import cache_dir, digest_of
 from trainables.object_store import ObjectStore, url_within
 from trainables.report import CHECKPOINT_FILE
 from trainables.system.untrusted_files import (
@@ -55,7 +57,6 @@ RAY_EXPERIMENT = "trials"
 LEASE = "driver.json"
 _TRIAL = "trial_"
 _JOURNALS = ("wal", "shm", "journal")
-_STORE = ".toprung-store"
 
 
 class SweepFolderError(ValueError):
@@ -72,21 +73,25 @@ class SweepFolder:
     path: Path
 
     @classmethod
-    def working_copy(cls, store: ObjectStore, home: Path) -> "SweepFolder":
-        """The folder under `home` of a sweep in a store; made, but for the sweep's own."""
+    def working_copy(cls, store: ObjectStore) -> "SweepFolder":
+        """The folder in the user's cache of a sweep in a store, whose URL is the user's own word.
+
+        The folder around it is made.
+        """
+        url = store.parent.url
+        home = (cache_dir() / "sweeps" / digest_of(url)).absolute()
         home.mkdir(parents=True, exist_ok=True)
-        marker, url = home / _STORE, store.parent.url
-        if not marker.is_file() or marker.read_text("utf-8") != url:
-            write_atomically(marker, url)  # others may be reading it at any time
+        note_working_copies(home, url)
         return cls(home / store.name)
 
     @property
     def store(self) -> ObjectStore | None:
-        """Where the sweep lies, if this is a working copy of it."""
-        marker = self.path.parent / _STORE
-        if not marker.is_file():
-            return None
-        return _store(marker.read_text("utf-8"), self.path.name)
+        """Where the sweep lies, if this is a working copy of it.
+
+        The user's own record says so, never a file beside the sweep: it may be a stranger's.
+        """
+        url = url_of_working_copies(self.path.parent)
+        return None if url is None else _store(url, self.path.name)
 
     @property
     def address(self) -> str:

@@ -23,6 +23,7 @@ from analysis.exporting.export_files import (
 )
 from analysis.folder import SweepFolderError
 from analysis.predictions import Predictions, collect
+from analysis.sweep_folder.outside import NotConfirmedError, Outside, weights_of
 from analysis.typed import typed
 from trainables.config import TrialConfig, load_config
 from trainables.data import decode_image
@@ -109,17 +110,24 @@ class TrainedModel:
         ]
 
 
-def model_from_checkpoint(folder: Path) -> TrainedModel:
+def model_from_checkpoint(folder: Path, outside: Outside) -> TrainedModel:
     """The best model of the trial whose checkpoint lies in this folder.
 
+    Args:
+        folder: of the checkpoint.
+        outside: of the sweep: pretrained weights that the checkpoint left out lie elsewhere.
+
     Raises:
-        SweepFolderError: if the checkpoint cannot be read.
+        SweepFolderError: if the checkpoint cannot be read; `NotConfirmedError` if the user has not
+            agreed to the weights that it names.
     """
     try:
-        saved = read_checkpoint(folder)
+        saved = read_checkpoint(folder, lambda config: outside.confirm(*weights_of(config.model)))
         config = parse(TrialConfig, saved["config"], "its config")
         weights = saved["best_weights"] or saved["model"]
         return _checked(config, weights, saved["class_names"], saved["mean"], saved["std"])
+    except NotConfirmedError:
+        raise
     except Exception as error:  # a damaged file makes torch raise whatever it likes
         raise SweepFolderError(f"checkpoint {folder}: cannot be read: {error}") from None
 

@@ -13,6 +13,7 @@ from analysis.folder import SweepFolderError
 from analysis.openings import TestResult
 from analysis.predictions import Predictions, load_predictions
 from analysis.seal.evidence import Seal, predictions_of, read_seal
+from analysis.sweep_folder.outside import images_to_look_at, weights_of
 from analysis.sweep_record import SweepRecord
 from analysis.trials import TrialResult, has_score
 from trainables.config import METRICS
@@ -151,6 +152,7 @@ class Results:
 
         Raises:
             ConfigError: if there is no network from before, or its weights cannot be had.
+            NotConfirmedError: if the user has not agreed to the weights, or to the images.
             DataError: if the images are not on this machine.
         """
         from analysis.inside_model.before_training import before_and_after
@@ -158,6 +160,7 @@ class Results:
 
         if not self.before or self.winner is None:
             return None
+        self.sweep.outside.confirm(*weights_of(self.model.config.model))
         before, after = before_and_after(self.model, self.training_data)
         return Scores(before), Scores(after)
 
@@ -171,7 +174,9 @@ class Results:
         from analysis.model import model_from_checkpoint
 
         winner = self.winner or self.sweep.best()  # which says why there is none
-        return model_from_checkpoint(self.sweep.folder.checkpoint(winner.number))
+        return model_from_checkpoint(
+            self.sweep.folder.checkpoint(winner.number), self.sweep.outside
+        )
 
     @cached_property
     def training_data(self) -> "TrainingData":
@@ -179,10 +184,9 @@ class Results:
 
         Raises:
             DataError: if they are not on this machine.
+            NotConfirmedError: if the user has not agreed to where they are.
         """
-        from trainables.data import open_training_data
-
-        return open_training_data(self.model.config.data.model_copy(update={"download": False}))
+        return images_to_look_at(self.sweep.outside, self.model.config.data)
 
 
 @contextmanager

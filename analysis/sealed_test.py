@@ -34,6 +34,7 @@ from analysis.seal.intent import (
     write_intent,
 )
 from analysis.seal.ledger import Earlier
+from analysis.sweep_folder.outside import images_of
 from trainables.data import TestData, open_test_data
 from trainables.evaluate import score
 from trainables.provenance.image_set import ImageSet
@@ -107,6 +108,8 @@ def open_test_set(
 def _opened(candidate: _Candidate, seal: Seal) -> TestResult:
     """Open the test set for a model, or complete the opening of it that was interrupted."""
     begun = _interrupted(candidate, seal)
+    if begun is None or _kept_predictions(candidate, begun) is None:
+        candidate.sweep.outside.confirm(images_of(candidate.model.config.data))
     intent = begun or _intent(candidate, seal)
     if begun is None:
         write_intent(candidate.folder, intent)

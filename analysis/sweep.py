@@ -23,9 +23,12 @@ class Sweep(SweepRecord):
 
     Args:
         path: its folder.
+        trust: whether all that its files name outside the folder may be used, because the user
+            says so, or this process has made it (see `analysis.sweep_folder.outside`).
 
     Raises:
-        SweepFolderError: if the folder holds no sweep.
+        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
+            has not agreed to.
     """
 
     def compare(self, *by: str) -> list[Group]:
@@ -48,7 +51,8 @@ class Sweep(SweepRecord):
             SweepFolderError: if the model is not the winner's and `force` is not given, if the
                 set was or may have been opened for another model before and `force` is not given,
                 if the records of an opening contradict each other, if there is no test set, if the
-                test images have changed, or if the sweep has not come to its end.
+                user has not agreed to where its images are, if they have changed, or if the sweep
+                has not come to its end.
         """
         from analysis.exporting.export import trial_of_export
         from analysis.sealed_test import open_test_set

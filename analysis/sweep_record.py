@@ -17,10 +17,13 @@ from analysis.confirmation import Confirmation, read_confirmation
 from analysis.driver import is_leased, still_runs, this_driver
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.study_place import StudyPlace, study_in_file
+from analysis.sweep_folder.outside import Outside, study_at
+from analysis.sweep_folder.sqlite_file import check_study_file
+from analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
 from analysis.sweep_folder.study_limits import check_size
 from analysis.trials import TrialResult, read_trials, select_best
 from analysis.typed import typed
-from trainables.config import Metric
+from trainables.config import Metric, TrialConfig
 from trainables.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class _SaidStorage(BaseModel):
 class _Said(BaseModel):
     """What `sweep.yaml` holds that is used further; it may hold more."""
 
+    id: str | None = None
     settings: _SaidSettings
     data: _SaidData
     storage: _SaidStorage | None = None
@@ -64,27 +68,22 @@ class _Said(BaseModel):
     versions: dict[str, str | None] | None = None
 
 
-def _check_file(study: Path | None) -> None:
-    if study is None:
-        return
-    with study.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            raise ValueError("is no SQLite database")
-    check_size(study)
-
-
 class SweepRecord:
     """One sweep, finished or still running, as its folder tells of it.
 
     Args:
         path: its folder.
+        trust: whether all that its files name outside the folder may be used, because the user
+            says so, or this process has made it (see `analysis.sweep_folder.outside`).
 
     Raises:
-        SweepFolderError: if the folder holds no sweep.
+        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
+            has not agreed to.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, trust: bool = False) -> None:
         self.folder = SweepFolder(Path(path).absolute())
+        self._trust = trust
         if not self.folder.settings.is_file():
             usual = Path("sweeps") / path
             hint = f"; did you mean {usual}?" if SweepFolder(usual).settings.is_file() else ""
@@ -115,17 +114,38 @@ class SweepRecord:
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
         return content
 
+    def forget_description(self) -> None:
+        """Read `sweep.yaml` again when it is next asked for: it has been written."""
+        self.__dict__.pop("description", None)
+
+    @property
+    def id(self) -> str | None:
+        """By which the user's records know the sweep; None if an older version made it."""
+        sweep_id: str | None = self.description.get("id")
+        return sweep_id
+
+    @property
+    def outside(self) -> Outside:
+        """What the sweep may use outside its folder."""
+        return Outside(self.folder.address, self.id, trust=self._trust)
+
     @property
     def study_place(self) -> StudyPlace:
-        """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage."""
+        """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage.
+
+        Raises:
+            SweepFolderError: if that is not PostgreSQL, or the user has not agreed to it.
+        """
         storage = self.description.get("storage")
         if not storage:
             return study_in_file(self.folder.study)
-        if not storage["url"].startswith("postgresql"):  # others would make or change a file
+        if not is_postgresql(storage["url"]):  # others would make or change a file
             raise SweepFolderError(
                 f"{self.folder.settings}: storage = {storage['url']!r}: must be postgresql://..."
             )
-        return StudyPlace(**storage)
+        place = StudyPlace(**storage)
+        self.outside.confirm(study_at(place))
+        return place
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -136,12 +156,13 @@ class SweepRecord:
         """
         place = self.study_place
         try:
-            _check_file(place.file)  # before Optuna makes a study of an empty one
-            return optuna.load_study(study_name=place.name, storage=place.url)
+            if place.file is not None:
+                check_study_file(place.file)  # before Optuna makes a study of an empty one
+                check_size(place.file)
+            return optuna.load_study(study_name=place.name, storage=open_storage(place))
         except Exception as error:
-            reason = str(error).partition("\n")[0]
             where = place.file or f"study {place.name} in {place.url}"
-            raise SweepFolderError(f"{where}: cannot be read: {reason}") from None
+            raise SweepFolderError(f"{where}: cannot be read: {reason(error)}") from None
 
     def close(self) -> None:
         """Let go of the study's database; what is asked for next opens it again."""
@@ -243,11 +264,19 @@ class SweepRecord:
         from analysis.model import model_from_checkpoint
 
         number = self.best().number if trial is None else self.trial(trial).number
-        return model_from_checkpoint(self.folder.checkpoint(number))
+        return model_from_checkpoint(self.folder.checkpoint(number), self.outside)
+
+    def configs(self) -> list[TrialConfig]:
+        """The config of every trial, and of every run that confirms one."""
+        return [trial.config for trial in self._all_trials() if trial.config is not None]
 
 
-def open_model(path: Path) -> "TrainedModel":
+def open_model(path: Path, *, trust: bool = False) -> "TrainedModel":
     """The model of an export's folder, or the winner's of a sweep's folder.
+
+    Args:
+        path: of the folder.
+        trust: whether all that a sweep's files name may be used; an export names nothing.
 
     Raises:
         SweepFolderError: if it is neither, or cannot be read.
@@ -255,4 +284,5 @@ def open_model(path: Path) -> "TrainedModel":
     """
     from analysis.model import load_model
 
-    return SweepRecord(path).model() if SweepFolder(path).settings.is_file() else load_model(path)
+    is_sweep = SweepFolder(path).settings.is_file()
+    return SweepRecord(path, trust=trust).model() if is_sweep else load_model(path)

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -121,7 +122,8 @@ def load_copy(copy: Path, origin: str, home: Path | None = None) -> SearchSpace:
         SearchSpaceError: if the file cannot be run.
     """
     is_file = origin.endswith(".py")
-    module = _run_file(copy, home or (Path(origin).parent if is_file else Path.cwd()))
+    with _from_source():
+        module = _run_file(copy, home or (Path(origin).parent if is_file else Path.cwd()))
     return _from_module(Path(origin).stem if is_file else origin, module, origin)
 
 
@@ -183,6 +185,20 @@ def _importable(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+@contextmanager
+def _from_source() -> Iterator[None]:
+    """What is imported is what its source says: compiled files beside it are neither used nor made.
+
+    The user has agreed to the source of a sweep's code; a compiled file can hold other code.
+    """
+    before = sys.pycache_prefix, sys.dont_write_bytecode
+    sys.pycache_prefix, sys.dont_write_bytecode = f"{os.devnull}/none", True
+    try:
+        yield
+    finally:
+        sys.pycache_prefix, sys.dont_write_bytecode = before
 
 
 def _source_code(thing: Any) -> str | None:

@@ -107,4 +107,7 @@ def place(
 ) -> Place:
     """A copy of it, to be damaged."""
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "fuzz-cache"))
-    return whole.copied(tmp_path / "place")
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("records")))
+    copy = whole.copied(tmp_path / "place")
+    copy.remember()
+    return copy

@@ -14,7 +14,9 @@ import yaml
 from PIL import Image
 
 from analysis.provenance.starting_weights import StartingWeights, as_bytes
+from analysis.seal.ledger import BESIDE
 from analysis.sweep import Sweep
+from tests.helpers import remember_configs, tiny_config
 from tests.simulated_sweep import Simulated, simulated_sweep
 from toprung.cli import _exit_code, toprung
 from trainables.data import open_training_data, prepare
@@ -52,6 +54,18 @@ class Place(NamedTuple):
         """Another one of the same content."""
         shutil.copytree(self.sweep.parent, to)
         return Place(*(to / path.name for path in self))
+
+    def seal(self) -> None:
+        """Let the test set be as if it had never been opened."""
+        (self.sweep / "sealed_test.json").unlink()
+        for folder in (self.sweep / "test_openings", self.sweep / "test_predictions"):
+            shutil.rmtree(folder)
+        shutil.rmtree(self.sweep.parent / BESIDE)
+
+    def remember(self) -> None:
+        """Let the user's records have the sweep as their own."""
+        sweep_id = read_yaml((self.sweep / "sweep.yaml").read_text())["id"]
+        remember_configs(sweep_id, [tiny_config(**SETTINGS)])
 
 
 def whole_sweep(folder: Path) -> Place:

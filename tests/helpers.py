@@ -1,11 +1,14 @@
 """Tiny data and configs that the tests share."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
 
+from analysis.sweep_folder.known_sweeps import remember
+from analysis.sweep_folder.outside import Outside, places_of_config
 from toprung.cli import toprung
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
@@ -64,6 +67,15 @@ def figures(record: Record) -> dict[str, float]:
 
 def records(config: TrialConfig, data: TrainingData | None = None) -> list[dict[str, float]]:
     return [figures(validation.record) for validation in fit(config, data or tiny_data())]
+
+
+TRUSTED = Outside("a sweep of the tests", None, trust=True)
+"""May use whatever its files name."""
+
+
+def remember_configs(sweep_id: str, configs: Iterable[TrialConfig]) -> None:
+    """Record a sweep made by hand as the user's own, as `toprung run` does with its configs."""
+    remember(sweep_id, [place for config in configs for place in places_of_config(config)])
 
 
 def printed(*arguments: str) -> str:

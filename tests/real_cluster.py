@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.user_state import STATE_VARIABLE
+
 RAY = Path(sys.executable).parent / "ray"
 _SECONDS_TO_START = 90.0
 _TRIAL = b"ray::ImplicitFunc.train"
@@ -268,6 +270,10 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _without_ray() -> dict[str, str]:
-    """This process's environment without what it says of a Ray, and of a test."""
+    """This process's environment without what it says of a Ray, and of a test.
+
+    The records of sweeps are the tests' own, as if the user had one home on all machines.
+    """
     mine = ("RAY_", "TOPRUNG_", "PYTEST_", "TUNE_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    return kept | {STATE_VARIABLE: os.environ[STATE_VARIABLE]}

@@ -21,7 +21,8 @@ from analysis.folder import SweepFolder
 from analysis.results import Results
 from analysis.study_place import STUDY_NAME, study_in_file
 from analysis.sweep import Sweep
-from tests.helpers import tiny_config
+from analysis.sweep_folder.known_sweeps import new_id
+from tests.helpers import remember_configs, tiny_config
 from trainables.config import METRICS, dump_config
 from trainables.failures import GPU_OUT_OF_MEMORY
 from trainables.record import Record
@@ -74,14 +75,17 @@ def simulated_sweep(
         "stages": [],
     }
     data = {"sha256": "a", "test_sha256": "b"}
-    description = {"settings": asked | settings, "data": data}
+    description = {"id": new_id(), "settings": asked | settings, "data": data}
     folder.settings.write_text(yaml.safe_dump(description), "utf-8")
     folder.study.write_bytes(_empty_study(METRICS[metric] == "max"))
     study = optuna.load_study(study_name=STUDY_NAME, storage=study_in_file(folder.study).url)
     study.add_trials(
         [_written(folder, n, trial, metric, max_epochs) for n, trial in enumerate(trials)]
     )
-    return Results(Sweep(path))
+    sweep = Sweep(path)
+    assert sweep.id is not None
+    remember_configs(sweep.id, sweep.configs())
+    return Results(sweep)
 
 
 @cache

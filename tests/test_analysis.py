@@ -23,7 +23,9 @@ from analysis.model import load_model
 from analysis.results import Results
 from analysis.study_place import STUDY_NAME, study_in_file
 from analysis.sweep import Sweep
-from tests.helpers import tiny_config
+from analysis.sweep_folder.known_sweeps import new_id
+from analysis.user_state import STATE_VARIABLE
+from tests.helpers import remember_configs, tiny_config
 from toprung.cli import toprung
 from trainables.config import TrialConfig, dump_config
 from trainables.data import DataError, open_test_data, open_training_data, prepare
@@ -47,7 +49,9 @@ class Made:
     def __init__(self, path: Path, config: TrialConfig) -> None:
         self.folder, self.config = SweepFolder(path), config
         path.mkdir()
+        self.id = new_id()
         values = {
+            "id": self.id,
             "settings": {"metric": "val_accuracy", "seed": 4, "trials": 5},
             "data": {"test_sha256": prepare(config.data).test_digest},
         }
@@ -62,6 +66,7 @@ class Made:
     def trial(self, ended: str | None = None, seed: int = 0, reason: str = "") -> int:
         """A trial that is trained; still running if it has not ended."""
         config = self.config.model_copy(update={"seed": seed})
+        remember_configs(self.id, [config])
         trial = self.study.ask()
         trial.suggest_float("optimizer/lr", 0.001, 0.1)
         trial.set_user_attr(attributes.CONFIG, dump_config(config))
@@ -121,7 +126,11 @@ def sweep(
 ) -> Sweep:
     """A copy of that sweep, for one test to change."""
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(data_cache))
-    return Sweep(shutil.copytree(finished, tmp_path / "my 100%23 sweep?"))
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    copy = Sweep(shutil.copytree(finished, tmp_path / "my 100%23 sweep?"))
+    assert copy.id is not None
+    remember_configs(copy.id, [CONFIG])
+    return copy
 
 
 def _pinned(config: TrialConfig) -> TrialConfig:

@@ -16,7 +16,7 @@ from torch import nn
 from torchvision import models
 
 from analysis.model import model_from_checkpoint
-from tests.helpers import tiny_data
+from tests.helpers import TRUSTED, tiny_data
 from trainables import freezing, frozen_prefix
 from trainables.catalogue import first
 from trainables.classifier import Classifier
@@ -244,7 +244,7 @@ def test_a_checkpoint_is_the_model_with_torchvisions_own_weights(
     record = Record(1, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     state.keep(record)
     state.save(tmp_path)
-    model = model_from_checkpoint(tmp_path)
+    model = model_from_checkpoint(tmp_path, TRUSTED)
     images = torch.rand(1, 3, size, size)
     # Convolutions round differently where the channels lie last, as they do in training.
     network = state.classifier.network.eval().to(memory_format=torch.contiguous_format)

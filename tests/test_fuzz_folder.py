@@ -117,7 +117,7 @@ def test_an_export_that_is_cut_short_is_no_mixture_of_two(
         written.append(path)
         write_atomically(path, content)
 
-    monkeypatch.setattr("analysis.model.read_checkpoint", lambda _: None)
+    monkeypatch.setattr("analysis.model.read_checkpoint", lambda *_: None)
     monkeypatch.setattr("analysis.exporting.export.write_atomically", killed_later)
     with pytest.raises(KeyboardInterrupt):
         _export(sweep, place.sweep / "best", other)

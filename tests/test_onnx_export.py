@@ -22,6 +22,7 @@ from analysis.exporting.onnx_export import TOLERANCE, _exported, compare, to_onn
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel, load_model
 from analysis.sweep import Sweep
+from tests.helpers import TRUSTED
 from tests.test_analysis import CONFIG, Made
 from trainables.cnn_network import ACTIVATIONS
 from trainables.config import TrialConfig
@@ -99,7 +100,7 @@ def says_the_same(content: bytes, model: TrainedModel) -> None:
 class TestSaysTheSame:
     def test_our_cnn(self) -> None:
         model = trained(9, 1, batch_norm="before", block_dropout=0.5, kernel_size=4)
-        content, check = to_onnx(model, {})
+        content, check = to_onnx(model, {}, TRUSTED)
         says_the_same(content, model)
         assert (check.num_images, check.num_validation, check.num_same_class) == (8, 0, 8)
         assert check.max_relative_difference <= check.max_difference <= 1e-5
@@ -114,11 +115,11 @@ class TestSaysTheSame:
 
     def test_torchvision_s_with_hooks_a_deep_head_and_dropout(self) -> None:
         model = trained(32, 1, architecture="squeezenet1_1", head_hidden=6, head_dropout=0.5)
-        says_the_same(to_onnx(model, {})[0], model)
+        says_the_same(to_onnx(model, {}, TRUSTED)[0], model)
 
     def test_an_svm(self) -> None:
         model = svm("rbf")
-        says_the_same(to_onnx(model, {})[0], model)
+        says_the_same(to_onnx(model, {}, TRUSTED)[0], model)
 
     def test_fast_dropout_is_left_out(self) -> None:
         model = trained(9, 1, dense_dropout=0.5)
@@ -134,7 +135,7 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(
 ) -> None:
     model = trained(9, 3)
     with caplog.at_level(logging.WARNING):
-        content, _ = to_onnx(model, {"sweep": "<s>", "trial": 7, "test_accuracy": 0.5})
+        content, _ = to_onnx(model, {"sweep": "<s>", "trial": 7, "test_accuracy": 0.5}, TRUSTED)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
     proto = onnx.load_from_string(content)
@@ -147,7 +148,7 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(
     assert said["weights_sha256"] == model.digest
     assert str(Path(torch.__file__).parent).encode() not in content
     assert str(Path(__file__).parent.parent).encode() not in content
-    assert to_onnx(model, {"sweep": "<s>", "trial": 7, "test_accuracy": 0.5})[0] == content
+    assert to_onnx(model, {"sweep": "<s>", "trial": 7, "test_accuracy": 0.5}, TRUSTED)[0] == content
 
 
 class TestADifference:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from analysis import attributes
 from analysis.folder import SweepFolder
+from analysis.study_place import StudyPlace
 from analysis.sweep_record import SweepRecord
 from analysis.trials import has_score
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
@@ -244,10 +245,10 @@ def test_a_second_driver_is_refused_and_told_of_the_first(
 def test_a_disk_that_is_full_at_the_start_is_told_and_nothing_is_left(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(url: str) -> None:
-        raise OperationalError(url, {}, sqlite3.OperationalError("database or disk is full"))
+    def full(place: StudyPlace) -> None:
+        raise OperationalError(place.url, {}, sqlite3.OperationalError("database or disk is full"))
 
-    monkeypatch.setattr(study_file, "RDBStorage", full)
+    monkeypatch.setattr(study_file, "open_storage", full)
     with pytest.raises(ToprungError, match="cannot be opened: database or disk is full"):
         begin(path)
     assert not path.exists()

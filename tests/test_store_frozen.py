@@ -12,7 +12,7 @@ from torchvision import models
 
 from analysis.folder import SweepFolderError
 from analysis.model import model_from_checkpoint
-from tests.helpers import figures, tiny_config, tiny_data
+from tests.helpers import TRUSTED, figures, tiny_config, tiny_data
 from trainables.config import TrialConfig
 from trainables.data import TrainingData
 from trainables.fit import fit
@@ -160,7 +160,7 @@ def test_a_checkpoint_is_the_same_model(weights: Path, policy: str, tmp_path: Pa
         folder = tmp_path / str(store)
         folder.mkdir()
         last.save_checkpoint(folder)
-        saved.append(model_from_checkpoint(folder).network.state_dict())
+        saved.append(model_from_checkpoint(folder, TRUSTED).network.state_dict())
     for name, tensor in saved[0].items():
         torch.testing.assert_close(tensor, saved[1][name], rtol=1e-4, atol=1e-5)
 
@@ -180,4 +180,4 @@ def test_a_checkpoint_holds_no_pretrained_weights_that_never_train(
         read_checkpoint(tmp_path)
     (own / "resnet18.pth").unlink()
     with pytest.raises(SweepFolderError, match=r"resnet18\.pth: there is no such file"):
-        model_from_checkpoint(tmp_path)
+        model_from_checkpoint(tmp_path, TRUSTED)

@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 from torchvision import models
 
 from analysis.model import model_from_checkpoint
-from tests.helpers import figures, tiny_data
+from tests.helpers import TRUSTED, figures, tiny_data
 from trainables.config import TrialConfig, as_plain
 from trainables.fit_svm import fit_svm, fitted_state
 from trainables.places import HEAD
@@ -180,7 +180,7 @@ class TestFitting:
         validation.save_checkpoint(tmp_path)
         weights.rename(weights.with_suffix(".moved"))  # the checkpoint is enough
         try:
-            model = model_from_checkpoint(tmp_path)
+            model = model_from_checkpoint(tmp_path, TRUSTED)
             logits_NK = model.logits(DATA.images_NHWC[DATA.validation_indices])
         finally:
             weights.with_suffix(".moved").rename(weights)

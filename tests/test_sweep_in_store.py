@@ -22,6 +22,7 @@ from analysis.model import TrainedModel
 from analysis.predictions import Predictions
 from analysis.report import answer
 from analysis.results import Results
+from analysis.user_state import STATE_VARIABLE
 from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import begin, go_on
 from tests.fuzzed_sweep import Place
@@ -122,16 +123,21 @@ class TestRun:
             ObjectStore(url).list("code")
         )
 
-    def test_a_query_stays_behind_what_is_in_the_sweep(self, tmp_path: Path) -> None:
+    def test_a_query_stays_behind_what_is_in_the_sweep(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
         place = ObjectStore("s3://bucket/x/my%20sweep?region=us-east-1")
-        folder = SweepFolder.working_copy(place, tmp_path)
+        folder = SweepFolder.working_copy(place)
         assert folder.path.name == "my sweep"
         assert folder.address == place.url
         trial = "s3://bucket/x/my%20sweep/trials/trial_00003?region=us-east-1"
         assert folder.trial_place(3) == trial
-        before = (tmp_path / ".toprung-store").stat()
-        SweepFolder.working_copy(place, tmp_path)  # others may be reading what says where it lies
-        assert (tmp_path / ".toprung-store").stat() == before
+        (record,) = (tmp_path / "state" / "working_copies").iterdir()
+        before = record.stat()
+        SweepFolder.working_copy(place)  # others may be reading what says where it lies
+        assert record.stat() == before
 
 
 class TestKilled:
@@ -224,11 +230,11 @@ class TestLease:
         assert set(store.list()) == {"sweep.yaml"}
 
     def test_is_kept_however_long_a_pass_takes(
-        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lease, "SECONDS_BETWEEN_REFRESHES", 0.01)
         monkeypatch.setattr("toprung.mirror.SECONDS_BETWEEN_PASSES", 1000)
-        folder = SweepFolder.working_copy(ObjectStore(url), tmp_path)
+        folder = SweepFolder.working_copy(ObjectStore(url))
         patience = Patience(print)
         lease.take(ObjectStore(url))
         mirror = Mirror(folder, ObjectStore(url), patience)
@@ -238,8 +244,8 @@ class TestLease:
         assert "has taken the sweep over" in str(patience.lost)
         mirror.end()
 
-    def test_that_another_has_taken_ends_the_sweep(self, url: str, tmp_path: Path) -> None:
-        folder = SweepFolder.working_copy(ObjectStore(url), tmp_path)
+    def test_that_another_has_taken_ends_the_sweep(self, url: str) -> None:
+        folder = SweepFolder.working_copy(ObjectStore(url))
         folder.path.mkdir()
         sqlite3.connect(folder.study).close()
         folder.decisions.write_text("ours")
@@ -254,11 +260,9 @@ class TestLease:
         assert lease.holder(ObjectStore(url)) == "other"
         assert set(ObjectStore(url).list()) == {LEASE}
 
-    def test_that_another_has_taken_keeps_its_sweep_from_being_discarded(
-        self, url: str, tmp_path: Path
-    ) -> None:
+    def test_that_another_has_taken_keeps_its_sweep_from_being_discarded(self, url: str) -> None:
         store = ObjectStore(url)
-        folder = SweepFolder.working_copy(store, tmp_path)  # nothing in it was begun
+        folder = SweepFolder.working_copy(store)  # nothing in it was begun
         plan: Any = SimpleNamespace(store=store, said=None, folder=folder)
 
         def interrupted() -> None:

@@ -10,9 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from analysis.sweep import Sweep
+from analysis.sweep_folder.trusting import trust_from_now_on
+from analysis.sweep_record import SweepRecord
 from search_spaces.loading import SpaceFunction
 from toprung.cluster.joining import joined
 from toprung.cluster.preflight import check_cluster
+from toprung.lines import show_line
 from toprung.plan import SweepPlan, plan_sweep
 from toprung.ray_session import ray_session
 from toprung.resuming import plan_resume
@@ -141,7 +144,7 @@ def run(
             console=shown,
         )
         _launch(plan)
-    return Sweep(plan.folder.path)
+    return Sweep(plan.folder.path, trust=True)
 
 
 def resume(
@@ -156,6 +159,7 @@ def resume(
     gpus_per_trial: float | str | None = None,
     trial_timeout: str | float | None = None,
     address: str | None = None,
+    trust: bool = False,
     console: Console | None = None,
 ) -> Sweep:
     """Go on with a sweep that was interrupted or killed, or give one more to do.
@@ -181,6 +185,8 @@ def resume(
         gpus_per_trial: GPUs of one trial, or `"auto"`.
         trial_timeout: end a trial that reports nothing for so long.
         address: of the Ray cluster on which it goes on, as for `run`.
+        trust: whether its code is to be run, and all that its files name outside the folder to be
+            used, though it is not in the user's record of sweeps; it is recorded then.
         console: where progress is shown; stderr if not given.
 
     Raises:
@@ -196,7 +202,9 @@ def resume(
         "trial_timeout": trial_timeout,
     }
     shown = console or PrintableConsole(stderr=True)
-    with joined(address, shown), taken_up(path) as record:
+    with joined(address, shown), taken_up(path, trust=trust) as record:
+        if trust:
+            _record_trust(record, shown)
         plan = plan_resume(record, given, space=space, console=shown)
         record.close()  # one who reads would keep the driver from leaving one plain file behind
         if plan is None:
@@ -204,7 +212,7 @@ def resume(
             bring_back(record.folder)
         else:
             _launch(plan)
-    return Sweep(record.folder.path)
+    return Sweep(record.folder.path, trust=True)
 
 
 def _launch(plan: SweepPlan) -> None:
@@ -214,12 +222,26 @@ def _launch(plan: SweepPlan) -> None:
         launch(plan, session, check_cluster(plan) if session.joined else None)
 
 
-def open_sweep(path: str | Path) -> Sweep:
+def open_sweep(path: str | Path, *, trust: bool = False) -> Sweep:
     """Open the folder of a sweep, finished or still running; or its URL in an object store.
 
+    Args:
+        path: the folder, or the URL.
+        trust: whether all that its files name outside the folder may be used (a database, images,
+            weights), though it is not in the user's record of sweeps; it is recorded then.
+
     Raises:
-        SweepFolderError: if the folder holds no sweep.
+        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
+            has not agreed to.
         ToprungError: if the URL holds none.
         StoreError: if the store cannot be read.
     """
-    return Sweep(local_path(path))
+    sweep = Sweep(local_path(path), trust=trust)
+    if trust:
+        _record_trust(sweep, PrintableConsole(stderr=True))
+    return sweep
+
+
+def _record_trust(record: SweepRecord, console: Console) -> None:
+    if problem := trust_from_now_on(record):
+        show_line(console, problem)

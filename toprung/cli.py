@@ -29,7 +29,7 @@ from toprung.cli_cluster import (
 from toprung.cli_dashboard import dashboard
 from toprung.cli_evaluate import evaluate
 from toprung.cli_inspect import inspect
-from toprung.cli_place import SWEEP_PLACE
+from toprung.cli_place import SWEEP_PLACE, TRUST
 from toprung.cli_report import report, tell_partial
 from toprung.cli_resume import GPUS_PER_TRIAL, finish, resume
 from toprung.lines import echo_line
@@ -167,38 +167,42 @@ def spaces() -> None:
 @click.argument("what", metavar="SPACE|CONFIG.yaml|EXPORT")
 @DATA
 @SET
-def describe(what: str, data: str | None, overrides: dict[str, Any]) -> None:
+@TRUST
+def describe(what: str, data: str | None, overrides: dict[str, Any], trust: bool) -> None:
     """Show a network's layers, parameters and multiply-accumulates; and what a space searches."""
     from toprung import cli_text
     from toprung.description import describe as describe_it
 
-    click.echo(cli_text.description(describe_it(what, data=data, overrides=overrides)))
+    described = describe_it(what, data=data, overrides=overrides, trust=trust)
+    click.echo(cli_text.description(described))
 
 
 @toprung.command()
 @click.argument("sweep")
 @ADDRESS
 @PYTHON
-def status(sweep: str, address: str | None, python: str | None) -> None:
+@TRUST
+def status(sweep: str, address: str | None, python: str | None, trust: bool) -> None:
     """Show how far a sweep is: one here, or on a cluster its folder, name or job."""
     from toprung import cli_text
     from toprung.api import open_sweep
 
     if address is not None or is_there(sweep, address):
-        click.echo(status_there(sweep, address, python))
+        click.echo(status_there(sweep, address, python, trust=trust))
         return
     check_no_python(python)
-    click.echo(cli_text.status(open_sweep(sweep)))
+    click.echo(cli_text.status(open_sweep(sweep, trust=trust)))
 
 
 @toprung.command()
 @SWEEP
-def best(sweep: Path) -> None:
+@TRUST
+def best(sweep: Path, trust: bool) -> None:
     """Show the best trial so far: its figures, and its config as YAML."""
     from toprung import cli_text
     from toprung.api import open_sweep
 
-    opened = open_sweep(sweep)
+    opened = open_sweep(sweep, trust=trust)
     click.echo(cli_text.best(opened, opened.best()))
 
 
@@ -211,7 +215,8 @@ def best(sweep: Path) -> None:
     help="A setting, such as model/freeze_policy; may be repeated; not needed for several SWEEPS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> None:
+@TRUST
+def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool, trust: bool) -> None:
     """Compare the values of settings, or SWEEPS: best, spread, gaps, test figures where opened."""
     from analysis.comparison import compare_sweeps
     from analysis.files import json_text
@@ -220,7 +225,7 @@ def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> Non
 
     if len(sweeps) == 1 and not by:
         raise click.UsageError("give --by, such as --by model/freeze_policy, or a second sweep")
-    compared = compare_sweeps([open_sweep(sweep) for sweep in sweeps], by)
+    compared = compare_sweeps([open_sweep(sweep, trust=trust) for sweep in sweeps], by)
     if not as_json:
         click.echo(cli_text.comparison(compared))
         return
@@ -241,14 +246,20 @@ def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool) -> Non
     "--format", "formats", multiple=True, metavar="onnx", help="Write model.onnx as well, checked."
 )
 @click.option("--force", is_flag=True, help="Write over another model's export in --to.")
+@TRUST
 def export(
-    sweep: Path, to: Path | None, trial: int | None, formats: tuple[str, ...], force: bool
+    sweep: Path,
+    to: Path | None,
+    trial: int | None,
+    formats: tuple[str, ...],
+    force: bool,
+    trust: bool,
 ) -> None:
     """Export the winner: weights, config, class names, preprocessing, figures, model card."""
     from analysis.exporting.export import trial_of_export
     from toprung.api import open_sweep
 
-    opened = open_sweep(sweep)
+    opened = open_sweep(sweep, trust=trust)
     before = trial_of_export(opened.folder.best)
     folder = opened.export(to, trial, formats=formats, force=force)
     after = trial_of_export(folder)
@@ -262,12 +273,13 @@ def export(
 @SWEEP
 @TRIAL
 @click.option("--force", is_flag=True, help="Open the test set for another model as well.")
-def test(sweep: Path, trial: int | None, force: bool) -> None:
+@TRUST
+def test(sweep: Path, trial: int | None, force: bool, trust: bool) -> None:
     """Open the sealed test set for the winner, once."""
     from toprung import cli_text
     from toprung.api import open_sweep
 
-    opened = open_sweep(sweep)
+    opened = open_sweep(sweep, trust=trust)
     for line in cli_text.test(opened.test(trial, force=force), opened):
         echo_line(line)
 

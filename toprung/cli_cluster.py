@@ -165,13 +165,16 @@ def resume_job(sweep: str, address: str | None, python: str | None, given: dict[
     follow_the_start(cluster, cluster.resume(sweep, python=python, **given))
 
 
-def status_there(sweep: str, address: str | None, python: str | None) -> str:
+def status_there(sweep: str, address: str | None, python: str | None, *, trust: bool) -> str:
     """What `toprung status` says on the cluster, and how the sweep's job is."""
     from toprung.cluster.jobs import Cluster, job_of
+    from toprung.cluster.options import as_options
 
     cluster = Cluster(address)
     folder = cluster.folder(sweep)
-    said = cluster.output_of(["toprung.cluster.job_driver", "status", "--", folder], python)
+    options = as_options({"trust": trust})
+    command = ["toprung.cluster.job_driver", "status", *options, "--", folder]
+    said = cluster.output_of(command, python)
     job = job_of(cluster.jobs(), folder)
     return said + (f"\n  job {job.id}: {job.status}" if job else "")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toprung.cli_place import SWEEP_PLACE
+from toprung.cli_place import SWEEP_PLACE, TRUST
 from toprung.lines import echo_line
 
 PORT = click.IntRange(1, 65535)
@@ -17,8 +17,9 @@ PORT = click.IntRange(1, 65535)
 @click.option("--port", type=PORT, help="optuna-dashboard's port (default: a free one).")
 @click.option("--tensorboard-port", type=PORT, help="TensorBoard's (default: a free one).")
 @click.option("--no-browser", is_flag=True, help="Open no browser.")
+@TRUST
 def dashboard(
-    sweep: Path, port: int | None, tensorboard_port: int | None, no_browser: bool
+    sweep: Path, port: int | None, tensorboard_port: int | None, no_browser: bool, trust: bool
 ) -> None:
     """Show a sweep in optuna-dashboard and TensorBoard, live, until Ctrl-C.
 
@@ -28,7 +29,7 @@ def dashboard(
     from toprung.api import open_sweep
     from toprung.dashboard import serving, watch
 
-    opened = open_sweep(sweep)
+    opened = open_sweep(sweep, trust=trust)
     try:
         with serving(opened.folder, port, tensorboard_port) as servers:
             for server in servers:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from toprung.cli_place import SWEEP_PLACE
+from toprung.cli_place import SWEEP_PLACE, TRUST, trust_sweep
 from toprung.lines import echo_line
 
 
@@ -16,7 +16,10 @@ from toprung.lines import echo_line
     "--to", type=click.Path(path_type=Path), help="Folder for predictions, figures and pictures."
 )
 @click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
-def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_images: bool) -> None:
+@TRUST
+def evaluate(
+    model: Path, data: str, as_json: bool, to: Path | None, skip_bad_images: bool, trust: bool
+) -> None:
     """Run MODEL on the labelled images of DATA that are not its sealed test set.
 
     MODEL is an exported model's folder, or a sweep's for its winner. DATA is a folder of class
@@ -27,9 +30,13 @@ def evaluate(model: Path, data: str, as_json: bool, to: Path | None, skip_bad_im
     from analysis.files import json_text
     from toprung import text_scores
 
+    if trust:
+        trust_sweep(model)
     if to is not None:
         prepare_folder(to)
-    evaluation = evaluate_it(model, data, skip_bad_images=skip_bad_images, show_progress=True)
+    evaluation = evaluate_it(
+        model, data, skip_bad_images=skip_bad_images, show_progress=True, trust=trust
+    )
     if to is not None:
         write_evaluation(evaluation, to)
     if as_json:

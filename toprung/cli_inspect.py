@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from toprung.cli_place import SWEEP_PLACE
+from toprung.cli_place import SWEEP_PLACE, TRUST, trust_sweep
 from toprung.lines import echo_line, joined
 
 
@@ -47,6 +47,7 @@ def _numbers(
     "pictures).",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@TRUST
 def inspect(
     model: Path,
     image: Path,
@@ -55,6 +56,7 @@ def inspect(
     top: int,
     to: Path | None,
     as_json: bool,
+    trust: bool,
 ) -> None:
     """Show what MODEL makes of IMAGE: its classes, filters, activation maps, guided gradients.
 
@@ -65,18 +67,20 @@ def inspect(
     from toprung.cli_text import table
     from toprung.text_scores import MAX_NAME
 
+    if trust:
+        trust_sweep(model)
     if as_json and to is None:
         if layers or neurons is not None:
             raise click.UsageError(
                 "--layer and --neurons are for the pictures, which --json does not draw without a "
                 "folder for them: give --to FOLDER"
             )
-        alone = inspection.classes_alone(model, image, top)
+        alone = inspection.classes_alone(model, image, top, trust=trust)
         click.echo(json.dumps(alone.as_plain() | {"pictures": {}}, indent=2))
         return
     folder = to or Path(f"inspect-{image.stem}")
     inspection.check_place(folder)
-    found = inspection.inspect(model, image, layers, neurons, top)
+    found = inspection.inspect(model, image, layers, neurons, top, trust=trust)
     pictures = inspection.write_figures(found, folder)
     if as_json:
         paths = {name: str(path) for name, path in pictures.items()}

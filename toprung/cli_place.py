@@ -20,3 +20,21 @@ class SweepPlace(click.ParamType[Path]):
 
 
 SWEEP_PLACE = SweepPlace()
+
+
+def trust_sweep(model: Path) -> None:
+    """Record that the user trusts the sweep whose winner is the model that a command is given."""
+    from analysis.folder import SweepFolder
+    from toprung.api import open_sweep
+
+    if not SweepFolder(model).settings.is_file():
+        raise click.UsageError("--trust: goes with a sweep's folder; of an export nothing is asked")
+    open_sweep(model, trust=True)
+
+
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Use what the sweep's files name outside its folder (database, images, weights, code), "
+    "though you did not make it here; asked once.",
+)

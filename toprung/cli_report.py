@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toprung.cli_place import SWEEP_PLACE
+from toprung.cli_place import SWEEP_PLACE, TRUST
 from toprung.lines import echo_line
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 )
 @click.option("--before", is_flag=True, help="Show also the winner's network before its training.")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder (default: SWEEP/report).")
-def report(sweep: Path, by: tuple[str, ...], before: bool, to: Path | None) -> None:
+@TRUST
+def report(sweep: Path, by: tuple[str, ...], before: bool, to: Path | None, trust: bool) -> None:
     """Write SWEEP's report: a page for a browser, its pictures, its figures as JSON."""
     from toprung.api import open_sweep
 
-    opened = open_sweep(sweep)
+    opened = open_sweep(sweep, trust=trust)
     written = opened.report(to, by=by, before=before)
     tell_problems(written)
     echo_line(written.path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toprung.cli_cluster import PYTHON, check_no_python, is_there, resume_job
+from toprung.cli_place import TRUST
 from toprung.cli_report import tell_problems
 from toprung.lines import echo_line
 
@@ -59,6 +60,7 @@ CLUSTER = click.option(
     help="Run the trials on this Ray cluster; with http://HOST:8265, all of it as a job there.",
 )
 @PYTHON
+@TRUST
 def resume(sweep: str, address: str | None, python: str | None, **given: Any) -> None:
     """Go on with a SWEEP that was interrupted or killed, or give it more to do.
 
@@ -78,15 +80,18 @@ def resume(sweep: str, address: str | None, python: str | None, **given: Any) ->
 
         sys.exit(resume_there(address, sweep, given))
     place = sweep if is_url(sweep) else Path(sweep).absolute()
-    _go_where_it_began(place)
+    _go_where_it_began(place, trust=bool(given["trust"]))
     finish(api.resume(place, address=address, **given))
 
 
-def _go_where_it_began(sweep: str | Path) -> None:
+def _go_where_it_began(sweep: str | Path, *, trust: bool) -> None:
     """What the sweep has been told of relative paths is meant from there, if it is still there."""
+    from analysis.sweep_folder.outside import fixed_places
     from toprung.api import open_sweep
 
-    directory = open_sweep(sweep).description.get("directory")
+    opened = open_sweep(sweep, trust=trust)
+    opened.outside.confirm(*fixed_places(opened.folder, opened.study_place, opened.description))
+    directory = opened.description.get("directory")
     if isinstance(directory, str) and Path(directory).is_dir():
         os.chdir(directory)
 

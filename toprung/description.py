@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 
+from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import load_model
+from analysis.sweep_folder.outside import images_of
+from analysis.sweep_record import SweepRecord
 from search_spaces import SearchSpace, load
 from toprung.errors import ToprungError
 from toprung.proposals import NUM_REHEARSALS, Proposals, Rehearsal
@@ -35,13 +38,17 @@ class Description:
     frozen: Assignment
 
 
-def describe(what: str, *, data: str | None, overrides: Mapping[str, Any]) -> Description:
+def describe(
+    what: str, *, data: str | None, overrides: Mapping[str, Any], trust: bool = False
+) -> Description:
     """Describe a search space by its parameters and one network that it can draw, or one model.
 
     Args:
         what: a search space as in `run`, a trial's YAML file, or an export's folder.
         data: the data that decide the number of classes; the config's own if not given.
         overrides: settings to fix, by path; for a search space only.
+        trust: whether the images that a YAML file names may be read, to count their classes,
+            though it belongs to no sweep in the user's record.
 
     Raises:
         ToprungError: for overrides where there is nothing to override; and whatever loading
@@ -56,9 +63,28 @@ def describe(what: str, *, data: str | None, overrides: Mapping[str, Any]) -> De
         model = load_model(Path(what))
         return _describe(model.config, [f"exported model {what}"], len(model.class_names))
     if is_config:
-        config = load_config(Path(what))
-        return _describe(config, [f"config {what}"], None)
+        config, text = load_config(Path(what)), [f"config {what}"]
+        if trust or _is_of_own_sweep(Path(what), config):
+            return _describe(config, text, None)
+        text.append(_assumed(f"--trust reads the images that it names, {config.data.source!r}"))
+        return _describe(config, text, ASSUMED_CLASSES)
     return _describe_space(load(what), overrides)
+
+
+def _is_of_own_sweep(file: Path, config: TrialConfig) -> bool:
+    """Whether the user's record has the sweep in whose export this file lies, and its images."""
+    sweep = SweepFolder(file.absolute().parent.parent)
+    if not sweep.settings.is_file():
+        return False
+    try:
+        SweepRecord(sweep.path).outside.confirm(images_of(config.data))
+    except SweepFolderError:
+        return False
+    return True
+
+
+def _assumed(why: str) -> str:
+    return f"({ASSUMED_CLASSES} classes assumed: {why})"
 
 
 def _describe_space(space: SearchSpace, overrides: Mapping[str, Any]) -> Description:
@@ -81,7 +107,7 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
         except DataError as error:
             if config.data.source != _NO_DATA:
                 text = [*text, f"({error})"]
-            text = [*text, f"({ASSUMED_CLASSES} classes assumed: no data to count them in)"]
+            text = [*text, _assumed("no data to count them in")]
             num_classes = ASSUMED_CLASSES
     policy = config.model.freeze_policy
     try:

@@ -150,7 +150,7 @@ def _searcher(
         state.study,
         state.file.write,
         plan.proposals,
-        lambda config: checks(plan.weights(plan.data(config))),
+        lambda config: checks(state.places(plan.weights(plan.data(config)))),
         progress.refused,
         progress.tell,
         confirmation,

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from analysis.folder import SweepFolder
 from analysis.seal.ledger import History, history_of
 from analysis.study_place import StudyPlace
+from analysis.sweep_folder.known_sweeps import new_id
 from analysis.sweep_record import SweepRecord
 from search_spaces import SearchSpace, load
 from search_spaces.loading import SpaceFunction
@@ -64,6 +65,7 @@ class SweepPlan:
         warm_start: what the study begins with, from another sweep.
         config: the one that is trained, instead of a space.
         said: what `sweep.yaml` says of a sweep that is resumed; None for a new one.
+        id: by which the user's records know the sweep.
     """
 
     space: SearchSpace
@@ -79,6 +81,7 @@ class SweepPlan:
     warm_start: WarmStart | None = None
     config: Mapping[str, Any] | None = None
     said: Mapping[str, Any] | None = None
+    id: str = field(default_factory=new_id)
 
     @property
     def store(self) -> ObjectStore | None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from analysis import attributes
+from analysis.sweep_folder.known_sweeps import is_id, new_id
+from analysis.sweep_folder.outside import places_of
 from analysis.sweep_record import SweepRecord
 from analysis.typed import typed
 from search_spaces import SearchSpace, SearchSpaceError, load
@@ -39,8 +41,13 @@ def plan_resume(
 
     Returns:
         The plan; None if the sweep has ended and is given nothing more to do.
+
+    Raises:
+        NotConfirmedError: if the user has not agreed to that code, or to what the sweep uses
+            outside its folder.
     """
     check_folder(record.folder.path)  # many libraries will write there
+    record.outside.confirm(*places_of(record))
     said, before = _said(record), _settings(record)
     asked = changed(before, given)
     settings = _on_this_machine(asked, given)
@@ -74,6 +81,7 @@ def plan_resume(
         console,
         config=said.config,
         said=record.description,
+        id=record.id if record.id is not None and is_id(record.id) else new_id(),
     )
 
 

@@ -5,6 +5,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from analysis.folder import SweepFolder
 from analysis.study_place import StudyPlace, study_in_file
+from analysis.sweep_folder.study_database import open_storage, reason
 from toprung.errors import ToprungError
 
 
@@ -61,16 +62,13 @@ def _check_driver(url: str) -> None:
 
 
 def _check_there(place: StudyPlace) -> None:
-    from optuna.storages import RDBStorage
-
     try:
-        storage = RDBStorage(place.url)
+        storage = open_storage(place)
         names = [study.study_name for study in storage.get_all_studies()]
         storage.remove_session()
         storage.engine.dispose()
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).partition("\n")[0]
-        raise ToprungError(f"storage = {place.url!r}: cannot be used: {reason}") from None
+    except (SQLAlchemyError, ValueError) as error:
+        raise ToprungError(f"storage = {place.url!r}: cannot be used: {reason(error)}") from None
     if place.name in names:
         raise ToprungError(
             f"storage = {place.url!r}: has a study {place.name!r} already; choose another --name"

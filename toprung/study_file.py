@@ -40,6 +40,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from analysis.files import write_atomically
 from analysis.study_place import StudyPlace
+from analysis.sweep_folder.study_database import open_storage, reason
 from toprung.append import append
 from toprung.errors import ToprungError
 from toprung.file_systems import is_on_a_network
@@ -96,13 +97,11 @@ class StudyFile:
         try:
             self._open(direction)
         except (OSError, SQLAlchemyError, OptunaError) as error:
-            raise ToprungError(
-                f"study in {place.url}: cannot be opened: {_reason(error)}"
-            ) from None
+            raise ToprungError(f"study in {place.url}: cannot be opened: {reason(error)}") from None
 
     def _open(self, direction: StudyDirection | None) -> None:
         place = self._place
-        self._storage = RDBStorage(place.url)
+        self._storage = open_storage(place)
         self._engine = self._storage.engine
         if place.file is not None and not is_on_a_network(place.file):
             sql_event.listen(self._engine, "connect", _log_ahead)
@@ -234,12 +233,6 @@ def _log_ahead(connection: Any, record: Any) -> None:
     del record
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _reason(error: Exception) -> str:
-    """In a line; Optuna hides what the database said."""
-    told = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
-    return str(getattr(told, "orig", told)).partition("\n")[0]
 
 
 def _another_writes(place: StudyPlace) -> RecordLostError:

@@ -13,16 +13,21 @@ from toprung.cluster.kept_code import keep_code
 from toprung.errors import ToprungError
 from toprung.lines import show_line
 from toprung.plan import SweepPlan
+from toprung.planning.own_places import OwnPlaces
 from toprung.secrecy.detector import find_in_text
 from trainables.atomic_files import remove_leftovers
-from trainables.plain_yaml import write_yaml
+from trainables.plain_yaml import read_yaml, write_yaml
 from trainables.system.secrecy import redacted_command
 
 _KEPT = "a secret, and the sweep's folder keeps the source of its search space: search_space.py"
 
 
-def write_files(plan: SweepPlan) -> None:
+def write_files(plan: SweepPlan) -> OwnPlaces:
     """Write the files of a new sweep; `sweep.yaml` last, which makes the folder a sweep's.
+
+    Returns:
+        The record of what the sweep uses outside its folder; written before `sweep.yaml`, so that a
+        sweep that is killed just then is known when it is resumed.
 
     Raises:
         ToprungError: if the folder cannot be written.
@@ -38,16 +43,19 @@ def write_files(plan: SweepPlan) -> None:
         if data.duplicates.groups:
             data.duplicates.write(folder.duplicates)
         plan.weights.write(folder)
-        write_atomically(folder.settings, write_yaml(_description(plan)))
+        text = write_yaml(_description(plan))
+        places = OwnPlaces(plan, read_yaml(text))
+        write_atomically(folder.settings, text)
     except OSError as error:
         raise ToprungError(f"{folder.path}: cannot be written: {error.strerror}") from None
+    return places
 
 
 def write_changed_settings(plan: SweepPlan) -> None:
     """Let `sweep.yaml` say that the sweep was resumed, and with which settings."""
     said = dict(plan.said or {})
     resumed = [*said.get("resumed", []), {"at": _now(), "command": redacted_command(sys.argv)}]
-    said |= {"settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
+    said |= {"id": plan.id, "settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
     said |= _starting_weights(plan)
     plan.weights.write(plan.folder)
     if not has_pixel_hashes(plan.folder.splits):  # the sweep was begun by an older Toprung
@@ -60,6 +68,7 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
     data = plan.data.first
     elsewhere = {} if plan.study_place.file else {"storage": plan.study_place.as_plain()}
     return {
+        "id": plan.id,
         "space": plan.space.name,
         "space_origin": plan.space.origin,
         "started_at": _now(),

@@ -24,6 +24,7 @@ from toprung.lines import show_line
 from toprung.patience import Patience
 from toprung.plan import SweepPlan
 from toprung.planning import record_check
+from toprung.planning.own_places import OwnPlaces
 from toprung.samplers import sampler_of
 from toprung.settings import SweepSettings
 from toprung.study_file import Event, StudyFile
@@ -40,11 +41,13 @@ class SweepState:
     Attributes:
         study: in memory.
         file: follows it.
+        places: records what each config uses outside the sweep's folder.
         past: what happened before the sweep was resumed, each with its time.
     """
 
     study: optuna.Study
     file: StudyFile
+    places: OwnPlaces
     past: Sequence[tuple[float, Event]] = ()
 
     @property
@@ -86,8 +89,7 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
                 stack.push(partial(_discard_unused, file, folder))
             began = events.sweep(BEGUN, seed=plan.settings.seed)
             file.write([began], study.get_trials(deepcopy=False), _driven(plan.settings))
-            write_files(plan)
-            yield SweepState(study, file)
+            yield SweepState(study, file, write_files(plan))
     except BaseException:
         if not folder.any_trial_reported:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -130,7 +132,7 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         undecided = _undecided(plan, file, bool(again), has_time=has_time)
         file.write([went_on], again, _driven(plan.settings) | undecided)
         patience(lambda: write_changed_settings(plan))
-        yield SweepState(study, file, past)
+        yield SweepState(study, file, OwnPlaces(plan, plan.said or {}), past)
 
 
 def leave_in_order(record: SweepRecord, console: Console) -> None:

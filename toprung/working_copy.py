@@ -20,7 +20,6 @@ from toprung import lease
 from toprung.driver_lock import driver_lock
 from toprung.errors import ToprungError
 from toprung.patience import RecordLostError
-from trainables.data.cache import cache_dir, digest_of
 from trainables.object_store import ObjectStore, Stored, StoreError, is_url
 from trainables.report import CHECKPOINT_FILE
 
@@ -64,24 +63,28 @@ def local_path(place: str | Path) -> Path:
 
 
 @contextmanager
-def taken_up(place: str | Path) -> Iterator[SweepRecord]:
+def taken_up(place: str | Path, *, trust: bool = False) -> Iterator[SweepRecord]:
     """Be the one process that runs this sweep, which is there already, in a folder or in a store.
+
+    Args:
+        place: the folder, or the URL in the store.
+        trust: whether all that its files name outside the folder may be used.
 
     Raises:
         SweepFolderError, ToprungError: if it is no sweep, or another process runs it.
         StoreError: if its store cannot be used.
     """
     if isinstance(place, str) and is_url(place):
-        with _taken_up_in_store(ObjectStore(place)) as record:
+        with _taken_up_in_store(ObjectStore(place), trust) as record:
             yield record
         return
-    record = SweepRecord(place)
+    record = SweepRecord(place, trust=trust)
     with driver_lock(record.folder):
         yield record
 
 
 @contextmanager
-def _taken_up_in_store(store: ObjectStore) -> Iterator[SweepRecord]:
+def _taken_up_in_store(store: ObjectStore, trust: bool) -> Iterator[SweepRecord]:
     folder = _copy_of(store)
     with ExitStack() as stack:
         with _one_at_a_time(folder):
@@ -95,7 +98,7 @@ def _taken_up_in_store(store: ObjectStore) -> Iterator[SweepRecord]:
                 _refresh(folder, store)
             _note_driver(folder)
         try:
-            record = SweepRecord(folder.path)
+            record = SweepRecord(folder.path, trust=trust)
             _forget_unknown_trials(record, store)
             yield record
         except RecordLostError:
@@ -151,10 +154,9 @@ def fetch_from_store(url: str, to: Path, *, checkpoints: bool = False) -> None:
 
 
 def _copy_of(store: ObjectStore) -> SweepFolder:
-    home = cache_dir() / "sweeps" / digest_of(store.parent.url)
     if not store.name:
         raise ToprungError(f"{store.url}: names a bucket; a sweep lies in it: {store.url}/NAME")
-    return SweepFolder.working_copy(store, home)
+    return SweepFolder.working_copy(store)
 
 
 def _one_at_a_time(folder: SweepFolder) -> FileLock:

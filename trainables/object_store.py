@@ -168,7 +168,11 @@ class ObjectStore:
         return Stored(info.size, info.mtime.timestamp()) if info.is_file else None
 
     def list(self, under: str = "") -> dict[str, Stored]:
-        """All objects under a name, however deep, by their names relative to this place."""
+        """All objects under a name, however deep, by their names relative to this place.
+
+        Raises:
+            StoreError: if one has a name that would lead out of a folder that it is brought to.
+        """
         from pyarrow.fs import FileSelector
 
         root = self._connection[1]
@@ -181,7 +185,11 @@ class ObjectStore:
                 if info.is_file
             }
 
-        return self._do("list", under, listed)
+        found = self._do("list", under, listed)
+        for name in found:
+            if ".." in name.split("/"):
+                raise StoreError(f"{self.url}: has an object {name!r}, whose name leads out of it")
+        return found
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None if there is none."""

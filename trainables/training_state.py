@@ -7,7 +7,7 @@ best model. A trial has one, which is replaced after each validation. Of pretrai
 never train it holds a digest; they are where they came from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -239,10 +239,17 @@ def _class_counts(data: TrainingData) -> NDArray[np.int64]:
     return np.bincount(data.labels_N[data.train_indices], minlength=len(data.class_names))
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any]:
+def read_checkpoint(
+    folder: Path, may_read_weights: Callable[[TrialConfig], object] | None = None
+) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; runs no code from the file.
 
     Its `model` and `best_weights` are whole; `best_weights` are None if they are `model`'s.
+
+    Args:
+        folder: of the checkpoint.
+        may_read_weights: asked before pretrained weights are read, or downloaded, that the
+            checkpoint does not hold; raises where they are not to be.
 
     Raises:
         UnreadableCheckpointError: if the file is truncated, or no checkpoint.
@@ -252,15 +259,17 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """
     saved = load_checkpoint(folder / CHECKPOINT_FILE)
     if saved.get("frozen_digest") is not None:
-        saved["model"] = _pretrained_and_frozen(saved) | saved["model"]
+        config = TrialConfig.model_validate(saved["config"])
+        if may_read_weights is not None:
+            may_read_weights(config)
+        saved["model"] = _pretrained_and_frozen(saved, config) | saved["model"]
     if saved["best_weights"] is not None:
         saved["best_weights"] = saved["model"] | saved["best_weights"]
     return saved
 
 
-def _pretrained_and_frozen(saved: dict[str, Any]) -> dict[str, Tensor]:
+def _pretrained_and_frozen(saved: dict[str, Any], config: TrialConfig) -> dict[str, Tensor]:
     """The weights that a checkpoint does not hold, from where they came from."""
-    config = TrialConfig.model_validate(saved["config"])
     with torch.random.fork_rng([]):
         network = config.model.build(config.image_shape, len(saved["class_names"])).network
     weights = {

@@ -125,7 +125,7 @@ def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
     if text := record_text(exported.provenance):
         about[METADATA_KEY] = text
     (to / ONNX_FILE).unlink(missing_ok=True)
-    content, check = to_onnx(exported.model, about)
+    content, check = to_onnx(exported.model, about, exported.sweep.outside)
     write_atomically(to / ONNX_FILE, content)
     return check
 

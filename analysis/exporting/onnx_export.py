@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel
-from trainables.data import DataError, open_training_data
+from analysis.sweep_folder.outside import NotConfirmedError, Outside, images_to_look_at
+from trainables.data import DataError
 from trainables.evaluate import Normaliser
 from trainables.svm_settings import SvmSettings
 
@@ -83,13 +84,16 @@ def check_extra() -> None:
         )
 
 
-def to_onnx(model: TrainedModel, about: dict[str, Any]) -> tuple[bytes, OnnxCheck]:
+def to_onnx(
+    model: TrainedModel, about: dict[str, Any], outside: Outside
+) -> tuple[bytes, OnnxCheck]:
     """The model as an ONNX file that was seen to predict the same.
 
     Args:
         model: the model.
         about: what the file's metadata say besides the class names and the preprocessing; values
             that are no text are written as JSON.
+        outside: of the model's sweep; validation images are used where they may be.
 
     Raises:
         SweepFolderError: if the extra is not installed, if torch cannot export the network, or if
@@ -102,7 +106,7 @@ def to_onnx(model: TrainedModel, about: dict[str, Any]) -> tuple[bytes, OnnxChec
     proto = _exported(_WithNormalisation(model), model.config.image_shape)
     _describe(proto, _preprocessing(model) | about)
     content = proto.SerializeToString(deterministic=True)
-    return content, _checked(content, model)
+    return content, _checked(content, model, outside)
 
 
 class _WithNormalisation(nn.Module):
@@ -185,8 +189,8 @@ def _preprocessing(model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _checked(content: bytes, model: TrainedModel) -> OnnxCheck:
-    validation_NHWC = _validation_images(model)
+def _checked(content: bytes, model: TrainedModel, outside: Outside) -> OnnxCheck:
+    validation_NHWC = _validation_images(model, outside)
     channels, height, width = model.config.image_shape
     rng = np.random.default_rng(_SEED)
     random_NHWC = rng.integers(0, 256, (_NUM_IMAGES, height, width, channels), np.uint8)
@@ -199,13 +203,12 @@ def _checked(content: bytes, model: TrainedModel) -> OnnxCheck:
     )
 
 
-def _validation_images(model: TrainedModel) -> NDArray[np.uint8]:
-    """Some validation images_NHWC; none if the data are not on this machine."""
+def _validation_images(model: TrainedModel, outside: Outside) -> NDArray[np.uint8]:
+    """Some validation images_NHWC; none if the data are not on this machine, or not confirmed."""
     channels, height, width = model.config.image_shape
-    settings = model.config.data.model_copy(update={"download": False})
     try:
-        data = open_training_data(settings)
-    except DataError:
+        data = images_to_look_at(outside, model.config.data)
+    except (DataError, NotConfirmedError):
         return np.empty((0, height, width, channels), np.uint8)
     drawn = np.random.default_rng(_SEED).permutation(data.validation_indices)[:_NUM_IMAGES]
     return np.asarray(data.images_NHWC[np.sort(drawn)])

@@ -51,6 +51,8 @@ def inspect(
     layers: Sequence[str] = (),
     neurons: Sequence[int] | None = None,
     top_k: int = 5,
+    *,
+    trust: bool = False,
 ) -> Inspection:
     """Look into a model with an image.
 
@@ -62,6 +64,7 @@ def inspect(
         neurons: of the last of these layers, for guided backpropagation; those that respond most if
             not given.
         top_k: how many classes.
+        trust: whether all that a sweep's files name outside its folder may be used.
 
     Raises:
         SweepFolderError: if there is no model.
@@ -69,7 +72,7 @@ def inspect(
         ConfigError: for a layer or a neuron that is not there; if maps or guided backpropagation
             were asked for that the network does not have.
     """
-    model = open_model(path)
+    model = open_model(path, trust=trust)
     shown = Shown(image.name, decode_image(image, model.config.data))
     found = convolutions(model)
     layers = tuple(dict.fromkeys(layers or (*found[:1], *found[-1:])))
@@ -88,9 +91,9 @@ def inspect(
     return Inspection(tuple(model.predict(image, top_k)), figures, tuple(remarks))
 
 
-def classes_alone(path: Path, image: Path, top_k: int = 5) -> Inspection:
+def classes_alone(path: Path, image: Path, top_k: int = 5, *, trust: bool = False) -> Inspection:
     """What a model makes of an image, without any figure; raises as `inspect` does."""
-    return Inspection(tuple(open_model(path).predict(image, top_k)), {}, ())
+    return Inspection(tuple(open_model(path, trust=trust).predict(image, top_k)), {}, ())
 
 
 def check_place(to: Path) -> None:

@@ -15,6 +15,7 @@ from analysis.pictures.picture import Cell, Rows, picture, table
 from analysis.pictures.style import MUTED, new_figure, short
 from analysis.pictures.tiles import show, tiled
 from analysis.results import Results
+from analysis.sweep_folder.outside import images_to_look_at
 from trainables.data import DataError, TrainingData
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
 from trainables.system.untrusted_files import read_table
@@ -127,12 +128,8 @@ def training_data_of(results: Results) -> TrainingData | None:
 
 def _own_statistics(results: Results) -> tuple[float, ...]:
     """Means and standard deviations of the training images, whatever they were normalised by."""
-    from trainables.data import open_training_data
-
-    settings = results.model.config.data.model_copy(
-        update={"normalisation": "training_set", "download": False}
-    )
-    data = open_training_data(settings)
+    settings = results.model.config.data.model_copy(update={"normalisation": "training_set"})
+    data = images_to_look_at(results.sweep.outside, settings)
     return (*data.mean, *data.std)
 
 

@@ -1,7 +1,8 @@
 """Writing a sweep's report: the page, its pictures as files, and its figures as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -66,9 +67,18 @@ def write_report(results: Results, to: Path) -> Report:
         to / PAGE_FILE,
         (
             *(["the answer: " + told.problem] if told.problem else []),
-            *(f"{part.part.title}: {part.problem}" for part in drawn if part.problem),
+            *_problems(drawn),
         ),
     )
+
+
+def _problems(drawn: Sequence[DrawnPart]) -> Iterator[str]:
+    """What could not be drawn, and why; parts that have the same reason together."""
+    titles: dict[str, list[str]] = defaultdict(list)
+    for part in drawn:
+        if part.problem:
+            titles[part.problem].append(part.part.title)
+    yield from (f"{', '.join(those)}: {problem}" for problem, those in titles.items())
 
 
 def _write(

@@ -26,6 +26,7 @@ from analysis.pictures.style import as_png
 from analysis.report import answer, how_it_ran
 from analysis.report.svg import as_svg
 from analysis.results import Results
+from analysis.sweep_folder.outside import NotConfirmedError
 
 _HEAVY = 400_000
 """Characters of an SVG from which on a lighter PNG stands in its place."""
@@ -141,6 +142,8 @@ def _draw(part: Picture | Table, results: Results) -> DrawnPart | None:
         if isinstance(content, Rows):
             return DrawnPart(part, rows=content)
         return _saved(part, content)
+    except NotConfirmedError as error:  # says all itself
+        return DrawnPart(part, problem=str(error))
     except Exception as error:  # what is wrong with one part must not cost the others
         return DrawnPart(part, problem=f"{type(error).__name__}: {error}")
 

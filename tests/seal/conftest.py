@@ -10,6 +10,7 @@ import yaml
 from analysis import attributes
 from analysis.sweep import Sweep
 from analysis.user_state import STATE_VARIABLE
+from tests.helpers import remember_configs
 from tests.test_analysis import CONFIG, Made
 from trainables.config import TrialConfig
 from trainables.data import prepare
@@ -32,7 +33,7 @@ def seal_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, seal_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a state folder of its own: ledgers must not know of other tests."""
-    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    use_records(tmp_path / "state", monkeypatch)
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(seal_cache))
 
 
@@ -62,6 +63,12 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, seal_cache: Path) -> Sealed
 def unopened(sealed: Sealed, tmp_path: Path) -> Sweep:
     """A copy of the sweep as it ended, for one test to open."""
     return Sweep(shutil.copytree(sealed.first, tmp_path / "sweeps" / "sweep"))
+
+
+def use_records(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, the user's records are in this folder; the sweep is the user's own."""
+    monkeypatch.setenv(STATE_VARIABLE, str(state))
+    remember_configs(ID, [CONFIG])
 
 
 def resume(sweep: Path, sealed: Sealed) -> Sweep:

@@ -18,9 +18,8 @@ from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel
 from analysis.seal.evidence import read_seal
 from analysis.sweep import Sweep
-from analysis.user_state import STATE_VARIABLE
 from tests.s3 import BUCKET, S3Server
-from tests.seal.conftest import Sealed, resume
+from tests.seal.conftest import Sealed, resume, use_records
 from trainables.object_store import ObjectStore
 
 
@@ -76,7 +75,7 @@ def test_in_a_folder(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyP
     expected = None
     for number in count():
         home = tmp_path / str(number)
-        monkeypatch.setenv(STATE_VARIABLE, str(home / "state"))
+        use_records(home / "state", monkeypatch)
         path = shutil.copytree(sealed.first, home / "sweeps" / "sweep")
         with killed_before(partial(is_step, number)) as steps:
             try:
@@ -99,7 +98,7 @@ def test_in_a_folder(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert unmarked(Sweep(path)) == [0]
 
         # Or the sweep is resumed, and has another winner then.
-        monkeypatch.setenv(STATE_VARIABLE, str(other / "state"))
+        use_records(other / "state", monkeypatch)
         resumed = resume(other / "sweeps" / "sweep", sealed)
         if "intent" in told:
             with pytest.raises(SweepFolderError, match=r"trial 0, result unknown: the process was"):
@@ -166,7 +165,7 @@ def test_in_a_store(
     # Another machine resumes the sweep.
     other = shutil.copytree(seal_cache, tmp_path / "another machine")
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(other))
-    monkeypatch.setenv(STATE_VARIABLE, str(other / "state"))
+    use_records(other / "state", monkeypatch)
     for name in ("study.db", "trials/trial_00001/checkpoint.pt"):
         ObjectStore(url).write(name, (sealed.resumed / name).read_bytes())
     resumed = toprung.open(url)

@@ -24,7 +24,7 @@ from rich.console import Console
 from analysis.model import model_from_checkpoint
 from search_spaces import shipped
 from tests import named_data
-from tests.helpers import printed
+from tests.helpers import TRUSTED, printed
 from toprung.plan import plan_sweep
 from trainables.any_fit import fit_any
 from trainables.data import open_training_data
@@ -176,7 +176,7 @@ def test_two_trials(
         config = plan.data(plan.proposals.config(study.ask()))
         (last,) = islice(fit_any(config, open_training_data(config.data)), 1)
         last.save_checkpoint(tmp_path)
-        model = model_from_checkpoint(tmp_path)
+        model = model_from_checkpoint(tmp_path, TRUSTED)
         data = open_training_data(config.data)
         logits_NK = model.logits(data.images_NHWC[data.validation_indices])
         targets_N = torch.from_numpy(data.labels_N[data.validation_indices])

@@ -1,0 +1,54 @@
+"""Recording what a sweep that the user runs uses outside its folder, so that no one asks later."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from analysis.sweep_folder.known_sweeps import Place, remember
+from analysis.sweep_folder.outside import fixed_places, images_of, places_of_config, weights_of
+from analysis.user_state import STATE_VARIABLE
+from toprung.lines import show_line
+from toprung.plan import SweepPlan
+from trainables.config import TrialConfig
+
+
+class OwnPlaces:
+    """Records a sweep's places in the user's record; each config's as they come.
+
+    Args:
+        plan: of the sweep, whose search space is in its folder.
+        description: what its `sweep.yaml` says, or will say, as it is read from there.
+    """
+
+    def __init__(self, plan: SweepPlan, description: Mapping[str, Any]) -> None:
+        self._console = plan.console
+        self._id = plan.id
+        self._recorded: set[Place] = set()
+        self._can_write = True
+        drawn = plan.proposals.rehearsal.configs
+        self._record(
+            [
+                *fixed_places(plan.folder, plan.study_place, description),
+                *(images_of(data) for data in plan.data.kinds),
+                *(place for config in drawn for place in weights_of(config.model)),
+            ]
+        )
+
+    def __call__(self, config: TrialConfig) -> TrialConfig:
+        """The config, what it uses recorded."""
+        self._record(places_of_config(config))
+        return config
+
+    def _record(self, places: Iterable[Place]) -> None:
+        new = [place for place in places if place not in self._recorded]
+        if not new or not self._can_write:
+            return
+        try:
+            remember(self._id, new)
+        except OSError as error:
+            self._can_write = False
+            show_line(
+                self._console,
+                f"warning: your record of sweeps cannot be written ({error}), so later commands "
+                f"will ask whether you trust this one; {STATE_VARIABLE} moves the record",
+            )
+        self._recorded.update(new)
