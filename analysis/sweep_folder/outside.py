@@ -70,7 +70,7 @@ class Outside:
         told = list(dict.fromkeys(place.told for place in unknown))
         more = [f"{len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
         why = (
-            "your record of this sweep has not got that"
+            "your record of this sweep does not have it"
             if is_known
             else "this sweep is not in your records of sweeps"
         )

@@ -144,7 +144,7 @@ class TestStudyInADatabase:
         url = f"postgresql://someone@127.0.0.1:{server.port}/db"
         rewrite(place.sweep, storage={"url": url, "name": "sweep"})
         sweep_id = yaml.safe_load((place.sweep / "sweep.yaml").read_text())["id"]
-        with pytest.raises(NotConfirmedError, match="your record of this sweep has not got that"):
+        with pytest.raises(NotConfirmedError, match="your record of this sweep does not have it"):
             toprung.open(place.sweep)
         remember(sweep_id, [study_at(StudyPlace(url, "sweep"))])
         toprung.open(place.sweep)
@@ -236,7 +236,7 @@ class TestImages:
         shutil.copytree(watched, tmp_path / "other")
         for change in ({"source": str(tmp_path / "other")}, {"source": "cifar10", "root": "/x"}):
             rewrite_winner(stranger.sweep, "data", change)
-            assert "your record of this sweep has not got that" in refusal(
+            assert "your record of this sweep does not have it" in refusal(
                 ["test", str(stranger.sweep)]
             )
 

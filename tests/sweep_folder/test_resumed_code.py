@@ -92,7 +92,7 @@ def test_a_stranger_s_asks_once(
 def test_that_was_changed_meanwhile_is_not_run(name: str, sweep: Path, marker: Path) -> None:
     with (sweep / name).open("a") as file:
         file.write(EVIL.format(marker=str(marker)))
-    with pytest.raises(NotConfirmedError, match="your record of this sweep has not got that"):
+    with pytest.raises(NotConfirmedError, match="your record of this sweep does not have it"):
         go_on(sweep, trials="+1")
     assert not marker.exists()
 
@@ -110,7 +110,7 @@ def test_that_was_changed_meanwhile_is_not_run(name: str, sweep: Path, marker: P
 def test_nor_what_decides_on_it(change: dict[str, object], sweep: Path) -> None:
     settings = SweepFolder(sweep).settings
     settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | change))
-    with pytest.raises(NotConfirmedError, match="your record of this sweep has not got that"):
+    with pytest.raises(NotConfirmedError, match="your record of this sweep does not have it"):
         go_on(sweep, trials="+1")
 
 
