@@ -420,7 +420,7 @@ class TestPictures:
     def test_images_that_are_not_here(
         self, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        elsewhere = Results(results.sweep)
+        elsewhere = Results(Sweep(results.sweep.folder.path, trust=True))
         gone = elsewhere.model.config.data.model_copy(update={"source": str(tmp_path / "gone")})
         config = elsewhere.model.config.model_copy(update={"data": gone})
         elsewhere.__dict__["model"] = replace(elsewhere.model, config=config)

@@ -24,6 +24,7 @@ from analysis.report.sections import SECTIONS
 from analysis.report.svg import as_svg
 from analysis.results import Results
 from analysis.sweep import Sweep
+from analysis.user_state import STATE_VARIABLE
 from tests.hostile_sweep import CLASSES, REASON, SCRIPT, hostile_sweep
 from tests.simulated_sweep import Simulated, simulated_sweep
 from toprung.cli_report import report
@@ -123,7 +124,10 @@ class TestNotices:
         sweep.study.set_user_attr(attributes.OWNER, {"host": "elsewhere", "pid": 1})
         assert answer.notices(Results(Sweep(sweep.folder.path)))[0].startswith(told)
 
-    def test_the_test_set_was_not_opened(self, sweep: Sweep) -> None:
+    def test_the_test_set_was_not_opened(
+        self, sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))  # whose ledger knows of it
         sweep.folder.sealed_test.unlink()
         for folder in (sweep.folder.test_openings, sweep.folder.path / "test_predictions"):
             shutil.rmtree(folder)
