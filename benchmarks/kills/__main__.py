@@ -4,6 +4,7 @@ Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
     uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
     uv run python -m benchmarks.kills phases [--rounds 4]
+    uv run python -m benchmarks.kills opening [--rounds 3]
     uv run python -m benchmarks.kills s3 [--kills 20]
     sudo uv run python -m benchmarks.kills cluster [--rounds 1] --folder /tmp
 
@@ -18,6 +19,10 @@ the winner. A trial that had ended before the kill must not have changed at all.
 
 `phases` kills the whole command, with two trials at a time, in its search, confirmation, test,
 export and report, and while it is resumed, and checks what must hold of every sweep.
+
+`opening` kills the opening of the test set at every write point, in a folder, and `--rounds` times
+at each of its steps in an object store (moto's, on this machine); then the same model is tested
+again, and another winner. (It needs a C compiler.)
 
 `s3` kills sweeps whole, driver, trials and Ray, of one machine and of a cluster of two nodes, half
 of them in an object store (moto's server) and half in a folder, and resumes them on a machine that
@@ -40,7 +45,7 @@ from benchmarks.kills.tally import Tally, show
 def main() -> None:
     """Run what the command line asks for; the exit code is 1 if anything differed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["pretend", "real", "phases", "s3", "cluster"])
+    parser.add_argument("kind", choices=["pretend", "real", "phases", "opening", "s3", "cluster"])
     parser.add_argument(
         "--sweeps", nargs="+", default=[], help="of the pretended or of s3; all if not given"
     )
@@ -54,10 +59,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="for the sweeps; in memory it is quicker")
     given = parser.parse_args()
-    if given.kind == "pretend":
+    if given.kind in ("pretend", "opening"):
         load_library()
     with tempfile.TemporaryDirectory(prefix="kills", dir=given.folder) as folder:
-        others = {"cluster": _cluster, "phases": _phases, "s3": _stored}
+        others = {"cluster": _cluster, "phases": _phases, "opening": _opening, "s3": _stored}
         if given.kind in others:
             sys.exit(others[given.kind](given, Path(folder)))
         run = _pretend if given.kind == "pretend" else _real
@@ -104,6 +109,16 @@ def _phases(given: argparse.Namespace, folder: Path) -> int:
     return int(any(row.problems for row in rows.values()))
 
 
+def _opening(given: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.kills.opening import OpeningCampaign, show
+    from tests.s3 import BUCKET, s3_server
+
+    campaign = OpeningCampaign(folder)
+    rows = dict(campaign.in_a_folder())
+    with s3_server():
+        rows |= dict(campaign.in_a_store(f"s3://{BUCKET}/openings", given.rounds))
+    show(rows)
+    return int(any(row.problems for row in rows.values()))
 def _stored(given: argparse.Namespace, folder: Path) -> int:
     from benchmarks.kills import stored
 
