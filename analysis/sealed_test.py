@@ -27,7 +27,6 @@ from analysis.provenance.splits_file import split_images
 from analysis.seal.evidence import Seal, UnknownResult, read_seal
 from analysis.seal.intent import (
     Intent,
-    check_is_inside,
     new_intent,
     refresh_intents,
     withdraw_intent,
@@ -310,7 +309,6 @@ def _keep(folder: SweepFolder, intent: Intent, predictions: Predictions) -> str:
     if predictions.origin == origin:
         digest = digest_of(path, MAX_PREDICTIONS_BYTES)
     else:
-        check_is_inside(folder, path.parent)
         digest = save_predictions(path, replace(predictions, origin=origin))
     folder.publish(path)
     return digest

@@ -10,12 +10,11 @@ import secrets
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import Field
 
-from analysis.files import real_path
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.seal.small_files import SmallFiles
 from analysis.typed import typed
@@ -108,20 +107,9 @@ def write_intent(folder: SweepFolder, intent: Intent) -> None:
         SweepFolderError: if a link leads out of the sweep's folder.
     """
     home = folder.test_openings
-    check_is_inside(folder, home)
     home.mkdir(exist_ok=True)
     flush_folder(folder.path)
     folder.write(home / intent.file_name, intent.as_json())
-
-
-def check_is_inside(folder: SweepFolder, inner: Path) -> None:
-    """See that a folder in the sweep's folder is not a link that leads out of it.
-
-    Raises:
-        SweepFolderError: if it is one.
-    """
-    if real_path(inner) != real_path(folder.path) / inner.name:
-        raise SweepFolderError(f"{inner}: is a link; the sweep's folder must hold it itself")
 
 
 def withdraw_intent(folder: SweepFolder, intent: Intent) -> None:
@@ -177,7 +165,6 @@ def refresh_intents(folder: SweepFolder) -> None:
     if store is None:
         return
     for home in (folder.test_openings, folder.test_predictions(0).parent):
-        check_is_inside(folder, home)
         here = {path.name for path in home.glob("[!.]*")}
         for name in here | {PurePosixPath(name).name for name in store.list(home.name)}:
             folder.refresh(home / name)

@@ -1,7 +1,5 @@
 """The small files of one folder, or of one place in an object store, which strangers may fill."""
 
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +8,7 @@ from pathlib import Path
 from analysis.files import write_atomically
 from trainables.atomic_files import flush_folder
 from trainables.object_store import ObjectStore
+from trainables.system.untrusted_files import inside, read_bytes
 
 _AT_A_TIME = 16
 
@@ -18,7 +17,7 @@ class SmallFiles:
     """Files that are written once, each in one step, and never changed.
 
     Args:
-        place: a folder, which need not be there; or a place in a store.
+        place: a folder, which need not be there, and is not to be a link; or a place in a store.
     """
 
     def __init__(self, place: Path | ObjectStore) -> None:
@@ -35,6 +34,7 @@ class SmallFiles:
         """
         if isinstance(self._place, ObjectStore):
             return [name for name in self._place.list() if "/" not in name]
+        inside(self._place.parent, self._place)
         try:
             return [path.name for path in self._place.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
@@ -64,6 +64,7 @@ class SmallFiles:
         if isinstance(self._place, ObjectStore):
             self._place.write(name, content)
             return
+        inside(self._place.parent, self._place)
         if not self._place.is_dir():
             self._place.mkdir(parents=True, exist_ok=True)
             flush_folder(self._place.parent)
@@ -72,20 +73,9 @@ class SmallFiles:
 
 def _read_plain(path: Path, most_bytes: int) -> bytes | None:
     try:
-        # Neither a link is followed, nor a pipe waited for.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return read_bytes(path, most_bytes)
     except OSError:
         return None
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
-            return None
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(most_bytes)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
 
 
 def _read_object(store: ObjectStore, most_bytes: int, name: str) -> bytes | None:

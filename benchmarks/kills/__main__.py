@@ -119,6 +119,8 @@ def _opening(given: argparse.Namespace, folder: Path) -> int:
         rows |= dict(campaign.in_a_store(f"s3://{BUCKET}/openings", given.rounds))
     show(rows)
     return int(any(row.problems for row in rows.values()))
+
+
 def _stored(given: argparse.Namespace, folder: Path) -> int:
     from benchmarks.kills import stored
 

@@ -128,8 +128,18 @@ class TestLedger:
         (tmp_path / BESIDE).write_text("a file")
         history = history_of(SweepFolder(tmp_path / "sweep"))
         history.add(an_intent(), images(1))
-        assert "this opening cannot be kept there" in history.remarks[0]
+        assert "this opening cannot be kept there" in history.remarks[-1]
         assert history.earlier(images(1), "b" * 64).openings == 1  # from the user's own
+
+    def test_a_link_in_its_place_is_neither_read_nor_written(self, tmp_path: Path) -> None:
+        history_of(SweepFolder(tmp_path / "other" / "sweep")).add(an_intent(), images(1))
+        elsewhere = tmp_path / "other" / BESIDE
+        before = sorted(elsewhere.iterdir())
+        (tmp_path / BESIDE).symlink_to(elsewhere)
+        history = history_of(SweepFolder(tmp_path / "sweep"))
+        assert "is a link" in history.remarks[0]
+        history.add(an_intent("b"), images(2))
+        assert sorted(elsewhere.iterdir()) == before
 
     def test_several_at_once_lose_nothing(self, tmp_path: Path) -> None:
         intents = [replace(an_intent(), id=f"{number:016x}") for number in range(24)]
