@@ -198,6 +198,15 @@ class TestLease:
         begin(url, trials=1)
         assert len(toprung.open(url).trials()) == 1
 
+    def test_of_another_that_begins_on_this_machine_keeps_its_working_copy(self, url: str) -> None:
+        copy = SweepFolder.working_copy(ObjectStore(url))
+        copy.path.mkdir()
+        copy.decisions.write_text("theirs")
+        self.tell(url)
+        with pytest.raises(ToprungError, match="run by process 7 on elsewhere"):
+            begin(url, trials=1)
+        assert copy.decisions.read_text() == "theirs"
+
     def test_goes_to_one_of_two_that_take_it_at_once(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

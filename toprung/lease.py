@@ -32,6 +32,22 @@ def take(store: ObjectStore) -> None:
         ToprungError: if another driver may still run it, naming it.
         StoreError: if the store cannot be read and written.
     """
+    content = check_free(store)
+    if not store.write_if_unchanged(LEASE, content, _ours()):
+        other = _told(store.read(LEASE))
+        raise ToprungError(f"{store.url}: is being run by {in_words(other)}, which began just now")
+
+
+def check_free(store: ObjectStore) -> bytes | None:
+    """See that no other driver runs the sweep in this store, or is about to.
+
+    Returns:
+        What the lease holds now; None if there is none.
+
+    Raises:
+        ToprungError: if another driver may run it, naming it.
+        StoreError: if the store cannot be read and written.
+    """
     now = store.check_writable()
     content, found = store.read(LEASE), store.find(LEASE)
     other = _told(content)
@@ -43,9 +59,7 @@ def take(store: ObjectStore) -> None:
                 f"{store.url}: is being run by {in_words(other)}, which told so {silent:.0f} s "
                 f"ago; if it is gone, try again in {wait:.0f} s"
             )
-    if not store.write_if_unchanged(LEASE, content, _ours()):
-        other = _told(store.read(LEASE))
-        raise ToprungError(f"{store.url}: is being run by {in_words(other)}, which began just now")
+    return content
 
 
 def refresh(store: ObjectStore) -> None:

@@ -18,6 +18,7 @@ from toprung.patience import Patience, RecordLostError
 from toprung.plan import SweepPlan
 from toprung.ray_parts import NotPickled
 from toprung.study_copy import copy_study
+from toprung.working_copy import clear_copy
 from trainables.object_store import ObjectStore, StoreError
 
 SECONDS_BETWEEN_PASSES = 1.0
@@ -38,7 +39,7 @@ def mirrored(plan: SweepPlan, patience: Patience) -> Iterator["Mirror | None"]:
         yield None
         return
     if plan.said is None:
-        _take_new(plan.store)
+        _take_new(plan.folder, plan.store)
     else:
         lease.refresh(plan.store)  # it was taken before the working copy was made
     mirror = Mirror(plan.folder, plan.store, patience)
@@ -55,7 +56,7 @@ def mirrored(plan: SweepPlan, patience: Patience) -> Iterator["Mirror | None"]:
     mirror.end()
 
 
-def _take_new(store: ObjectStore) -> None:
+def _take_new(folder: SweepFolder, store: ObjectStore) -> None:
     """Be the driver of a sweep that is not there yet.
 
     Raises:
@@ -63,9 +64,13 @@ def _take_new(store: ObjectStore) -> None:
         StoreError: if the store cannot be read and written.
     """
     lease.take(store)
-    if store.list().keys() - {LEASE}:
+    try:
+        if store.list().keys() - {LEASE}:
+            raise ToprungError(f"{store.url}: another sweep has begun there; choose another --name")
+        clear_copy(folder)
+    except BaseException:
         lease.release(store)
-        raise ToprungError(f"{store.url}: another sweep has begun there; choose another --name")
+        raise
 
 
 def _discard_unused(store: ObjectStore) -> None:

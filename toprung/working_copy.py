@@ -27,22 +27,31 @@ _DRIVER = "driver"
 
 
 def new_copy(store: ObjectStore) -> SweepFolder:
-    """The working copy of a sweep that is not there yet; what another of its name left is removed.
+    """Where the working copy of a sweep will be that is not there yet; see `clear_copy`.
 
     Raises:
-        ToprungError: if something lies there, in the store, or a driver works in the copy.
+        ToprungError: if something lies there, in the store, or a driver is about to begin it.
     """
     found = store.list()
     if found.keys() - {LEASE}:  # which may be left of one that was killed before it began
         what = "another sweep" if "sweep.yaml" in found else "something else"
         raise ToprungError(f"{store.url}: holds {what} already; choose another --name or --out")
-    folder = _copy_of(store)
+    if found:
+        lease.check_free(store)
+    return _copy_of(store)
+
+
+def clear_copy(folder: SweepFolder) -> None:
+    """Remove what another sweep of its name left in a working copy; the caller holds the lease.
+
+    Raises:
+        ToprungError: if a driver works in the copy that has lost its lease.
+    """
     with _one_at_a_time(folder):
         if still_runs(folder.lock, this_driver()):
-            raise ToprungError(f"{store.url}: is being run from this machine")
+            raise ToprungError(f"{folder.address}: is being run from this machine")
         shutil.rmtree(folder.path, ignore_errors=True)
         _note_driver(folder)
-    return folder
 
 
 def local_path(place: str | Path) -> Path:
