@@ -23,7 +23,6 @@ from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
 from analysis.openings import TestResult, read_openings
 from analysis.predictions import Origin, Predictions, load_predictions, save_predictions
-from analysis.provenance.splits_file import split_images
 from analysis.seal.evidence import Seal, UnknownResult, read_seal
 from analysis.seal.intent import (
     Intent,
@@ -32,7 +31,7 @@ from analysis.seal.intent import (
     withdraw_intent,
     write_intent,
 )
-from analysis.seal.ledger import Earlier
+from analysis.seal.ledger import Earlier, images_of_splits
 from analysis.sweep_folder.outside import images_of
 from trainables.data import TestData, open_test_data
 from trainables.evaluate import score
@@ -202,7 +201,7 @@ def _intent(candidate: _Candidate, seal: Seal) -> Intent:
     digest = sweep.description["data"]["test_sha256"]
     if digest is None:
         raise SweepFolderError("the data have no test set (data/test_fraction = 0)")
-    images = _images_of_splits(sweep.folder)
+    images = images_of_splits(sweep.folder)
     contradicts = any(not one.may_complete for one in seal.unknown_of(candidate.digest))
     is_second = seal.is_opened_for_others(candidate.digest) or contradicts
     return new_intent(
@@ -212,7 +211,7 @@ def _intent(candidate: _Candidate, seal: Seal) -> Intent:
         images=images.id if images else None,
         forced=is_second or not candidate.is_winner,
         sweep=sweep.name,
-        sweep_id=sweep.description.get("id"),
+        sweep_id=sweep.id,
         split_seed=data.split_seed,
     )
 
@@ -232,15 +231,7 @@ def _test_data(candidate: _Candidate) -> TestData:
 
 def _images(folder: SweepFolder, data: TestData | None) -> ImageSet | None:
     """The test images; None where only an earlier Toprung's files tell of them."""
-    return _images_of_splits(folder) if data is None else ImageSet.of(data.pixel_hashes)
-
-
-def _images_of_splits(folder: SweepFolder) -> ImageSet | None:
-    try:
-        known = split_images(folder.splits)
-    except SweepFolderError:  # the images themselves will tell
-        return None
-    return known.test if known is not None and len(known.test) else None
+    return images_of_splits(folder) if data is None else ImageSet.of(data.pixel_hashes)
 
 
 def _enter(

@@ -223,5 +223,5 @@ def _predictions_alone(
 
 def _in_ledgers(sweep: "SweepRecord", history: History) -> list[Intent]:
     """The openings that ledgers have of this very sweep."""
-    own = sweep.description.get("id")
+    own = sweep.id
     return [intent for intent in history.intents if own is not None and intent.sweep_id == own]

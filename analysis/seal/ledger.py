@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.folder import SweepFolder
-from analysis.seal.intent import Intent, read_intents
+from analysis.folder import SweepFolder, SweepFolderError
+from analysis.provenance.splits_file import split_images
+from analysis.seal.intent import Intent, intents_of, read_intents
 from analysis.seal.small_files import SmallFiles
 from analysis.user_state import state_dir
 from trainables.object_store import ObjectStore
@@ -161,6 +162,23 @@ class History:
     def _set_of(self, other: str | None, images: ImageSet) -> ImageSet | None:
         """A set by its id; the very same one also where no ledger has its images."""
         return images if other == images.id else self.set_of(other)
+
+
+def images_of_splits(folder: SweepFolder) -> ImageSet | None:
+    """The test images of a sweep, by its `splits.csv`; None if that does not tell."""
+    try:
+        known = split_images(folder.splits)
+    except SweepFolderError:  # the images themselves can be asked
+        return None
+    return known.test if known is not None and len(known.test) else None
+
+
+def keep_openings(folder: SweepFolder) -> None:
+    """Let the ledgers here have the openings of a sweep that was brought from another machine."""
+    images, history = images_of_splits(folder), history_of(folder)
+    for intent in intents_of(folder)[0] if images is not None else []:
+        if images is not None and intent.images in (None, images.id):
+            history.add(intent, images)
 
 
 def history_of(folder: SweepFolder) -> History:

@@ -10,11 +10,16 @@ import yaml
 from analysis.pictures import seal as seal_parts
 from analysis.report import answer
 from analysis.results import Results
+from analysis.seal.evidence import read_seal
+from analysis.seal.ledger import BESIDE
 from analysis.seal.optimism import optimism
 from analysis.sweep import Sweep
-from tests.helpers import printed
+from analysis.user_state import STATE_VARIABLE, state_dir
+from tests.helpers import printed, remember_configs
 from tests.seal.conftest import ID, Sealed
 from tests.simulated_sweep import Simulated, simulated_sweep
+from tests.test_analysis import CONFIG
+from toprung.cluster.fetching import fetch
 
 
 def told(sweep: Sweep) -> list[str]:
@@ -33,6 +38,7 @@ def pair(sealed: Sealed, tmp_path: Path) -> tuple[Sweep, Sweep]:
         settings = path / "sweep.yaml"
         said = yaml.safe_load(settings.read_text()) | {"id": name + ID[1:]}
         settings.write_text(yaml.safe_dump(said))
+        remember_configs(name + ID[1:], [CONFIG])
         sweeps.append(Sweep(path))
         sweeps[-1].test()
     return sweeps[0], sweeps[1]
@@ -100,6 +106,17 @@ def test_the_same_model_in_another_sweep_is_not_another_model(
     assert Sweep(tmp_path / "a").test().num_models == 1
     since = told(Sweep(tmp_path / "a"))[-1]
     assert "opened 2 times, for 1 other model (by sweeps " in since
+
+
+def test_what_is_fetched_is_known_here(
+    unopened: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unopened.test()
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "another machine's"))
+    here = fetch(unopened.folder.path, tmp_path / "here" / "sweep")
+    assert read_seal(Sweep(here)).results == read_seal(unopened).results
+    for known in (tmp_path / "here" / BESIDE, state_dir() / "openings"):
+        assert len(list(known.glob("*.json"))) == 1
 
 
 def test_the_page_says_so_if_the_search_began_with_a_sweep_that_was_opened(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from analysis.driver import still_runs, this_driver
 from analysis.folder import SweepFolder
 from analysis.openings import read_openings
 from analysis.seal.intent import intents_of
+from analysis.seal.ledger import keep_openings
 from toprung.cluster.options import name_of
 from toprung.cluster.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
@@ -69,6 +70,7 @@ def fetch(
             log = cluster.output_of(["toprung.cluster.send", place], python)
             unpack(from_lines(log), fetched)
         _put(fetched, target)
+    keep_openings(SweepFolder(target))
     return target
 
 
