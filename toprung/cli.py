@@ -33,6 +33,7 @@ from toprung.cli_place import SWEEP_PLACE, TRUST
 from toprung.cli_report import report, tell_partial
 from toprung.cli_resume import GPUS_PER_TRIAL, finish, resume
 from toprung.lines import echo_line
+from toprung.secrecy.tracebacks import show_without_secrets
 from trainables.system.secrecy import redacted
 from trainables.system.terminal import print_only_printable
 
@@ -329,6 +330,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding need not have every sign
         sys.stdout.reconfigure(errors="backslashreplace")
     print_only_printable()
+    show_without_secrets()
     sys.exit(_exit_code(lambda: toprung.main(standalone_mode=False)))
 
 

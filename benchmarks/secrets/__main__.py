@@ -4,16 +4,18 @@ Command:  uv run python -m benchmarks.secrets
 
 Secrets (`tests.canaries`) are in fourteen variables of the user's shell, in files beside the
 search space, and in an error of one of its trials. Sweeps are run and resumed on this machine, on
-a cluster of two nodes from one of these, and as jobs there; to a folder and to an S3 server. Each
-is searched: its folder or objects, the files of every Ray of it (logs, packages), what the commands
-print, what `ray list` tells of actors, jobs, workers and runtime environments, and, several times a
-second, the environment of every process that is there but for the user's own commands.
+a cluster of two nodes from one of these, through Ray's client and as jobs there; to a folder and
+to an S3 server. Each is searched: its folder or objects, the files of every Ray of it (logs,
+packages), what the commands print, what `ray list` tells of actors, jobs, workers and runtime
+environments, and, several times a second, the environment of every process that is there but for
+the user's own commands.
 
 The cluster's nodes have a secret of their own for the store, which is looked for everywhere but in
 their processes.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -113,6 +115,12 @@ def from_a_node(user: User, out: str, cluster: RealCluster) -> None:
     user("resume", f"{out}/joined", "--trials", "+1", "--address", cluster.address)
 
 
+def through_client(user: User, out: str, cluster: RealCluster) -> None:
+    """The driver runs on the head, and is followed through Ray's client."""
+    client = f"ray://{cluster.head.address}:{cluster.client_port}"
+    user("run", "space.py", "--name", "client", "--out", out, "--address", client)
+
+
 def as_jobs(user: User, out: str, cluster: RealCluster) -> None:
     """The driver is a job on the cluster."""
     at = ("--address", cluster.http_address)
@@ -172,12 +180,13 @@ def run_all(place: Path, s3: S3Server) -> list[list[object]]:
         ways: dict[str, Callable[[User, str], None]] = {
             "this machine": on_this_machine,
             "a cluster's node": lambda user, out: from_a_node(user, out, cluster),
+            "Ray's client": lambda user, out: through_client(user, out, cluster),
             "jobs on a cluster": lambda user, out: as_jobs(user, out, cluster),
         }
         for way, run in ways.items():
+            name = re.sub(r"\W+", "-", way)
             for kind in ("folder", "S3"):
-                url = f"s3://{BUCKET}/{way.replace(' ', '-')}"
-                out = place / way.replace(" ", "-") if kind == "folder" else ObjectStore(url)
+                out = place / name if kind == "folder" else ObjectStore(f"s3://{BUCKET}/{name}")
                 user = User(project, environment | own_places, set())
                 with watched(user):
                     run(user, str(out))
