@@ -1,5 +1,7 @@
 """What a model said of labelled images: kept with a few of the images, to be explained later.
 
+SciPy is imported where it is used: `toprung status` does without it where no test was done.
+
 Shape letters: N images, K classes, S images that are shown, H height, W width, C channels.
 """
 
@@ -14,7 +16,6 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from analysis.files import write_atomically
 from analysis.folder import SweepFolderError
@@ -28,6 +29,7 @@ NUM_WRONG = 30
 """Wrongly classified images, the surest mistakes first, that are kept with the predictions."""
 MAX_WELL_COMPRESSED_BYTES = 128 * MIB
 """What a file of predictions may unpack to, however small it is: 30,000 images of 1000 classes."""
+_IMAGES_AT_A_TIME = 1024
 _MAX_EXPANSION = 4
 """How many times its size a larger file may unpack to."""
 
@@ -85,13 +87,25 @@ class Predictions:
     @cached_property
     def loss(self) -> float:
         """The mean cross-entropy."""
-        with np.errstate(invalid="ignore"):  # of a model whose outputs are no numbers
-            losses_N = -log_softmax(self.logits_NK.astype(np.float64), axis=1)
-        return float(losses_N[np.arange(len(self.labels_N)), self.labels_N].mean())
+        parts = range(0, len(self.labels_N), _IMAGES_AT_A_TIME)
+        return float(np.concatenate([self._losses_from(start) for start in parts]).mean())
+
+    def _losses_from(self, start: int) -> NDArray[np.float64]:
+        """The losses of some images; of all at once they would take several times the memory."""
+        from scipy.special import log_softmax
+
+        part = slice(start, start + _IMAGES_AT_A_TIME)
+        labels = self.labels_N[part]
+        with np.errstate(invalid="ignore"):  # of a model whose outputs are not numbers
+            losses_NK = -log_softmax(self.logits_NK[part].astype(np.float64), axis=1)
+        losses: NDArray[np.float64] = losses_NK[np.arange(len(labels)), labels]
+        return losses
 
     @cached_property
     def probabilities_NK(self) -> NDArray[np.float64]:
         """Of each class for each image."""
+        from scipy.special import softmax
+
         probabilities: NDArray[np.float64] = softmax(self.logits_NK.astype(np.float64), axis=1)
         return probabilities
 
@@ -134,6 +148,8 @@ def collect(
         normalisation: mean and standard deviation of each channel.
         seed: draws the images that are shown.
     """
+    from scipy.special import softmax
+
     num_images = len(labels_N)
     rng = np.random.default_rng(seed)
     random = rng.choice(num_images, min(NUM_RANDOM, num_images), replace=False)

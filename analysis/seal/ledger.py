@@ -23,12 +23,14 @@ from analysis.seal.intent import Intent, intents_of, read_intents
 from analysis.seal.small_files import SmallFiles
 from analysis.user_state import state_dir
 from trainables.object_store import ObjectStore
-from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet
+from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, ProvenanceError
 
 BESIDE = ".toprung-openings"
 _SUFFIX = ".images"
 _MAX_BYTES = BYTES_PER_IMAGE * 2**23
 """Of a file of pictures that is read: 64 MiB, 8 million of them."""
+_MAX_BYTES_OF_ALL = 4 * _MAX_BYTES
+"""Of all files of pictures of one ledger: 335 test sets of 100,000."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,20 @@ class Ledger:
         self.intents, self.remarks = read_intents(self._files)
         ids = dict.fromkeys(intent.images for intent in self.intents if intent.images)
         names = [f"{one}{_SUFFIX}" for one in ids]
+        left = _MAX_BYTES_OF_ALL
         for name, content in self._files.read_all(names, _MAX_BYTES):
-            found = name.removesuffix(_SUFFIX)
-            if content is None or hashlib.sha256(content).hexdigest()[:32] != found:
+            images = _images(content, name.removesuffix(_SUFFIX))
+            if images is None:
                 self.remarks.append(f"{self._files}/{name}: is not the list of a test set's images")
-            else:
-                self.sets[found] = ImageSet.from_bytes(content)
+                continue
+            left -= BYTES_PER_IMAGE * len(images)
+            if left < 0:
+                self.remarks.append(
+                    f"{self._files}: has test sets of over {_MAX_BYTES_OF_ALL:,} bytes in all; "
+                    f"from {name} on they were not read"
+                )
+                return
+            self.sets[images.id] = images
 
     def add(self, intent: Intent, images: ImageSet) -> None:
         """Keep an opening, unless it is there already; its images first.
@@ -102,6 +112,17 @@ class Ledger:
         except OSError as error:
             reason = error.strerror or error
             self.remarks.append(f"{self._files}: this opening cannot be kept there: {reason}")
+
+
+def _images(content: bytes | None, expected_id: str) -> ImageSet | None:
+    """The pictures of a file; None if it is not the list that its name says."""
+    if content is None or hashlib.sha256(content).hexdigest()[:32] != expected_id:
+        return None
+    try:
+        images = ImageSet.from_bytes(content)
+    except ProvenanceError:
+        return None
+    return images if images.id == expected_id else None  # else unsorted, or with repetitions
 
 
 class History:

@@ -3,7 +3,6 @@
 from math import sqrt
 
 import numpy as np
-from scipy.special import ndtr
 
 _GRID = np.linspace(-10, 10, 4001)
 """Steps of 0.005 standard deviations: the sum below is exact to 10 digits."""
@@ -15,6 +14,8 @@ def expected_maximum(num_models: int) -> float:
     The integral of x k phi(x) Phi(x)^(k-1) (David and Nagaraja, Order Statistics, 3rd edition,
     2003, section 3.1; Blom, 1958, has an approximation): 0 for one, 0.564 for two, 1.539 for ten.
     """
+    from scipy.special import ndtr  # not at the top: `toprung status` rarely needs it
+
     density = np.exp(-(_GRID**2) / 2) / sqrt(2 * np.pi)
     weights = num_models * density * ndtr(_GRID) ** (num_models - 1)
     return max(0.0, float((_GRID * weights).sum() * (_GRID[1] - _GRID[0])))

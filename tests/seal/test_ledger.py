@@ -11,6 +11,7 @@ import pytest
 
 from analysis.folder import SweepFolder
 from analysis.seal import intent as intent_module
+from analysis.seal import ledger as ledger_module
 from analysis.seal.intent import Intent, new_intent
 from analysis.seal.ledger import BESIDE, Earlier, Ledger, history_of
 from analysis.user_state import state_dir
@@ -114,6 +115,27 @@ class TestLedger:
         assert "is not the list of a test set's images" in again.remarks[0]
         again.add(an_intent("b"), images(1, 2))
         assert not Ledger(tmp_path).remarks
+
+    def test_what_has_its_digest_and_is_not_a_list_of_images(self, tmp_path: Path) -> None:
+        for content in (b"1234567", bytes(16)):  # no whole pictures, and one twice
+            digest = sha256(content).hexdigest()[:32]
+            (tmp_path / f"{digest}.images").write_bytes(content)
+            intent = replace(an_intent(), images=digest)
+            (tmp_path / intent.file_name).write_text(intent.as_json())
+        ledger = Ledger(tmp_path)
+        assert not ledger.sets
+        assert len(ledger.remarks) == 2
+
+    def test_of_too_many_images_the_rest_is_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ledger = Ledger(tmp_path)
+        ledger.add(an_intent("a"), images(1, 2))
+        ledger.add(an_intent("b"), images(3))
+        monkeypatch.setattr(ledger_module, "_MAX_BYTES_OF_ALL", 16)
+        found = Ledger(tmp_path)
+        assert len(found.sets) == 1
+        assert "were not read" in found.remarks[0]
 
     def test_too_many(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ledger = Ledger(tmp_path)

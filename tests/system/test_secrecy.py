@@ -63,6 +63,10 @@ class TestText:
     def test_keeps_what_a_variable_only_leads_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
         monkeypatch.setenv("MY_TOKEN", "short")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "/wJalrXUtnFEMIK7MDENG/bPxRfiCYCANARYKEY0")
+        assert redacted("signed by /wJalrXUtnFEMIK7MDENG/bPxRfiCYCANARYKEY0") == (
+            f"signed by {HIDDEN}"
+        )
         assert redacted("no file /home/me/key.json in short") == (
             "no file /home/me/key.json in short"
         )

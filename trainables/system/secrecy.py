@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "[secret]"
@@ -60,6 +61,8 @@ _AFTER_ITS_NAME = re.compile(
     "|".join((_URL_PASSWORD, _URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE
 )
 _BARE = re.compile("|".join(TOKENS.values()))
+_BASE64 = re.compile(r"/[A-Za-z0-9+/]{30,}={0,2}")
+"""What may be a key in Base64 or a path."""
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -138,6 +141,8 @@ def _known_secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
 
 def _is_place(value: str) -> bool:
     """Whether a variable names where a secret is: `GOOGLE_APPLICATION_CREDENTIALS=/my/key.json`."""
+    if _BASE64.fullmatch(value):  # one in 64 secret keys of AWS begins with a slash
+        return Path(value).exists()
     return value.startswith(("/", "~", "./"))
 
 
