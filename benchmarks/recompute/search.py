@@ -146,6 +146,8 @@ def _figures(raw: RawSweep, members: list[RawTrial]) -> dict[str, Any]:
         figures["tested"] = test["trial"]
         figures |= {"test acc": test["accuracy"], "test loss": test["loss"]}
         figures |= {"forced": True} if test["forced"] else {}
+        num_models = 1 + (test.get("earlier") or {}).get("models", 0)
+        figures |= {"models on test set": num_models} if num_models > 1 else {}
     return figures
 
 
