@@ -323,6 +323,18 @@ class SweepFolder:
         remove_leftovers(file)
         file.unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """See that each of its files may be opened, so that a command says so before its work.
+
+        Those of trials and exports are looked at where they are used.
+
+        Raises:
+            SweepFolderError: if one may not.
+        """
+        for name, member in vars(SweepFolder).items():
+            if isinstance(member, property) and member.fget.__annotations__["return"] is Path:
+                getattr(self, name)
+
     def _file(self, *names: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Path:
         try:
             return inside(self.path, self.path.joinpath(*names), most_bytes=most_bytes)

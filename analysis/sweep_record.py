@@ -83,6 +83,7 @@ class SweepRecord:
 
     def __init__(self, path: str | Path, *, trust: bool = False) -> None:
         self.folder = SweepFolder(Path(path).absolute())
+        self.folder.check()
         self._trust = trust
         if not self.folder.settings.is_file():
             usual = Path("sweeps") / path

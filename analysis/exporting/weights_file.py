@@ -4,11 +4,12 @@ import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from analysis.model import TrainedModel
 from trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
-from trainables.system.tensor_files import check_header
+from trainables.system.tensor_files import check_header, load_safetensors
+from trainables.system.untrusted_files import MAX_WEIGHTS_BYTES, UntrustedFileError, digest_of
 
 
 def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:
@@ -34,15 +35,20 @@ def digest_in_file(file: Path) -> str:
 
     The file may carry a record of images, which the digest is not of.
 
+    Returns:
+        The digest; "unreadable" if it is not a safetensors file.
+
     Raises:
         OSError: if it cannot be read.
     """
-    content = file.read_bytes()
     try:
         check_header(file)
         with safe_open(file, framework="numpy") as opened:
             has_metadata = bool(opened.metadata())
-        plain = save(load(content)) if has_metadata else content
-    except (SafetensorError, ValueError, KeyError, RuntimeError):  # not a model's weights
-        plain = content
-    return hashlib.sha256(plain).hexdigest()
+        if not has_metadata:
+            return digest_of(file, MAX_WEIGHTS_BYTES)
+        return hashlib.sha256(save(load_safetensors(file))).hexdigest()
+    except UntrustedFileError:
+        raise
+    except (SafetensorError, ValueError, KeyError, RuntimeError):
+        return "unreadable"

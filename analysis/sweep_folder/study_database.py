@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from analysis.study_place import StudyPlace
+from analysis.sweep_folder.study_limits import LimitedConnection
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -45,7 +46,8 @@ def open_storage(place: StudyPlace) -> "RDBStorage":
     from optuna.storages import RDBStorage
 
     if place.file is not None:
-        return RDBStorage(place.url)
+        limited = {"connect_args": {"factory": LimitedConnection}}
+        return RDBStorage(place.url, engine_kwargs=limited)
     from sqlalchemy import make_url
 
     return RDBStorage(

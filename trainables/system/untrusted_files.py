@@ -30,6 +30,8 @@ MAX_LINE_BYTES = 16 * MIB
 MAX_TABLE_BYTES = 512 * MIB
 MAX_ROWS, MAX_COLUMNS = 2_000_000, 100
 """Of `splits.csv`, which has a row for each image. ImageNet has 1.28 million."""
+_MAX_ROW_BYTES = MIB
+"""What is read at a time; the csv module refuses fields of more than 128 KiB."""
 MAX_STUDY_BYTES = GIB
 """The study, and each of its journals: 10,000 trials with 20 validations each take a tenth."""
 MAX_WEIGHTS_BYTES = 8 * GIB
@@ -151,7 +153,8 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
         csv.Error: if it is not CSV.
     """
     with open_file(path, MAX_TABLE_BYTES) as file:
-        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        lines = iter(lambda: file.readline(_MAX_ROW_BYTES), b"")
+        text = (line.decode("utf-8", "surrogateescape") for line in lines)
         rows = csv.DictReader(text, restval="")
         if len(rows.fieldnames or ()) > MAX_COLUMNS:
             raise UntrustedFileError(path, f"has more than {MAX_COLUMNS} columns")
