@@ -15,6 +15,8 @@ from typing import IO
 from urllib.request import ProxyHandler, build_opener
 
 from analysis.folder import SweepFolder, SweepFolderError
+from analysis.sweep_folder.sqlite_file import check_study_file
+from analysis.sweep_folder.study_limits import check_size
 from toprung.dashboard_child import HOST, read_only
 from toprung.errors import ToprungError
 from trainables.system.secrecy import without_secrets
@@ -109,9 +111,11 @@ def _check_study(folder: SweepFolder) -> None:
     if folder.tensorboard.is_dir():
         check_folder(folder.tensorboard)  # TensorBoard would follow links
     try:
+        check_study_file(folder.study)
+        check_size(folder.study)
         with closing(sqlite3.connect(read_only(str(folder.study)), uri=True)) as study:
             study.execute("SELECT study_name FROM studies").fetchall()
-    except sqlite3.Error as error:
+    except (OSError, ValueError, sqlite3.Error) as error:
         raise SweepFolderError(f"{folder.study}: cannot be read: {error}") from None
 
 

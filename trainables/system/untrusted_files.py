@@ -36,8 +36,8 @@ MAX_STUDY_BYTES = GIB
 """The study, and each of its journals: 10,000 trials with 20 validations each take a tenth."""
 MAX_WEIGHTS_BYTES = 8 * GIB
 """A billion parameters, which is the most that a network may have, of 64 bits."""
-MAX_CHECKPOINT_BYTES = 5 * MAX_WEIGHTS_BYTES
-"""Two sets of weights, Adam's two moments, and some room."""
+MAX_CHECKPOINT_BYTES = 2 * MAX_WEIGHTS_BYTES
+"""Two sets of weights and Adam's two moments of a billion parameters of 32 bits."""
 MAX_PREDICTIONS_BYTES = 4 * GIB
 """Compressed logits: 50,000 test images of 21,841 classes."""
 
