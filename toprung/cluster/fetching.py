@@ -70,7 +70,8 @@ def fetch(
             log = cluster.output_of(["toprung.cluster.send", place], python)
             unpack(from_lines(log), fetched)
         _put(fetched, target)
-    keep_openings(SweepFolder(target))
+    fetched_id = _said(SweepFolder(target)).get("id")
+    keep_openings(SweepFolder(target), fetched_id if isinstance(fetched_id, str) else None)
     return target
 
 
