@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import optuna
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from analysis import attributes
 from analysis.confirmation import Confirmation, read_confirmation
@@ -25,6 +25,7 @@ from analysis.trials import TrialResult, read_trials, select_best
 from analysis.typed import typed
 from trainables.config import Metric, TrialConfig
 from trainables.plain_yaml import read_yaml
+from trainables.settings import MAX_TRIALS, Epochs
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel
@@ -34,9 +35,16 @@ T = TypeVar("T")
 
 
 class _SaidSettings(BaseModel):
+    """Within the bounds of a sweep's settings: with a `reduction_factor` of 1, rungs never end."""
+
     metric: Metric
-    seed: int
-    trials: int
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)]
+    max_epochs: Epochs | None = None
+    grace_epochs: Epochs | None = None
+    reduction_factor: Annotated[int, Field(ge=2, le=MAX_TRIALS)] | None = None
+    cpus_per_trial: Annotated[PositiveInt, Field(le=MAX_TRIALS)] | None = None
+    gpus_per_trial: Annotated[float, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] | None = None
 
 
 class _SaidData(BaseModel):

@@ -265,6 +265,29 @@ class TestTensors:
             load_model(place.sweep / "best")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reduction_factor": 1},
+        {"reduction_factor": 0},
+        {"grace_epochs": 0},
+        {"max_epochs": 0},
+        {"trials": 10**18},
+        {"seed": 10**30},
+        {"gpus_per_trial": 1e300},
+    ],
+    ids=str,
+)
+def test_settings_of_a_sweep_that_never_end(change: dict[str, Any], place: Place) -> None:
+    file = place.sweep / "sweep.yaml"
+    said = read_yaml(file.read_text())
+    said["settings"] |= change
+    file.write_text(json.dumps(said))
+    for name in ("status", "report"):
+        code, told = run(commands(place)[name])
+        assert (code, len(told.splitlines()), "sweep.yaml" in told) == (2, 1, True), told
+
+
 class TestStudy:
     @pytest.mark.parametrize(
         ("sql", "said"),

@@ -15,17 +15,15 @@ from pydantic import (
 )
 
 from trainables.config import Metric
-from trainables.settings import ConfigError, Epochs, Settings, parse
+from trainables.settings import MAX_TRIALS, ConfigError, Epochs, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 GPU_RESOLUTION = 10_000
 """Ray counts parts of a GPU in ten thousandths."""
-MAX_COUNT = 1_000_000
-"""Trials, and what there is at most one of for each trial."""
 MAX_RUNS = 1000
 """Trials that are confirmed, and the seeds that each gets."""
-Count = Annotated[PositiveInt, Field(le=MAX_COUNT)]
+Count = Annotated[PositiveInt, Field(le=MAX_TRIALS)]
 DEFAULT_CONFIRM = 3
 """How many trials are confirmed where that is cheap."""
 
@@ -84,7 +82,7 @@ class SweepSettings(Settings):
     trials: Count = 20
     max_epochs: Epochs = 10
     grace_epochs: Epochs = 1
-    reduction_factor: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 3
+    reduction_factor: Annotated[int, Field(ge=2, le=MAX_TRIALS)] = 3
     time_budget: Annotated[float, BeforeValidator(seconds)] | None = None
     concurrency: Count | None = None
     cpus_per_trial: Count | None = None

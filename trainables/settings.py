@@ -21,6 +21,8 @@ S = TypeVar("S", bound="Settings")
 
 MAX_EPOCHS = 1_000_000
 """So that what is counted in epochs stays countable, whoever wrote the config."""
+MAX_TRIALS = 1_000_000
+"""Trials of a sweep, and what there is at most one of for each trial."""
 Epochs = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
 
 
