@@ -17,8 +17,7 @@ UNSORTED = "unknown kind"
 """The kind of failures of which only the reason was kept."""
 
 ADVICE = {
-    failures.OUT_OF_MEMORY: "Run fewer trials at a time (--concurrency), give the job or container "
-    "more memory, or lower the upper end of "
+    failures.OUT_OF_MEMORY: "Run fewer trials at a time (--concurrency), or lower the upper end of "
     "training/batch_size, data/image_size or the network's size.",
     failures.GPU_OUT_OF_MEMORY: "Lower the upper end of training/batch_size, data/image_size or "
     "the network's size, or put fewer trials on a GPU: a larger --gpus-per-trial, or auto, which "

@@ -127,6 +127,14 @@ def run(arguments: list[str]) -> tuple[int, str]:
     return code, said.getvalue()
 
 
+def run_and_read(arguments: list[str]) -> tuple[int, str]:
+    """A command's exit code, and all that it said; what it raises is raised."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = _exit_code(lambda: toprung.main(arguments, standalone_mode=False))
+    return code, said.getvalue()
+
+
 def digests(place: Place, *, but: tuple[str, ...] = ()) -> dict[str, str]:
     """Of every file of the sweep; but those in these of its folders."""
     return {

@@ -21,7 +21,6 @@ from analysis.folder import SweepFolder, SweepFolderError
 from analysis.provenance.splits_file import split_images
 from analysis.seal.intent import Intent, intents_of, read_intents
 from analysis.seal.small_files import SmallFiles
-from analysis.sweep_folder.known_sweeps import known_places
 from analysis.user_state import state_dir
 from trainables.object_store import ObjectStore
 from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, ProvenanceError
@@ -195,20 +194,11 @@ def images_of_splits(folder: SweepFolder) -> ImageSet | None:
     return known.test if known is not None and len(known.test) else None
 
 
-def keep_openings(folder: SweepFolder, sweep_id: str | None) -> None:
-    """Let the ledgers here have the openings of a sweep that was brought from another machine.
-
-    Args:
-        folder: the sweep's, which may be a stranger's: an opening of it that names another sweep is
-            left out, because that one would be taken for opened.
-        sweep_id: of its `sweep.yaml`; of a sweep that the user's record has, nothing is kept,
-            for anybody can write its id.
-    """
+def keep_openings(folder: SweepFolder) -> None:
+    """Let the ledgers here have the openings of a sweep that was brought from another machine."""
     images, history = images_of_splits(folder), history_of(folder)
-    if images is None or sweep_id is None or known_places(sweep_id) is not None:
-        return
-    for intent in intents_of(folder)[0]:
-        if intent.sweep_id == sweep_id and intent.images in (None, images.id):
+    for intent in intents_of(folder)[0] if images is not None else []:
+        if images is not None and intent.images in (None, images.id):
             history.add(intent, images)
 
 

@@ -13,8 +13,7 @@ from analysis.folder import SweepFolder
 from analysis.seal import intent as intent_module
 from analysis.seal import ledger as ledger_module
 from analysis.seal.intent import Intent, new_intent
-from analysis.seal.ledger import BESIDE, Earlier, Ledger, history_of, keep_openings
-from analysis.sweep_folder.known_sweeps import remember
+from analysis.seal.ledger import BESIDE, Earlier, Ledger, history_of
 from analysis.user_state import state_dir
 from trainables.provenance.image_set import ImageSet, ProvenanceError
 
@@ -137,23 +136,6 @@ class TestLedger:
         found = Ledger(tmp_path)
         assert len(found.sets) == 1
         assert "were not read" in found.remarks[0]
-
-    @pytest.mark.parametrize("is_own", [False, True])
-    def test_a_fetched_sweep_tells_of_no_other_and_of_none_of_the_users(
-        self, is_own: bool, tmp_path: Path
-    ) -> None:
-        folder = SweepFolder(tmp_path / "sweeps" / "fetched")
-        folder.test_openings.mkdir(parents=True)
-        folder.splits.write_text(f"path,split,pixel_sha256\na,test,{hashes(1)[0]}\n")
-        its_own, others = "a" * 32, "b" * 32
-        for sweep_id in (its_own, others):
-            intent = replace(an_intent(), sweep_id=sweep_id)
-            (folder.test_openings / intent.file_name).write_text(intent.as_json())
-        if is_own:
-            remember(its_own, [])
-        keep_openings(folder, its_own)
-        kept = [intent.sweep_id for intent in history_of(folder).intents]
-        assert kept == ([] if is_own else [its_own])
 
     def test_too_many(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ledger = Ledger(tmp_path)

@@ -70,8 +70,7 @@ def fetch(
             log = cluster.output_of(["toprung.cluster.send", place], python)
             unpack(from_lines(log), fetched)
         _put(fetched, target)
-    fetched_id = _said(SweepFolder(target)).get("id")
-    keep_openings(SweepFolder(target), fetched_id if isinstance(fetched_id, str) else None)
+    keep_openings(SweepFolder(target))
     return target
 
 
