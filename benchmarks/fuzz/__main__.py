@@ -17,6 +17,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import torch
+
 from analysis.user_state import STATE_VARIABLE
 from benchmarks.fuzz.hostile_files import DAMAGES, Bait
 from benchmarks.fuzz.watched import MAX_BYTES, watch
@@ -31,10 +33,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strangers", action="store_true", help="with no record of the sweep")
     given = parser.parse_args()
+    torch.set_num_threads(1)  # a child of fork has no threads of its parent's, and waits for them
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         home = Path(folder)
         os.environ["TOPRUNG_CACHE_DIR"] = str(home / "cache")
         os.environ[STATE_VARIABLE] = str(home / "state")
+        os.environ["MPLCONFIGDIR"] = str(home / "cache")
         os.environ |= {"PGPASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}
         problems = Campaign(home, given.seed, strangers=given.strangers).run(given.rounds)
     sys.exit(bool(problems))

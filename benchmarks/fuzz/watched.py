@@ -53,7 +53,8 @@ class Watched:
             found.append("a traceback")
         if raw := _RAW.search(self.said):
             found.append(f"raw {raw.group()!r} in {self.said[max(0, raw.start() - 60) :][:120]!r}")
-        if self.code == 2 and self.said.count("error: ") + self.said.count("Error: ") != 1:
+        errors = [line for line in self.said.splitlines() if line.lower().startswith("error: ")]
+        if self.code == 2 and len(errors) != 1:
             found.append(f"not one error: {self.said[-300:]!r}")
         if self.cpu_seconds > usual_seconds + MAX_CPU_SECONDS:
             found.append(f"{self.cpu_seconds:.1f} s of CPU")
