@@ -193,7 +193,9 @@ def _interrupted(candidate: _Candidate, seal: Seal) -> Intent | None:
     """The intent of an opening for this very model that has no result yet."""
     mine = [one for one in seal.unknown_of(candidate.digest) if one.may_complete]
     intents = [one.intent for one in mine if one.intent is not None]
-    return next((one for one in intents if one.trial == candidate.trial), None)
+    of_this_sweep = (None, candidate.sweep.id)
+    fitting = (one for one in intents if one.sweep_id in of_this_sweep)
+    return next((one for one in fitting if one.trial == candidate.trial), None)
 
 
 def _intent(candidate: _Candidate, seal: Seal) -> Intent:
@@ -246,11 +248,19 @@ def _enter(
         return None
     history = seal.history
     for known in (*seal.intents, *(_intent_of(candidate, one) for one in seal.results)):
-        if known is not None and known.test_data_sha256 == intent.test_data_sha256:
+        if known is not None and _are_of_one_sweep(known, intent):
             history.add(known, images)
     earlier = history.earlier(images, candidate.digest, but=intent.id)
     history.add(intent, images)
     return replace(earlier, remarks=history.remarks)
+
+
+def _are_of_one_sweep(known: Intent, intent: Intent) -> bool:
+    """Whether the folder may speak for this opening: one of another sweep could be a stranger's."""
+    return known.test_data_sha256 == intent.test_data_sha256 and known.sweep_id in (
+        None,
+        intent.sweep_id,
+    )
 
 
 def _intent_of(candidate: _Candidate, result: TestResult) -> Intent | None:

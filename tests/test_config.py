@@ -1,6 +1,7 @@
 """A trial's config: all its mistakes at once, its YAML, the paths of its settings."""
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -228,3 +229,14 @@ def test_the_name_of_a_variant_may_be_left_out() -> None:
         losses.CrossEntropy(label_smoothing=0.25),
     )
     assert config.lr_schedule == lr_schedules.Constant()
+
+
+def test_a_named_pipe_is_not_waited_for_but_a_shells_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trial.yaml")
+    with pytest.raises(ConfigError, match="is a pipe; give a file"):
+        load_config(tmp_path / "trial.yaml")
+    reading, writing = os.pipe()
+    os.write(writing, dump_config(tiny_config()).encode())
+    os.close(writing)
+    assert load_config(Path(f"/dev/fd/{reading}")) == tiny_config()
+    os.close(reading)

@@ -130,7 +130,10 @@ def bring_back(folder: SweepFolder) -> None:
     Raises:
         StoreError: if the store cannot be written.
     """
+    # What is recorded of the test set is in the store before it is here; here it may be older.
+    of_the_seal = [folder.test_openings, folder.test_predictions(0).parent]
     not_ours = {folder.lock, folder.lease, folder.sealed_test}
+    not_ours |= {path for part in of_the_seal for path in visible_files(part)}
     files = sorted(visible_files(folder.path), key=lambda path: path != folder.study)
     for path in files:  # the study first: see `Mirror`
         if path not in not_ours and path.name != CHECKPOINT_FILE:

@@ -1,5 +1,6 @@
 """What one trial is: a value that says everything, checked whole, kept as YAML."""
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -190,6 +191,7 @@ def load_config(path: Path) -> TrialConfig:
         ConfigError: for a file that cannot be read as YAML, or with all its mistakes at once.
     """
     try:
+        _refuse_named_pipe(path)
         with path.open("rb") as file:
             values = read_yaml(file.read(MAX_TEXT_BYTES + 1).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -199,6 +201,12 @@ def load_config(path: Path) -> TrialConfig:
     if not isinstance(values, Mapping):
         raise ConfigError(f"config {path}: must be a mapping of settings, is {shown(values)}")
     return parse(TrialConfig, values, f"config {path}")
+
+
+def _refuse_named_pipe(path: Path) -> None:
+    """Opening one may wait for ever; a shell's `<(...)` is the user's own, and has a writer."""
+    if path.is_fifo() and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
+        raise OSError(errno.EINVAL, "is a pipe; give a file", str(path))
 
 
 def dump_config(config: TrialConfig) -> str:

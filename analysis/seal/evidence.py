@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from analysis.sweep_record import SweepRecord
 
 KILLED = "the process was killed, or has not ended"
+_MOST_ALONE = 10
+"""Files of predictions without a record that are read: a killed opening leaves one."""
 _LOSS_DIFFERS = 1e-4
 """Relatively: torch sums the loss in single precision."""
 
@@ -206,9 +208,12 @@ def _predictions_alone(
     """Predictions of the test images that neither the record nor an intent has."""
     home = folder.test_predictions(0).parent
     recorded = {predictions_of(folder, entry) for entry in entries}
-    for path in sorted(home.glob("[!.]*.npz")):
-        if path in recorded:
-            continue
+    alone = [path for path in sorted(home.glob("[!.]*.npz")) if path not in recorded]
+    if len(alone) > _MOST_ALONE:
+        yield UnknownResult(
+            f"{len(alone)} files in {home.name}/ are in no record", may_complete=False
+        )
+    for path in alone[:_MOST_ALONE]:
         why = f"{path.relative_to(folder.path)} is there, but not in {folder.sealed_test.name}"
         try:
             origin = load_predictions(path).origin

@@ -178,3 +178,29 @@ def test_a_link_in_the_place_of_the_intents(unopened: Sweep, tmp_path: Path) -> 
     with pytest.raises(SweepFolderError, match="is a link"):
         unopened.test()
     assert not list(outside.iterdir())
+
+
+def test_an_opening_of_another_sweep_in_the_folder_is_not_kept_as_the_users(
+    unopened: Sweep, tmp_path: Path
+) -> None:
+    shutil.copytree(unopened.folder.path, tmp_path / "other" / "sweep")
+    unopened.test()
+    (intent,) = unopened.folder.test_openings.glob("*.json")
+    claimed = json.loads(intent.read_text()) | {"id": "f" * 16, "sweep_id": "e" * 32}
+    other = Sweep(tmp_path / "other" / "sweep")
+    other.folder.test_openings.mkdir()
+    (other.folder.test_openings / f"{'f' * 16}.json").write_text(json.dumps(claimed))
+    other.test(force=True)
+    kept = [path.name for path in (state_dir() / "openings").glob("*.json")]
+    assert f"{'f' * 16}.json" not in kept
+    assert kept
+
+
+def test_many_files_without_a_record_are_counted_and_not_all_read(unopened: Sweep) -> None:
+    unopened.test()
+    whole = unopened.folder.path / PREDICTIONS
+    for number in range(30):
+        shutil.copy(whole, whole.with_name(f"trial_{90000 + number}.npz"))
+    unknown = read_seal(unopened).unknown
+    assert any("files in test_predictions/ are in no record" in one.why for one in unknown)
+    assert len(unknown) <= 12
