@@ -115,6 +115,7 @@ def _opening(given: argparse.Namespace, folder: Path) -> int:
 
     campaign = OpeningCampaign(folder)
     rows = dict(campaign.in_a_folder())
+    show(rows)
     with s3_server():
         rows |= dict(campaign.in_a_store(f"s3://{BUCKET}/openings", given.rounds))
     show(rows)

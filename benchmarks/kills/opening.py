@@ -115,15 +115,16 @@ class OpeningCampaign:
         """The sweep is fetched again as the store has it, and checked as one in a folder."""
         store, sweep = ObjectStore(url), f"{url}/digits"
         publish(store.within("digits"), self._first / _SWEEP, self._first / _SWEEP)
-        home = self._folder / "of the store"
-        shutil.rmtree(home, ignore_errors=True)
+        home = self._copy("of the store")  # with the user's records
+        shutil.rmtree(home / _SWEEP)
         environment = {**os.environ, STATE_VARIABLE: str(home / "state")}
         command = [sys.executable, "-c", _TEST.format(url=sweep)]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         while process.poll() is None and not any(moment in name for name in store.list()):
             sleep(0.005)
         process.kill()
-        process.wait()
+        if process.wait() != -signal.SIGKILL:
+            row.problems.append(f"{url}: was not killed: exit code {process.returncode}")
         for name in store.list():
             store.download(name, _made(home / _SWEEP.parent / name))
         self._check(home, f"{url} when it had {moment}", row)
