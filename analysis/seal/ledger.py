@@ -27,6 +27,8 @@ from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, Provenanc
 
 BESIDE = ".toprung-openings"
 _SUFFIX = ".images"
+_MOST_BROUGHT = 100
+"""Openings of a sweep of unknown origin that are kept."""
 _MAX_BYTES = BYTES_PER_IMAGE * 2**23
 """Of a file of pictures that is read: 64 MiB, 8 million of them."""
 _MAX_BYTES_OF_ALL = 4 * _MAX_BYTES
@@ -197,8 +199,10 @@ def images_of_splits(folder: SweepFolder) -> ImageSet | None:
 def keep_openings(folder: SweepFolder) -> None:
     """Let the ledgers here have the openings of a sweep that was brought from another machine."""
     images, history = images_of_splits(folder), history_of(folder)
-    for intent in intents_of(folder)[0] if images is not None else []:
-        if images is not None and intent.images in (None, images.id):
+    if images is None:
+        return
+    for intent in intents_of(folder)[0][:_MOST_BROUGHT]:
+        if intent.images in (None, images.id):
             history.add(intent, images)
 
 
