@@ -50,7 +50,7 @@ class Watched:
         elif self.code not in (0, 2):
             found.append(f"exit code {self.code}")
         if "Traceback (most recent call last)" in self.said:
-            found.append("a traceback")
+            found.append(f"a traceback: {self.said[-300:]!r}")
         if raw := _RAW.search(self.said):
             found.append(f"raw {raw.group()!r} in {self.said[max(0, raw.start() - 60) :][:120]!r}")
         errors = [line for line in self.said.splitlines() if line.lower().startswith("error: ")]
@@ -109,8 +109,17 @@ def _run_and_tell(
 
 def _of_the_system() -> list[str]:
     """What any Python process reads."""
-    here = str(Path(__file__).parents[2])
-    return [sys.prefix, sys.base_prefix, here, "/usr/", "/proc/", "/sys/", "/dev/null", "/etc/"]
+    imported = [str(Path(entry).absolute()) for entry in sys.path]
+    return [
+        sys.prefix,
+        sys.base_prefix,
+        *imported,
+        "/usr/",
+        "/proc/",
+        "/sys/",
+        "/dev/null",
+        "/etc/",
+    ]
 
 
 def _peak_bytes() -> int:
