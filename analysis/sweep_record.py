@@ -150,7 +150,8 @@ class SweepRecord:
             return study_in_file(self.folder.study)
         if not is_postgresql(storage["url"]):  # others would make or change a file
             raise SweepFolderError(
-                f"{self.folder.settings}: storage = {storage['url']!r}: must be postgresql://..."
+                f"{self.folder.settings}: storage = {storage['url']!r}: must be a URL such as "
+                "postgresql://USER@HOST/DATABASE"
             )
         place = StudyPlace(**storage)
         self.outside.confirm(study_at(place))

@@ -12,6 +12,7 @@ from tests.helpers import tiny_config
 from toprung.data_pins import DataPins
 from toprung.errors import ToprungError
 from toprung.plan import SweepPlan, plan_sweep
+from toprung.storage import checked_url
 from trainables.config import dump_config
 
 DIGITS = {"source": "digits", "image_size": 8, "channels": 1}
@@ -104,3 +105,9 @@ def test_other_splits_are_refused_every_time() -> None:
     for _ in range(2):
         with pytest.raises(ToprungError, match="must have the same images in the same splits"):
             pins(other)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@127.0.0.1:/x", "postgresql://u@h:1x/y", "/x"])
+def test_a_storage_that_is_not_a_url(url: str) -> None:
+    with pytest.raises(ToprungError, match="must be a URL such as"):
+        checked_url(url)

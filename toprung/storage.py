@@ -32,7 +32,7 @@ def checked_url(storage: str) -> str:
     """
     try:
         url = make_url(storage)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second of a port that is not a number
         raise ToprungError(
             f"storage = {storage!r}: must be a URL such as postgresql://USER@HOST/DATABASE"
         ) from None

@@ -73,7 +73,7 @@ def is_postgresql(url: str) -> bool:
 
     try:
         return make_url(url).get_backend_name() == "postgresql"
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second of a port that is not a number
         return False
 
 
