@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sqlite3
 import struct
 import zipfile
@@ -19,7 +20,9 @@ from analysis.predictions import MAX_WELL_COMPRESSED_BYTES, load_predictions
 from analysis.sweep import Sweep
 from tests.fuzzed_sweep import WINNER, Place, commands, run
 from trainables.plain_yaml import MAX_VALUES, YamlError, read_yaml
+from trainables.settings import ConfigError
 from trainables.system.archives import MAX_DIRECTORY_BYTES, ArchiveError, check_archive
+from trainables.system.pickles import PickleError, check_pickle
 from trainables.system.tensor_files import MAX_TENSORS, check_header, check_tensors
 from trainables.system.untrusted_files import (
     MAX_COLUMNS,
@@ -27,6 +30,7 @@ from trainables.system.untrusted_files import (
     UntrustedFileError,
     read_table,
 )
+from trainables.weights import read_state
 
 CHECKPOINT = f"trials/trial_{WINNER:05d}/checkpoint.pt"
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 40))
@@ -223,6 +227,42 @@ class TestTensors:
         _zip(path, **entries)
         with pytest.raises(SweepFolderError, match="has compressed entries"):
             Sweep(place.sweep).model()
+
+    @pytest.mark.parametrize("is_old", [False, True])
+    def test_a_pickle_of_a_tuple_without_end(self, is_old: bool, tmp_path: Path) -> None:
+        pairs = b"".join(b"q%ch%c\x86" % (n, n) for n in range(1, 60))
+        laughs = b"\x80\x02})" + pairs + b"K\x01s."  # a dict with such a pair as its key
+        path = tmp_path / "weights.pth"
+        torch.save({"a": torch.zeros(1)}, path, _use_new_zipfile_serialization=not is_old)
+        if is_old:
+            path.write_bytes(path.read_bytes()[:15] + laughs)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                entries = {name: archive.read(name) for name in archive.namelist()}
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, content in entries.items():
+                    archive.writestr(name, laughs if name.endswith("data.pkl") else content)
+        with pytest.raises(ConfigError, match="a tuple of more than 100,000 values"):
+            read_state(path)
+
+    @pytest.mark.parametrize("is_old", [False, True])
+    def test_pickles_of_torch(self, is_old: bool, tmp_path: Path) -> None:
+        network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+        path = tmp_path / "weights.pth"
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=not is_old)
+        assert list(read_state(path)) == list(network.state_dict())
+
+    @pytest.mark.parametrize("protocol", range(6))
+    def test_every_protocol(self, protocol: int) -> None:
+        for value in ({"a": [1, (2, (3.5, None))]}, {1}, b"x", "y", 10**50, {}, ((),)):
+            check_pickle(io.BytesIO(pickle.dumps(value, protocol)))
+
+    @pytest.mark.parametrize(
+        "content", [b"", b".", b"0.", b"\x80\x02u.", b"g5\n.", b"garbage", b"I"]
+    )
+    def test_what_is_no_pickle(self, content: bytes) -> None:
+        with pytest.raises(PickleError, match="is not a pickle"):
+            check_pickle(io.BytesIO(content))
 
     @pytest.mark.parametrize("size", [10**12, 10**6])
     def test_a_tensor_that_claims_to_be_large(self, size: int, place: Place) -> None:

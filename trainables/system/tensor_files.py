@@ -6,12 +6,15 @@ Torch is imported only where a file is read.
 import struct
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from trainables.system.archives import check_archive
+from trainables.system.archives import ArchiveError, check_archive
+from trainables.system.pickles import check_pickle
 from trainables.system.untrusted_files import (
     MAX_CHECKPOINT_BYTES,
+    MAX_TEXT_BYTES,
     MAX_WEIGHTS_BYTES,
     open_file,
 )
@@ -24,6 +27,8 @@ MAX_HEADER_BYTES = 100_000_000
 as the record of the images that they were made with."""
 MAX_TENSORS = 20_000
 """The largest network that can be configured, of 1000 convolutions, has 7000."""
+_NUM_OLD_PICKLES = 5
+"""A magic number, a version, the system, the object, the names of its storages."""
 _MARKS_PER_TENSOR = 25
 """Quotation marks and commas that describe one, and some to spare."""
 
@@ -66,17 +71,36 @@ def load_torch_file(path: Path) -> Any:
     Torch compresses nothing, so that what is in the file takes no more memory than the file.
 
     Raises:
-        ArchiveError: if the file would unpack to more.
+        ArchiveError, PickleError: if the file would unpack to more.
         Exception: whatever torch, zip and pickle raise of a damaged file.
         OSError: if it cannot be read.
     """
     import torch
 
     with open_file(path, MAX_CHECKPOINT_BYTES) as file:
-        if zipfile.is_zipfile(file):
-            check_archive(file)
+        _check_pickles(file)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _check_pickles(file: BinaryIO) -> None:
+    """Those of torch's archive, or of its older form, which begins with five of them."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        for _ in range(_NUM_OLD_PICKLES):
+            check_pickle(file)
+        return
+    check_archive(file)
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.endswith("/data.pkl"):
+                continue
+            if entry.file_size > MAX_TEXT_BYTES:
+                raise ArchiveError(
+                    f"describes its tensors in {entry.file_size:,} bytes; at most "
+                    f"{MAX_TEXT_BYTES:,} are read"
+                )
+            check_pickle(BytesIO(archive.read(entry)))
 
 
 def check_tensors(tensors: "Mapping[str, Tensor]") -> None:
