@@ -17,7 +17,6 @@ from analysis.seal.evidence import read_seal
 from analysis.seal.reuse import reuse_among
 from analysis.trials import TrialResult, has_score, rank, select_best
 from trainables.config import TrialConfig, as_plain, flatten
-from trainables.provenance.overlap import HELD_OUT
 from trainables.settings import nearest
 
 if TYPE_CHECKING:
@@ -296,16 +295,15 @@ def _names(sweeps: Sequence["SweepRecord"]) -> list[str]:
 
 
 def _seen_before(name: str, sweep: "SweepRecord", scored: Sequence[TrialResult]) -> Iterator[str]:
-    """The sweep's held-out images that weights have seen which its trials started from."""
+    """The sweep's images that the weights were made with which its trials started from."""
     for known in read_starting_weights(sweep.folder.starting_weights):
         if known.overlap is None:
             continue
         weights = [trial.config and trial.config.model.weights for trial in scored]
         count, file = weights.count(known.weights), Path(known.weights).name
         whose = f"the weights that {count} of its {len(scored)} trials started from ({file})"
-        for split in HELD_OUT:
-            if count and (told := known.overlap.in_words(split, whose)):
-                yield f"{name}: {told}"
+        if count:
+            yield from (f"{name}: {told}" for told in known.overlap.all_in_words(whose))
 
 
 def _differences(sweeps: Sequence["SweepRecord"]) -> list[str]:

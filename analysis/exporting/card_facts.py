@@ -381,4 +381,6 @@ class CardFacts:
                 )
             elif told := known.overlap.in_words("validation"):
                 yield f"{told}: it was chosen by figures that are too optimistic."
+            if known.overlap and (told := known.overlap.tested_in_words()):
+                yield f"{told}: figures of this model on that test set are too optimistic."
         yield "No licence is named here: whoever publishes the model has to choose one."

@@ -33,7 +33,7 @@ class StartingWeights:
     Attributes:
         weights: its path, as in the trials' configs (`model/weights`).
         images: those of every training that led to it; None if it carries no record of them.
-        overlap: the sweep's held-out images among them; None without a record.
+        overlap: the sweep's images among them; None without a record.
     """
 
     weights: str
@@ -115,6 +115,16 @@ def seen_before(folder: SweepFolder, config: TrialConfig | None, split: HeldOut)
     """
     found = [one.overlap for one in starting_weights_of(folder, config) if one.overlap]
     return [told for overlap in found if (told := overlap.in_words(split))]
+
+
+def tested_before(folder: SweepFolder, config: TrialConfig | None) -> list[str]:
+    """The images of the test set of a trial's starting weights that the sweep uses, in words.
+
+    Raises:
+        SweepFolderError: if the sweep's record of the weights cannot be read.
+    """
+    found = [one.overlap for one in starting_weights_of(folder, config) if one.overlap]
+    return [told for overlap in found if (told := overlap.tested_in_words())]
 
 
 def provenance_of(folder: SweepFolder, config: TrialConfig) -> Provenance | None:

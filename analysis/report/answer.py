@@ -14,7 +14,7 @@ from analysis.exporting.export import trial_of_export
 from analysis.folder import SweepFolderError
 from analysis.intervals import UNKNOWN, Interval, share_interval
 from analysis.pictures.picture import Cell, Rows, table
-from analysis.provenance.starting_weights import seen_before
+from analysis.provenance.starting_weights import seen_before, tested_before
 from analysis.results import Results
 from analysis.seal.words import reuse_in_words
 from analysis.trials import METRIC_NAMES
@@ -120,6 +120,10 @@ def notices(results: Results) -> list[str]:
     config = results.winner.config if results.winner else None
     seen = [words for split in HELD_OUT for words in seen_before(sweep.folder, config, split)]
     told += [f"The winner: {words}: these figures are too optimistic." for words in seen]
+    told += [
+        f"The winner: {words}: its figures on that test set are too optimistic."
+        for words in tested_before(sweep.folder, config)
+    ]
     return told + _reuse(results)
 
 

@@ -31,12 +31,29 @@ def test_against_counting_one_by_one() -> None:
         assert number in trained | validated
 
 
-def test_what_the_sweep_itself_trains_on_may_have_been_seen() -> None:
+def test_what_the_sweep_itself_trains_or_tests_on_may_have_been_so_before() -> None:
     hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(3)]
-    seen = SplitImages(train=ImageSet.of(hashes[:1]), test=ImageSet.of(hashes[1:]))
+    seen = SplitImages(train=ImageSet.of(hashes[:1]), test=ImageSet.of(hashes[2:]))
     found = overlap(["a", "b", "c"], ["train", "validation", "test"], hashes, seen)
     assert not found.is_found
-    assert found == Overlap(num_test=1, num_validation=1)
+    assert found == Overlap(num_test=1, num_validation=1, num_train=1)
+
+
+def test_images_of_the_test_set_of_the_weights() -> None:
+    hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(5)]
+    splits = ["test", "train", "train", "validation", "train"]
+    seen = SplitImages(test=ImageSet.of(hashes[:4]))
+    found = overlap(list("abcde"), splits, hashes, seen)
+    assert found.is_found
+    assert (found.num_train, found.train_in_test, found.validation_in_test) == (3, 2, 1)
+    assert found.examples == ("b", "c", "d")
+    assert found.all_in_words("these weights") == [
+        "2 of 3 training images and 1 of 1 validation images were in the test split of these "
+        "weights"
+    ]
+    assert replace(found, train_in_test=0).tested_in_words("w") == (
+        "1 of 1 validation images were in the test split of w"
+    )
 
 
 @pytest.mark.parametrize(

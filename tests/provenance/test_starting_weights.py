@@ -97,6 +97,24 @@ class TestASweepThatStartsFromThem:
         assert f"warning: weights {home / 'bare.safetensors'}: {count} of 12 test images" in told
         assert f"{shared(home, 'validation', 'train')} of 9 validation images" in told
         assert "(such as " in told
+        assert f"{shared(home, 'train', 'test')} of 39 training images" in told
+        assert "in the test split of these weights (such as" in told
+
+    def test_counts_the_images_of_their_test_set(self, home: Path) -> None:
+        (known,) = read_starting_weights(Sweep(home / "second").folder.starting_weights)
+        assert known.overlap is not None
+        count = shared(home, "train", "test")
+        assert known.overlap.train_in_test == count > 0
+        assert known.overlap.validation_in_test == shared(home, "validation", "test")
+        words = known.overlap.tested_in_words()
+        assert f"{count} of 39 training images" in words
+        sweep = Sweep(home / "second")
+        assert f"The winner: {words}: its figures on that test set are too optimistic." in notices(
+            Results(sweep)
+        )
+        assert f"{words}: figures of this model" in (sweep.folder.best / "README.md").read_text()
+        warnings = compare_sweeps([Sweep(home / "first"), sweep]).warnings
+        assert any("in the test split of the weights that 1 of its 1" in one for one in warnings)
 
     def test_keeps_what_they_were_made_with(self, home: Path) -> None:
         (known,) = read_starting_weights(Sweep(home / "second").folder.starting_weights)

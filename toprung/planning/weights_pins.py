@@ -11,7 +11,7 @@ from toprung.lines import show_line
 from trainables.config import TrialConfig
 from trainables.data import PreparedData
 from trainables.provenance.image_set import ProvenanceError
-from trainables.provenance.overlap import HELD_OUT, overlap
+from trainables.provenance.overlap import overlap
 from trainables.provenance.record import Provenance, read_provenance
 
 
@@ -32,7 +32,7 @@ class WeightsPins:
         self._folder: SweepFolder | None = None
 
     def __call__(self, config: TrialConfig) -> TrialConfig:
-        """The same config; the user is warned if its weights have seen held-out images."""
+        """The same config; the user is warned if its weights know images of the sweep."""
         if config.model.weights_file and config.model.weights not in self._known:
             self._known[config.model.weights] = self._read(config)
             if self._folder is not None:
@@ -83,7 +83,7 @@ class WeightsPins:
         names, _, splits = zip(*self._data.splits, strict=True)
         seen = overlap(names, splits, self._data.pixel_hashes, found.all)
         if seen.is_found:
-            told = "; ".join(filter(None, (seen.in_words(s, "these weights") for s in HELD_OUT)))
+            told = "; ".join(seen.all_in_words("these weights"))
             show_line(
                 self._console,
                 f"warning: weights {weights}: {told} (such as {', '.join(seen.examples)}): figures "
