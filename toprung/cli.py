@@ -291,10 +291,14 @@ def test(sweep: Path, trial: int | None, force: bool, trust: bool) -> None:
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1))
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Classify IMAGES with an exported MODEL: the most probable classes."""
+    from analysis.exporting.export_files import WEIGHTS_FILE
     from analysis.model import load_model
+    from analysis.provenance.named_images import of_sealed_test
 
     loaded = load_model(model)
     predictions = [loaded.predict(image, top) for image in images]
+    if sealed := of_sealed_test(model / WEIGHTS_FILE, images):
+        echo_line(f"warning: {sealed}", err=True)
     for image, classes in zip(images, predictions, strict=True):
         echo_line(image)
         for name, probability in classes:

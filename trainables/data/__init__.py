@@ -1,7 +1,7 @@
 """Where images come from, how they are split, and how trials open them."""
 
 from trainables.data.cache import cache_dir
-from trainables.data.decode import decode_image
+from trainables.data.decode import decode_image, hash_image
 from trainables.data.draws import drawn_test_sets
 from trainables.data.duplicates import DuplicateCounts
 from trainables.data.errors import BadImage, DataError
@@ -22,6 +22,7 @@ __all__ = [
     "cache_dir",
     "decode_image",
     "drawn_test_sets",
+    "hash_image",
     "open_labelled",
     "open_test_data",
     "open_training_data",

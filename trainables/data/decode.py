@@ -52,6 +52,21 @@ def decode_image(path: Path, settings: DataSettings) -> NDArray[np.uint8]:
             raise DataError(f"The image {str(path)!r} cannot be decoded: {error}.") from error
 
 
+def hash_image(path: Path) -> str:
+    """The `pixel_hash` of one image file, as images of a sweep are known by.
+
+    Raises:
+        DataError: The file cannot be decoded.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
+        try:
+            with _bad_if_it_fails():
+                return pixel_hash(_as_seen(_open(read_bytes(path))))
+        except BadImageError as error:
+            raise DataError(f"The image {str(path)!r} cannot be decoded: {error}.") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's bytes.
 
