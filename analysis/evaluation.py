@@ -18,8 +18,12 @@ from analysis.provenance.known_images import (
     splits_in,
 )
 from analysis.scores import Scores
+from analysis.seal.ledger import History, history_of, history_of_user
+from analysis.seal.opened_for import opened_for
+from analysis.seal.words import earlier_in_words
 from analysis.sweep_record import open_model
 from trainables.data import DataSettings, LabelledData, open_labelled
+from trainables.provenance.image_set import ImageSet
 
 NUM_CONFUSED = 20
 """Pairs of classes that were taken for each other that are told."""
@@ -81,22 +85,26 @@ def evaluate(
         DataError: if there are no such images, or they have classes that the model does not know.
     """
     loaded = open_model(model, trust=trust)
-    known = _known_images(model, loaded)
+    folder = _sweep_around(model)
+    known = _known_images(model, folder, loaded)
+    history = history_of(folder) if folder else history_of_user()
     unknown = [] if known else _check_source(loaded, data)
     settings = _settings(loaded, data, skip_bad_images=skip_bad_images)
     with open_labelled(settings, loaded.class_names, show_progress=show_progress) as labelled:
         remarks = _remarks(labelled, loaded.class_names) + unknown
         if known:
-            remarks += _check_seal(known, loaded, labelled)
+            opened = opened_for(loaded.digest, folder, model / METRICS_FILE, history)
+            remarks += _check_seal(known, opened, labelled)
+        remarks += _opened_before(history, loaded, labelled)
+        remarks += _seen_before(known, labelled)
         predictions = loaded.predict_all(labelled.images_NHWC, labelled.labels_N, labelled.names)
     return Evaluation(str(model), data, predictions, tuple(remarks))
 
 
-def _known_images(path: Path, model: TrainedModel) -> list[KnownImages]:
+def _known_images(path: Path, folder: SweepFolder | None, model: TrainedModel) -> list[KnownImages]:
     """What is known of the images that a model was made with: by its sweep, and by its export."""
-    folder = _sweep_around(path)
     of_sweep = images_of_sweep(folder, model.config) if folder else None
-    of_export = images_of_export(path / WEIGHTS_FILE, path / METRICS_FILE)
+    of_export = images_of_export(path / WEIGHTS_FILE)
     return [known for known in (of_sweep, of_export) if known]
 
 
@@ -159,30 +167,47 @@ def _check_source(model: TrainedModel, data: str) -> list[str]:
     ]
 
 
-def _check_seal(known: list[KnownImages], model: TrainedModel, labelled: LabelledData) -> list[str]:
-    """Refuse images of the sealed test set; name those that the model was made with.
+def _check_seal(
+    known: list[KnownImages], opened: list[str] | None, labelled: LabelledData
+) -> list[str]:
+    """Refuse images of the sealed test set; say so where it was opened.
 
     Args:
-        known: what is known of its images; what its sweep's folder says comes first.
-        model: the model.
+        known: what is known of a model's images; what its sweep's folder says comes first.
+        opened: what there is to say of the opening for it; None if there was none.
         labelled: the images that it is to be run on.
     """
+    of_test = _with_split("test", _together(images.splits_of(labelled) for images in known))
+    if not of_test:
+        return []
+    if opened is None:
+        raise SweepFolderError(
+            f"{len(of_test)} of the {len(labelled.names)} images are of the sealed test set of "
+            f"the model's sweep, such as {labelled.names[of_test[0]]}. It is opened once, for "
+            f"the winner: toprung test {known[0].sweep}"
+        )
+    return [
+        f"{len(of_test)} of the images are, or are copies of, images of the sweep's test set, "
+        "which was opened for this model",
+        *opened,
+    ]
+
+
+def _opened_before(history: History, model: TrainedModel, labelled: LabelledData) -> list[str]:
+    """What the ledgers know of the images as test images of other models, of whatever sweep."""
+    images = ImageSet.of(labelled.pixel_hashes)
+    earlier = history.earlier(images, model.digest)
+    if not earlier.models:
+        return earlier.remarks
+    told = earlier_in_words(earlier, "images")
+    return [*earlier.remarks, f"some are test images that were opened before: {told}"]
+
+
+def _seen_before(known: list[KnownImages], labelled: LabelledData) -> list[str]:
+    """Name the images that a model, or the weights that it started from, was made with."""
     splits_of = _together(images.splits_of(labelled) for images in known)
     before = _together(splits_in(images.inherited, labelled) for images in known)
-    remarks = []
-    if of_test := _with_split("test", splits_of):
-        sweep, opened = known[0].sweep, known[0].opened
-        if model.digest not in opened:
-            raise SweepFolderError(
-                f"{len(of_test)} of the {len(labelled.names)} images are of the sealed test set of "
-                f"the model's sweep, such as {labelled.names[of_test[0]]}. It is opened once, for "
-                f"the winner: toprung test {sweep}"
-            )
-        remarks.append(
-            f"{len(of_test)} of the images are, or are copies of, images of the sweep's test set, "
-            "which was opened for this model"
-        )
-    remarks += _seen_in_training(splits_of, "of the sweep", labelled)
+    remarks = _seen_in_training(splits_of, "of the sweep", labelled)
     remarks += _seen_in_training(before, "of the weights that it started from", labelled)
     if others := _with_split("test", before):
         remarks.append(

@@ -1,6 +1,5 @@
 """The images that a model was made with, looked for among others."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.openings import TestResult, read_openings
 from analysis.provenance.splits_file import splits_of_contents
 from analysis.provenance.starting_weights import inherited
-from analysis.typed import typed
 from trainables.config import TrialConfig
 from trainables.data import LabelledData
 from trainables.data.image_list import SPLITS
 from trainables.provenance.image_set import ProvenanceError, SplitImages
 from trainables.provenance.record import read_provenance
-from trainables.system.untrusted_files import read_text
 
 Splits = list[set[str]]
 """For each of some images, the splits that it is in."""
@@ -31,13 +27,11 @@ class KnownImages:
         sweep: how the user names the sweep to a command.
         splits_of: the splits in which the sweep has each of some images.
         inherited: the images that the weights were made with which training started from.
-        opened: the digests of the models that the sweep's test set was opened for.
     """
 
     sweep: str
     splits_of: Callable[[LabelledData], Splits]
     inherited: SplitImages
-    opened: frozenset[str]
 
 
 def images_of_sweep(folder: SweepFolder, config: TrialConfig) -> KnownImages | None:
@@ -59,16 +53,14 @@ def images_of_sweep(folder: SweepFolder, config: TrialConfig) -> KnownImages | N
         pairs = zip(labelled.hashes, labelled.pixel_hashes, strict=True)
         return [contents.get(f, set()) | contents.get(p, set()) for f, p in pairs]
 
-    opened = frozenset(opening.weights_sha256 for opening in read_openings(folder.sealed_test))
-    return KnownImages(folder.address, splits_of, inherited(folder, config), opened)
+    return KnownImages(folder.address, splits_of, inherited(folder, config))
 
 
-def images_of_export(weights: Path, metrics: Path) -> KnownImages | None:
+def images_of_export(weights: Path) -> KnownImages | None:
     """What an export says of its images; None if it has no record of them.
 
     Args:
         weights: its file of weights.
-        metrics: its figures, among them the opening of the test set for its model.
 
     Raises:
         SweepFolderError: if its record cannot be read.
@@ -80,9 +72,7 @@ def images_of_export(weights: Path, metrics: Path) -> KnownImages | None:
     if found is None:
         return None
     own = found.own
-    return KnownImages(
-        "SWEEP", lambda labelled: splits_in(own, labelled), found.inherited, _opened_for(metrics)
-    )
+    return KnownImages("SWEEP", lambda labelled: splits_in(own, labelled), found.inherited)
 
 
 def splits_in(images: SplitImages, labelled: LabelledData) -> Splits:
@@ -92,13 +82,3 @@ def splits_in(images: SplitImages, labelled: LabelledData) -> Splits:
         for index in np.flatnonzero(getattr(images, split).holds(labelled.pixel_hashes)):
             splits[index].add(split)
     return splits
-
-
-def _opened_for(metrics: Path) -> frozenset[str]:
-    """The model that an export's figures say the test set was opened for, if it was."""
-    try:
-        plain = json.loads(read_text(metrics))
-        test = typed(TestResult, plain["test"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return frozenset()
-    return frozenset({test.weights_sha256})

@@ -121,6 +121,17 @@ def read_seal(sweep: "SweepRecord") -> Seal:
     return Seal(tuple(results), tuple(unknown), tuple(intents), told, history)
 
 
+def results_of(folder: SweepFolder) -> list[TestResult]:
+    """The openings in a sweep's record that its intents and predictions agree with.
+
+    Raises:
+        SweepFolderError: if the record cannot be read.
+    """
+    intents, _ = intents_of(folder)
+    entries = read_openings(folder.sealed_test)
+    return [entry for entry in entries if not _disagreement(folder, entry, intents)]
+
+
 def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
     """Where the predictions of an opening are; they need not be there."""
     own = folder.test_predictions(result.trial, result.opening)

@@ -210,4 +210,13 @@ def history_of(folder: SweepFolder) -> History:
     """What is known beside a sweep, which need not be there yet, and in the user's state folder."""
     store = folder.store
     beside = folder.path.parent / BESIDE if store is None else store.parent.within(BESIDE)
-    return History([Ledger(beside), Ledger(state_dir() / "openings")])
+    return History([Ledger(beside), _of_user()])
+
+
+def history_of_user() -> History:
+    """What is known in the user's state folder."""
+    return History([_of_user()])
+
+
+def _of_user() -> Ledger:
+    return Ledger(state_dir() / "openings")

@@ -20,11 +20,16 @@ def reuse_in_words(result: TestResult) -> str:
     return f"{told}; {optimism_in_words(result.accuracy, result.num_images, result.num_models)}"
 
 
-def earlier_in_words(earlier: Earlier) -> str:
-    """How often, for how many other models, and by which sweeps images were opened."""
+def earlier_in_words(earlier: Earlier, images: str = "test images") -> str:
+    """How often, for how many other models, and by which sweeps images were opened.
+
+    Args:
+        earlier: what is known of their openings.
+        images: what they are called.
+    """
     models = f", for {count(earlier.models, 'other model')}" if earlier.models else ""
     return (
-        f"{earlier.images:,} of the {earlier.of_images:,} test images were opened "
+        f"{earlier.images:,} of the {earlier.of_images:,} {images} were opened "
         f"{count(earlier.openings, 'time')}{models} (by {_listed(earlier.sweeps)})"
     )
 
