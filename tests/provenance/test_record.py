@@ -45,6 +45,13 @@ class TestImageSet:
         both = images(1, 2) | images(2, 3)
         assert both.as_text() == images(1, 2, 3).as_text()
 
+    @pytest.mark.parametrize("asked", [1, 20])
+    def test_of_one_image(self, asked: int) -> None:
+        for one in (images(4), ImageSet.from_bytes(images(4).as_bytes())):
+            expected = [number == 4 for number in range(asked)]
+            assert one.holds(hashes(*range(asked))).tolist() == expected
+            assert images(*range(asked)).num_in([one]) == sum(expected)
+
     def test_none(self) -> None:
         assert len(ImageSet()) == 0
         assert not ImageSet().holds(hashes(1, 2)).any()

@@ -23,7 +23,7 @@ class ProvenanceError(ValueError):
 
 
 def _no_keys() -> NDArray[np.unsignedinteger]:
-    return np.empty(0, _KEY)
+    return np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class ImageSet:
             ProvenanceError: if it is something else.
         """
         try:
-            return cls(np.unique(np.frombuffer(content, _KEY)))
+            return cls(np.unique(np.frombuffer(content, _KEY).astype(np.uint64)))
         except ValueError as error:
             raise ProvenanceError(f"a set of images is damaged: {error}") from None
 
@@ -134,6 +134,9 @@ def _keys(pixel_hashes: Iterable[str]) -> NDArray[np.unsignedinteger]:
     if any(len(some) != _HEX_DIGITS for some in digits):
         raise ProvenanceError("a hash of an image is too short")
     try:
-        return np.frombuffer(binascii.unhexlify("".join(digits)), _KEY)
+        keys = np.frombuffer(binascii.unhexlify("".join(digits)), _KEY)
     except ValueError:
         raise ProvenanceError("a hash of an image is not a hexadecimal number") from None
+    return keys.astype(
+        np.uint64
+    )  # np.isin fails on foreign byte orders where a set is of one image
