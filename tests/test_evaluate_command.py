@@ -190,7 +190,7 @@ class TestTheSeal:
             with pytest.raises(SweepFolderError, match="its sealed test set too"):
                 evaluate(to, own)
         done = evaluate(to, str(images_of(home, "test", 2)))
-        assert done.remarks[0].startswith("nothing here says which images")
+        assert any(one.startswith("nothing here says which images") for one in done.remarks)
 
     def test_a_sweep_without_hashes(self, home: Path) -> None:
         (home / "sweep" / "splits.csv").write_text("image,label,split\na.png,ape,test\n")

@@ -137,6 +137,4 @@ def _keys(pixel_hashes: Iterable[str]) -> NDArray[np.unsignedinteger]:
         keys = np.frombuffer(binascii.unhexlify("".join(digits)), _KEY)
     except ValueError:
         raise ProvenanceError("a hash of an image is not a hexadecimal number") from None
-    return keys.astype(
-        np.uint64
-    )  # np.isin fails on foreign byte orders where a set is of one image
+    return keys.astype(np.uint64)  # in another byte order, np.isin fails on a set of one image
