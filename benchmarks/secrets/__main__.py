@@ -131,15 +131,15 @@ def as_jobs(user: User, out: str, cluster: RealCluster) -> None:
     user("status", "sent", *at)
 
 
-def listed(cluster: RealCluster, environment: Mapping[str, str]) -> str:
+def listed(cluster: RealCluster, environment: dict[str, str]) -> str:
     """What Ray lists of the cluster's actors and jobs, in detail."""
     lists = ""
     for what in ("actors", "jobs", "workers", "runtime-envs"):
         command = [str(RAY), "list", what, "--detail", "--limit=1000"]
         lists += subprocess.run(
             [*command, f"--address={cluster.http_address}"],
-            env=environment,
-            capture_output=True,
+            env=environment | {"RAY_AUTH_MODE": "token"},
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         ).stdout
