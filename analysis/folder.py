@@ -27,6 +27,7 @@ refused if it leads out of the folder, could block, or is too large (`untrusted_
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -320,7 +321,7 @@ class SweepFolder:
         store, file = self.store, self.checkpoint_file(number)
         if store is not None:
             store.delete(file.relative_to(self.path).as_posix())
-        remove_leftovers(file)
+        remove_leftovers(file.parent)
         file.unlink(missing_ok=True)
 
     def check(self) -> None:
@@ -334,6 +335,17 @@ class SweepFolder:
         for name, member in vars(SweepFolder).items():
             if isinstance(member, property) and member.fget.__annotations__["return"] is Path:
                 getattr(self, name)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half-written, but in the trials' own folders.
+
+        A trial's is seen to when the trial goes on.
+        """
+        remove_leftovers(self.path)
+        with os.scandir(self.path) as entries:
+            folders = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            remove_leftovers(folder)
 
     def _file(self, *names: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Path:
         try:

@@ -36,6 +36,15 @@ for number in itertools.count():
 """
 
 
+WRITE_AND_WAIT = """
+import pathlib, sys, time
+from trainables.atomic_files import atomic_file
+with atomic_file(pathlib.Path(sys.argv[1])) as file:
+    print("half", flush=True)
+    time.sleep(100)
+"""
+
+
 class TestAtomicFiles:
     def test_have_the_mode_that_the_umask_gives(self, tmp_path: Path) -> None:
         before = os.umask(0o027)
@@ -70,9 +79,35 @@ class TestAtomicFiles:
     def test_what_killed_processes_left_is_removed_and_nothing_else(self, tmp_path: Path) -> None:
         for name in (".file.0a1b.tmp", ".file.2c3d.tmp", ".other.0a1b.tmp", "file", ".file.txt"):
             (tmp_path / name).write_bytes(b"half")
-        remove_leftovers(tmp_path / "file")
+        (tmp_path / ".link.0a1b.tmp").symlink_to(tmp_path / "file")
+        os.mkfifo(tmp_path / ".fifo.0a1b.tmp")
+        remove_leftovers(tmp_path)
         left = sorted(path.name for path in tmp_path.iterdir())
-        assert left == [".file.txt", ".other.0a1b.tmp", "file"]
+        assert left == [".fifo.0a1b.tmp", ".file.txt", ".link.0a1b.tmp", "file"]
+        remove_leftovers(tmp_path / "none")
+
+    def test_what_is_being_written_stays(self, tmp_path: Path) -> None:
+        with atomic_file(tmp_path / "slow") as slow:
+            slow.write(b"slow")
+            with atomic_file(tmp_path / "quick") as quick:
+                quick.write(b"quick")
+            remove_leftovers(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"quick", "slow"}
+        assert (tmp_path / "slow").read_bytes() == b"slow"
+
+    def test_who_writes_into_a_folder_next_removes_what_was_left(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-c", WRITE_AND_WAIT, str(tmp_path / "file")]
+        root = Path(__file__).parent.parent
+        with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            assert next(writer.stdout) == "half\n"
+            with atomic_file(tmp_path / "other"):
+                pass
+            assert len(list(tmp_path.iterdir())) == 2
+            writer.kill()
+        with atomic_file(tmp_path / "other"):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 class TestFullDisk:

@@ -22,6 +22,7 @@ from toprung.resuming import plan_resume
 from toprung.sweep_state import leave_in_order
 from toprung.working_copy import bring_back, local_path, taken_up
 from trainables.system.console import PrintableConsole
+from trainables.system.environment import environment_kept
 
 
 def run(
@@ -129,7 +130,7 @@ def run(
         "keep_checkpoints": keep_checkpoints,
     }
     shown = console or PrintableConsole(stderr=True)
-    with joined(address, shown):
+    with environment_kept(), joined(address, shown):
         plan = plan_sweep(
             space,
             config,
@@ -202,7 +203,7 @@ def resume(
         "trial_timeout": trial_timeout,
     }
     shown = console or PrintableConsole(stderr=True)
-    with joined(address, shown), taken_up(path, trust=trust) as record:
+    with environment_kept(), joined(address, shown), taken_up(path, trust=trust) as record:
         if trust:
             _record_trust(record, shown)
         plan = plan_resume(record, given, space=space, console=shown)

@@ -34,6 +34,7 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         searcher: knows the trials.
         patience: knows whether the record can be written.
         tell: shows the user a line.
+        kill_ray: kills what is left of a Ray that has lost a process.
         seconds_used: before the sweep was resumed.
     """
 
@@ -43,6 +44,8 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         searcher: StudySearcher,
         patience: Patience,
         tell: Callable[[str], None],
+        *,
+        kill_ray: Callable[[], None],
         seconds_used: float = 0.0,
     ) -> None:
         budget = settings.time_budget
@@ -51,8 +54,9 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         self._searcher = searcher
         self._patience = patience
         self._tell = tell
+        self._kill_ray = kill_ray
         self._returned = threading.Event()
-        self.interrupted = False
+        self.interrupted = self.ray_is_lost = False
         self.ended = attributes.FINISHED
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -84,11 +88,19 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         # Not from a signal's handler: what it interrupts may hold the lock that is needed.
         threading.Thread(target=self._end_anyhow, daemon=True, name="end anyhow").start()
 
+    def lose_ray(self, told: str) -> None:
+        """End the sweep, because Ray has lost a process; what it had to do in the end is left."""
+        self.ray_is_lost = True
+        self._tell(told)
+        self.interrupt()
+
     def _end_anyhow(self) -> None:
         """End the process where Ray does not: it may have got the signal as well, and be gone."""
         self._patience.end()
         if not self._returned.wait(MAX_SECONDS_TO_END):
-            self._tell("interrupted; go on with: toprung resume (Ray had not ended in time)")
+            if not self.ray_is_lost:
+                self._tell("interrupted; go on with: toprung resume (Ray had not ended in time)")
+            self._kill_ray()
             os._exit(NOT_FINISHED)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from toprung.cluster.job_driver import BEGAN
 from toprung.cluster.kept_code import IS_SENT
 from toprung.cluster.newcomers import Newcomers
 from toprung.cluster.oom_watch import OomWatch
+from toprung.cluster.own_ray import watched
 from toprung.cluster.room_watch import RoomWatch
 from toprung.confirm import Confirmation
 from toprung.deaths import MAX_DEATHS, Deaths
@@ -70,7 +71,7 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
         if packing.trials_per_gpu is not None:
             state.file.write([events.packing(packing.trials_per_gpu)])
             plan = replace(plan, settings=packing.settings)  # numbers; "auto" is what is kept
-        _search(plan, state, checks, patience, packing, mirror, looked_at)
+        _search(plan, state, checks, patience, packing, mirror, looked_at, session)
     if patience.lost:
         place = quote(plan.folder.address)
         raise RecordLostError(f"{patience.lost}; go on with: toprung resume {place}")
@@ -84,6 +85,7 @@ def _search(
     packing: Packing,
     mirror: Mirror | None,
     looked_at: Sequence[Node] | None,
+    session: RaySession,
 ) -> None:
     settings, study, name = plan.settings, state.study, plan.folder.path.name
     used = seconds_used(state.past)
@@ -94,7 +96,14 @@ def _search(
     deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk, oom_watch)
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
-    ending = Ending(settings, searcher, patience, progress.tell, used)
+    ending = Ending(
+        settings,
+        searcher,
+        patience,
+        progress.tell,
+        kill_ray=session.end_at_once,
+        seconds_used=used,
+    )
     logs = trial_logs(plan.folder, list(plan.proposals.rehearsal.parameters), patience)
     mirrors = [mirror] if mirror else []
     trials = study.get_trials(deepcopy=False)
@@ -117,7 +126,11 @@ def _search(
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # failures are told by `Progress`
     ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
-        with signals_set(ending), lean_tune():
+        with (
+            signals_set(ending),
+            lean_tune(lambda: ending.ray_is_lost),
+            watched(session.own, partial(_lose_ray, plan, ending)),
+        ):
             state.file.write([events.sweep(SEARCHING)])
             if mirror is not None:
                 mirror.bring_now()  # no trial is ahead of what the sweep was asked for
@@ -129,6 +142,11 @@ def _search(
         progress.close()
         searcher.close(ended)
         ending.close()
+
+
+def _lose_ray(plan: SweepPlan, ending: Ending, what: str) -> None:
+    place = quote(plan.folder.address)
+    ending.lose_ray(f"{what}, so the sweep ends here; go on with: toprung resume {place}")
 
 
 def _searcher(

@@ -18,13 +18,13 @@ IDLE_DIED = "The idle process that the trial was to have had died. "
 
 
 @contextmanager
-def lean_tune() -> Iterator[None]:
+def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Let Tune keep trials going, and nothing else; as before afterwards.
 
     - No snapshots of all trials: they are for Tune's own restore, and the study is our record.
     - No running statistics of each number in a report, which are some 60 kB per trial.
     - No reading of snapshots and of all results at the end.
-    - No waiting, up to 5 s, for actors to stop.
+    - No waiting, up to 5 s, for actors to stop; nor, a minute, for a Ray that is lost.
     - No asking Ray's server, five times for each trial, for the one function that all trials run.
     - No other name for a trial's folder than ours, if a sweep that began in the same second, in
       the same Ray, has one of that name: each sweep has a folder of its own.
@@ -40,6 +40,9 @@ def lean_tune() -> Iterator[None]:
     - No failure counted against a trial whose node was lost; `Deaths` counts those.
     - No end of the sweep by an error of Ray that Tune does not know, such as its memory monitor's.
     - No guess that the cluster is too small, told between our lines.
+
+    Args:
+        ray_is_lost: whether a process has ended without which Ray answers nothing.
     """
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.tune import ExperimentAnalysis
@@ -59,7 +62,7 @@ def lean_tune() -> Iterator[None]:
             (Snapshots, "sync_up_experiment_state", nothing),
             (_TrainingRunMetadata, "update_metric", nothing),
             (ExperimentAnalysis, "__init__", _without_results),
-            (TuneController, "_cleanup_trials", _kill_actors),
+            (TuneController, "_cleanup_trials", _kill_actors_unless(ray_is_lost)),
             (TuneController, "_actor_failed", _failed(TuneController._actor_failed)),
             (RayActorManager, "_actor_task_failed", _known(RayActorManager._actor_task_failed)),
             (RayActorManager, "_actor_start_failed", _known(RayActorManager._actor_start_failed)),
@@ -208,8 +211,12 @@ def _flushed_when_idle(cache: Any, force_all: bool = False) -> Iterator[Any]:
             yield actor
 
 
-def _kill_actors(controller: Any) -> None:
-    controller._actor_manager.cleanup()
+def _kill_actors_unless(ray_is_lost: Callable[[], bool]) -> Callable[[Any], None]:
+    def kill_actors(controller: Any) -> None:
+        if not ray_is_lost():
+            controller._actor_manager.cleanup()
+
+    return kill_actors
 
 
 @contextmanager

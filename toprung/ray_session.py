@@ -2,16 +2,14 @@
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from time import monotonic, sleep
 
+from toprung.cluster.own_ray import OwnRay
 from toprung.cluster.token import have_own_token
 from toprung.errors import ToprungError
 from toprung.lean_tune import nothing, replaced
@@ -23,6 +21,7 @@ from toprung.secrecy.ray_environment import (
 )
 from toprung.worker_ready import READY_FOLDER
 from trainables.system.error_text import one_line
+from trainables.system.locked_folder import LockedFolder
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -56,11 +55,12 @@ class RaySession:
         import ray
 
         self.joined = ray.is_initialized()
+        self.own: OwnRay | None = None
         self._resources = this_machine()
         few = not self.joined and self._resources["CPU"] <= MAX_WARM_WORKERS
         self._num_warm = self._resources["CPU"] if few else 0
-        self._ready_folder = Path(tempfile.mkdtemp(prefix="toprung-ready-"))
-        os.environ[READY_FOLDER] = str(self._ready_folder)
+        self._ready_folder = LockedFolder("toprung-ready-")
+        os.environ[READY_FOLDER] = str(self._ready_folder.path)
 
     def start(self) -> None:
         """Start a Ray on loopback, unless one was joined.
@@ -76,6 +76,7 @@ class RaySession:
             if not self.joined:
                 with signals_kept():
                     self._start_ray()
+                self.own = OwnRay()
         finally:
             imports.join()
 
@@ -84,9 +85,15 @@ class RaySession:
 
         Tune takes a trial from an actor that is still starting and gives it to one that is idle;
         if one worker were ready first, and the trials short, the others would start in vain.
+
+        Raises:
+            ToprungError: if Ray has lost a process that it needs.
         """
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
-        while len(list(self._ready_folder.iterdir())) < self._num_warm and monotonic() < deadline:
+        warm = self._ready_folder.path
+        while len(list(warm.iterdir())) < self._num_warm and monotonic() < deadline:
+            if self.own and self.own.look():
+                raise ToprungError(f"{self.own.lost} before the first trial began; start again")
             sleep(0.05)
 
     def lend_credentials(self, url: str) -> None:
@@ -99,8 +106,16 @@ class RaySession:
         if not self.joined:
             import ray
 
+            if self.own:
+                self.own.forget_server()
             ray.shutdown()
-        shutil.rmtree(self._ready_folder, ignore_errors=True)
+        self.end_at_once()
+        self._ready_folder.remove()
+
+    def end_at_once(self) -> None:
+        """Kill what is left of a Ray that has lost a process; nothing else."""
+        if self.own:
+            self.own.kill_what_is_left()
 
     def _start_ray(self) -> None:
         import ray

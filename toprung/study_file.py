@@ -52,7 +52,6 @@ from toprung.study_rows import (
     write_changes,
     write_study_attributes,
 )
-from trainables.atomic_files import remove_leftovers
 
 Event = Mapping[str, Any]
 """Something that was decided or reported: one line of the log."""
@@ -115,7 +114,6 @@ class StudyFile:
         self._storage.remove_session()
         events = self.events()
         self._num_events = len(events)
-        remove_leftovers(self._log)
         lines = [_line(event) for _, event in events]
         self.num_unknown_lines = _num_unknown(self._log, lines)
         write_atomically(self._log, "".join(lines))

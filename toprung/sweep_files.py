@@ -15,7 +15,6 @@ from toprung.lines import show_line
 from toprung.plan import SweepPlan
 from toprung.planning.own_places import OwnPlaces
 from toprung.secrecy.detector import find_in_text
-from trainables.atomic_files import remove_leftovers
 from trainables.plain_yaml import read_yaml, write_yaml
 from trainables.system.secrecy import redacted_command
 
@@ -60,7 +59,6 @@ def write_changed_settings(plan: SweepPlan) -> None:
     plan.weights.write(plan.folder)
     if not has_pixel_hashes(plan.folder.splits):  # the sweep was begun by an older Toprung
         plan.data.first.write_splits(plan.folder.splits)
-    remove_leftovers(plan.folder.settings)
     write_atomically(plan.folder.settings, write_yaml(said))
 
 

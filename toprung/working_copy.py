@@ -89,6 +89,7 @@ def taken_up(place: str | Path, *, trust: bool = False) -> Iterator[SweepRecord]
         return
     record = SweepRecord(place, trust=trust)
     with driver_lock(record.folder):
+        record.folder.remove_leftovers()
         yield record
 
 

@@ -1,46 +1,70 @@
 """Writing files so that neither a reader nor a killed process leaves half of one."""
 
 import errno
+import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
-from glob import escape
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_TEMPORARY = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes `path`'s place, flushed to disk, when all went well.
 
-    Where something was raised, nothing is left of it, and `path` is as it was.
+    Where something was raised, nothing is left of it, and `path` is as it was. What processes
+    that were killed have left in the folder is removed first.
 
     Raises:
         OSError: It cannot be written, as when the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    remove_leftovers(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:  # unlike `tempfile`'s, of the mode that the umask gives
+        with _new_locked(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed while they wrote to `path` left beside it.
+def _new_locked(path: Path) -> BinaryIO:
+    """A new file that `remove_leftovers` leaves alone; again if it was quicker than the lock."""
+    while True:
+        file = path.open("xb")  # unlike `tempfile`'s, of the mode that the umask gives
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()
 
-    Nobody else may be writing to it now.
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote into a folder left there.
+
+    A file that is being written is locked by its writer. Where a file system has no locks, nothing
+    is removed.
     """
-    for temporary in path.parent.glob(f".{escape(path.name)}.*{_TEMPORARY}"):
-        temporary.unlink(missing_ok=True)
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        found = [e.path for e in entries if _TEMPORARY.fullmatch(e.name)]
+        for path in found:
+            with suppress(OSError), open(path, "r+b", opener=_without_links) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(path).unlink()
+
+
+def _without_links(path: str, flags: int) -> int:
+    """Opens neither a link nor, for long, a FIFO that stands in a file's place."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def flush_folder(folder: Path) -> None:

@@ -55,7 +55,7 @@ def train_kept(
         raise FileNotFoundError(errno.ENOENT, reason, str(folder.parent))
     when_there_is_room(lambda: folder.mkdir(exist_ok=True))
     checkpoint = folder / CHECKPOINT_FILE
-    remove_leftovers(checkpoint)
+    remove_leftovers(folder)
     restarted = {}
     if checkpoint.exists():
         try:

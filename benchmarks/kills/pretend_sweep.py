@@ -56,4 +56,6 @@ def _pretended() -> Iterator[Console]:
 
 @contextmanager
 def _no_session() -> Iterator[SimpleNamespace]:
-    yield SimpleNamespace(joined=False, wait=nothing, lend_credentials=nothing)
+    yield SimpleNamespace(
+        joined=False, own=None, wait=nothing, lend_credentials=nothing, end_at_once=nothing
+    )
