@@ -49,10 +49,10 @@ def test_study_c_simple() -> None:
     assert summary.layers[-1].output_shape == (10,)
 
 
-def test_a_network_too_large_for_the_memory_is_no_trouble() -> None:
-    settings = CnnSettings(num_blocks=1, filters=100_000, dense=1_000_000)
+def test_the_largest_network_that_is_allowed_takes_no_memory() -> None:
+    settings = CnnSettings(num_blocks=1, filters=1024, dense=900)
     summary = summarise(on_meta(settings, (3, 64, 64), 10), (3, 64, 64))
-    assert summary.num_parameters > 10**14
+    assert summary.num_parameters > 9 * 10**8
 
 
 @pytest.mark.parametrize("batch_norm", ["before", "after"])
