@@ -8,7 +8,7 @@ from analysis.seal.evidence import UnknownResult
 from analysis.seal.optimism import optimism
 from analysis.seal.words import earlier_in_words, reuse_in_words
 
-_DIGEST = 12  # characters that are shown of one; the file has them all
+_DIGEST = 8  # characters that are shown of one; the file has them all
 
 
 @table(
