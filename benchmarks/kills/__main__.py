@@ -6,6 +6,7 @@ Commands:
     uv run python -m benchmarks.kills phases [--rounds 4]
     uv run python -m benchmarks.kills opening [--rounds 3]
     uv run python -m benchmarks.kills s3 [--kills 20]
+    uv run python -m benchmarks.kills process [--rounds 5]
     sudo uv run python -m benchmarks.kills cluster [--rounds 1] --folder /tmp
 
 `pretend` runs Toprung's whole driver in one process, without Ray, on trials that only pretend to
@@ -28,6 +29,9 @@ again, and another winner. (It needs a C compiler.)
 of them in an object store (moto's server) and half in a folder, and resumes them on a machine that
 has nothing of the old one. (Half of `--kills` are of sweeps in a store on one machine.)
 
+`process` runs so many sweeps in one Python process, and counts the descriptors, threads, children
+and environment variables that each leaves there.
+
 `cluster` runs one sweep on a Ray cluster whose nodes are in network namespaces of this machine (it
 needs root and `ip`), and strikes workers, nodes and links while it runs, and the head at last.
 """
@@ -45,7 +49,8 @@ from benchmarks.kills.tally import Tally, show
 def main() -> None:
     """Run what the command line asks for; the exit code is 1 if anything differed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["pretend", "real", "phases", "opening", "s3", "cluster"])
+    kinds = ["pretend", "real", "phases", "opening", "s3", "process", "cluster"]
+    parser.add_argument("kind", choices=kinds)
     parser.add_argument(
         "--sweeps", nargs="+", default=[], help="of the pretended or of s3; all if not given"
     )
@@ -62,7 +67,13 @@ def main() -> None:
     if given.kind in ("pretend", "opening"):
         load_library()
     with tempfile.TemporaryDirectory(prefix="kills", dir=given.folder) as folder:
-        others = {"cluster": _cluster, "phases": _phases, "opening": _opening, "s3": _stored}
+        others = {
+            "cluster": _cluster,
+            "phases": _phases,
+            "opening": _opening,
+            "s3": _stored,
+            "process": _process,
+        }
         if given.kind in others:
             sys.exit(others[given.kind](given, Path(folder)))
         run = _pretend if given.kind == "pretend" else _real
@@ -128,6 +139,16 @@ def _stored(given: argparse.Namespace, folder: Path) -> int:
     rows = stored.run(folder, given.kills // 2, given.seed, given.sweeps)
     stored.show(rows)
     return int(any(row.problems or row.gone for row in rows.values()))
+
+
+def _process(given: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.kills import process
+
+    looked_at = process.run(folder, given.rounds)
+    process.show(looked_at)
+    found = process.problems(looked_at)
+    print("".join(f"  {problem}\n" for problem in found), end="")
+    return int(bool(found))
 
 
 def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
