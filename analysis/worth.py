@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
 
 from analysis import attributes
 from analysis.findings.curve_ends import CurveScores, ends
@@ -19,6 +18,8 @@ from analysis.trials import TrialResult, has_score, select_best
 
 NUM_RANDOM_AT_FIRST = 10
 """Optuna's `n_startup_trials`: so many trials its tpe and gp samplers draw at random."""
+_LOG_OF_NOTHING = 700
+"""Chances below e to the minus this are left out; the smallest float is near e^-745."""
 
 
 @dataclass(frozen=True)
@@ -144,26 +145,29 @@ def expected_best(
         larger_is_better: which is the best.
     """
     sign = 1.0 if larger_is_better else -1.0
-    sorted_N = np.sort(sign * np.asarray(values_N, dtype=float))
-    num_values = len(sorted_N)
-    assert 0 < num_draws <= num_values
-    draws_M1 = np.arange(1, num_draws + 1)[:, np.newaxis]
-    at_most_MN = np.exp(
-        _log_ways(np.arange(1, num_values + 1), draws_M1) - _log_ways(num_values, draws_M1)
-    )
-    weights_MN = np.diff(at_most_MN, axis=1, prepend=0.0)
-    with np.errstate(invalid="ignore"):  # an infinite loss that cannot be the best weighs nothing
-        terms_MN = np.where(weights_MN > 0, weights_MN * sorted_N, 0.0)
-    mean_M: NDArray[np.float64] = sign * terms_MN.sum(axis=1)
-    return mean_M
+    best_first_N = -np.sort(-sign * np.asarray(values_N, dtype=float))
+    assert 0 < num_draws <= len(best_first_N)
+    means = [_mean_best(best_first_N, drawn) for drawn in range(1, num_draws + 1)]
+    return sign * np.array(means)
 
 
-def _log_ways(num_values: ArrayLike, num_drawn: ArrayLike) -> NDArray[np.float64]:
-    """The logarithm of the number of ways to draw so many of so many values; -inf for none."""
-    values, drawn = np.broadcast_arrays(num_values, num_drawn)
-    rest = np.maximum(values - drawn, 0)
-    ways = gammaln(values + 1) - gammaln(drawn + 1) - gammaln(rest + 1)
-    return np.where(values >= drawn, ways, -np.inf)
+def _mean_best(best_first_N: NDArray[np.float64], num_drawn: int) -> float:
+    """The best of so many different ones of these values, in the mean.
+
+    The chance that it is the one at rank k, from 0, is num_drawn / N for k = 0, and falls from k to
+    k + 1 by the factor (N - num_drawn - k) / (N - 1 - k). The factors fall too, so that after
+    `num_ranks` of them nothing is left that a float could hold: together with memory for N
+    values, this keeps the time for all numbers of draws near N log N.
+    """
+    num_values, others = len(best_first_N), num_drawn - 1
+    num_ranks = num_values - others
+    if others:
+        num_ranks = min(num_ranks, 1 + math.ceil(_LOG_OF_NOTHING * num_values / others))
+    rank_K = np.arange(num_ranks - 1)
+    factors_K = (num_values - num_drawn - rank_K) / (num_values - 1 - rank_K)
+    chances_K = np.cumprod(np.concatenate(([num_drawn / num_values], factors_K)))
+    can_be = chances_K > 0  # an infinite loss that cannot be the best weighs nothing
+    return float(chances_K[can_be] @ best_first_N[:num_ranks][can_be])
 
 
 def _first_epochs(trial: TrialResult, scores: CurveScores) -> float:

@@ -1,5 +1,7 @@
 """Whether the search earned its cost: against brute force, and on curves with known answers."""
 
+import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,26 @@ def test_the_expectation_is_that_of_the_population_without_bias() -> None:
 def test_infinite_losses_that_cannot_be_the_best_weigh_nothing() -> None:
     best_M = expected_best([np.inf, 0.5, 0.25], 3, larger_is_better=False)
     assert best_M.tolist() == [np.inf, pytest.approx((0.25 + 0.25 + 0.5) / 3), 0.25]
+
+
+def test_the_expectation_is_that_of_counting_ways() -> None:
+    """C(i - 1, m - 1) of the C(N, m) ways to draw m values have the i-th smallest as their best."""
+    values_N = np.sort(np.random.default_rng(5).uniform(size=60))
+    mean_M = expected_best(values_N, 60)
+    for m in range(1, 61):
+        ways_N = [math.comb(i, m - 1) / math.comb(60, m) for i in range(60)]
+        assert mean_M[m - 1] == pytest.approx(float(ways_N @ values_N), rel=1e-12)
+
+
+def test_the_expectation_takes_memory_in_proportion_to_the_number_of_values() -> None:
+    values_N = np.random.default_rng(5).uniform(size=100_000)
+    tracemalloc.start()
+    try:
+        expected_best(values_N, 100)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 100 * len(values_N)
 
 
 # At the first epoch the winner is third; the fourth trial is never among the best.
