@@ -63,15 +63,15 @@ def told(config: TrialConfig) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "policy"),
+    ("name", "policy", "precision"),
     [
-        ("squeezenet1_1", "head_only"),
-        ("resnet18", "head_only"),
-        ("resnet18", "head_and_stage:layer4"),
-        ("resnet18", "first_stages_frozen:3"),
+        ("squeezenet1_1", "head_only", "fp32"),
+        ("squeezenet1_1", "head_only", "auto"),
+        ("resnet18", "head_only", "fp32"),
+        ("resnet18", "head_and_stage:layer4", "auto"),
+        ("resnet18", "first_stages_frozen:3", "fp32"),
     ],
 )
-@pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_the_losses_are_those_without_it(
     weights: Path, name: str, policy: str, precision: str
 ) -> None:
