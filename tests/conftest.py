@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     """The longest first, so that no process is left alone with them; before Ray those that fork."""
     (group,) = (mark.args[0] for mark in item.iter_markers("xdist_group"))
-    first = ["test_three_nodes.py", "test_resume.py", "ray"]
+    first = ["test_resume.py", "ray"]
     return first.index(group) if group in first else len(first)
 
 

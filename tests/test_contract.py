@@ -58,6 +58,11 @@ SLOW = {
     "vgg11_bn", "vit_b_32",
 }  # fmt: skip
 """Those that take seconds to build and save."""
+EACH = [
+    pytest.param(name, marks=[] if name in FAMILIES else [pytest.mark.every_architecture])
+    for name in SIZES
+]
+"""By default one of each family; `pytest -m every_architecture` runs the others."""
 
 
 def config_of(architecture: str, size: int, **model: Any) -> TrialConfig:
@@ -113,7 +118,7 @@ class OnMeta:
         self.last_stage = stages[-1]
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(scope="module", params=EACH)
 def on_meta(request: pytest.FixtureRequest) -> OnMeta:
     return OnMeta(request.param)
 

@@ -15,6 +15,8 @@ from analysis.model import load_model
 from tests.real_cluster import RealCluster, real_cluster
 from toprung import events
 
+pytestmark = pytest.mark.three_nodes
+
 NUM_TRIALS, NUM_EPOCHS = 3, 8
 SPACE = f'''"""A small CNN, with a choice from a module of the user's own."""
 
