@@ -11,9 +11,9 @@ import numpy as np
 
 from analysis import attributes
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult
 from analysis.provenance.starting_weights import read_starting_weights
 from analysis.seal.evidence import read_seal
+from analysis.seal.openings import TestResult
 from analysis.seal.reuse import reuse_among
 from analysis.trials import TrialResult, has_score, rank, select_best
 from trainables.config import TrialConfig, as_plain, flatten

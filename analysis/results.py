@@ -10,9 +10,9 @@ import optuna
 from analysis.confirmation import Confirmation
 from analysis.curves import Curve, read_curves
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult
 from analysis.predictions import Predictions, load_predictions
 from analysis.seal.evidence import Seal, predictions_of, read_seal
+from analysis.seal.openings import TestResult
 from analysis.sweep_folder.outside import images_to_look_at, weights_of
 from analysis.sweep_record import SweepRecord
 from analysis.trials import TrialResult, has_score

@@ -21,7 +21,6 @@ from filelock import FileLock
 
 from analysis.folder import SweepFolder, SweepFolderError
 from analysis.model import TrainedModel
-from analysis.openings import TestResult, read_openings
 from analysis.predictions import Origin, Predictions, load_predictions, save_predictions
 from analysis.seal.evidence import Seal, UnknownResult, read_seal
 from analysis.seal.intent import (
@@ -32,6 +31,7 @@ from analysis.seal.intent import (
     write_intent,
 )
 from analysis.seal.ledger import Earlier, images_of_splits
+from analysis.seal.openings import TestResult, read_openings
 from analysis.sweep_folder.outside import images_of
 from trainables.data import TestData, open_test_data
 from trainables.evaluate import score

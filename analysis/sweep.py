@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from analysis.comparison import Group, compare, openings_of
 from analysis.files import real_path
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult
 from analysis.seal.evidence import read_seal
+from analysis.seal.openings import TestResult
 from analysis.sweep_record import SweepRecord
 
 if TYPE_CHECKING:

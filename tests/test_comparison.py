@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from analysis.comparison import ABSENT, by_value, compare, compare_sweeps, openings_of
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult
+from analysis.seal.openings import TestResult
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult
 from tests.helpers import tiny_config

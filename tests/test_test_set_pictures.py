@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.openings import TestResult
 from analysis.pictures import duplicates, seal, test_set
 from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
 from analysis.pictures.picture import Rows, parts_in
@@ -18,6 +17,7 @@ from analysis.pictures.style import as_png, styled
 from analysis.predictions import Predictions, collect, save_predictions
 from analysis.results import Results
 from analysis.scores import Scores
+from analysis.seal.openings import TestResult
 from analysis.sweep import Sweep
 from tests.simulated_sweep import Simulated, simulated_sweep
 

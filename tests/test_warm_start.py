@@ -18,8 +18,8 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from analysis import attributes
-from analysis.openings import TestResult
 from analysis.results import Results
+from analysis.seal.openings import TestResult
 from analysis.sweep import Sweep
 from analysis.sweep_record import SweepRecord
 from analysis.trials import read_trials

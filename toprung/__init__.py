@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.model import TrainedModel, load_model
-    from analysis.openings import TestResult
+    from analysis.seal.openings import TestResult
     from analysis.sweep import Sweep
     from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Sweep": ("analysis.sweep", "Sweep"),
-    "TestResult": ("analysis.openings", "TestResult"),
+    "TestResult": ("analysis.seal.openings", "TestResult"),
     "ToprungError": ("toprung.errors", "ToprungError"),
     "TrainedModel": ("analysis.model", "TrainedModel"),
     "TrialResult": ("analysis.trials", "TrialResult"),

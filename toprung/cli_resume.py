@@ -14,7 +14,7 @@ from toprung.cli_report import tell_problems
 from toprung.lines import echo_line
 
 if TYPE_CHECKING:
-    from analysis.openings import TestResult
+    from analysis.seal.openings import TestResult
     from analysis.sweep import Sweep
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from analysis import attributes
 from analysis.comparison import Comparison
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.openings import TestResult
 from analysis.provenance.starting_weights import seen_before
 from analysis.seal.evidence import read_seal
+from analysis.seal.openings import TestResult
 from analysis.seal.words import reuse_in_words
 from analysis.sweep import Sweep
 from analysis.trials import TrialResult, has_score

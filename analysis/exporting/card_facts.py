@@ -23,11 +23,11 @@ from analysis.exporting.weights_file import record_text, weights_file
 from analysis.folder import SweepFolderError
 from analysis.intervals import share_interval
 from analysis.model import TrainedModel
-from analysis.openings import TestResult
 from analysis.predictions import load_predictions
 from analysis.provenance.starting_weights import seen_before, starting_weights_of
 from analysis.scores import Scores
 from analysis.seal.evidence import predictions_of, read_seal
+from analysis.seal.openings import TestResult
 from analysis.seal.words import reuse_in_words
 from analysis.trials import METRIC_NAMES, TrialResult
 from trainables.config import as_plain

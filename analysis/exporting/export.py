@@ -21,7 +21,7 @@ from analysis.exporting.weights_file import digest_in_file, record_text
 from analysis.files import is_empty, json_text, write_atomically
 from analysis.folder import SweepFolderError
 from analysis.model import TrainedModel
-from analysis.openings import TestResult
+from analysis.seal.openings import TestResult
 from analysis.seal.optimism import optimism
 from analysis.typed import typed
 from analysis.versions import software_versions

@@ -7,11 +7,11 @@ from matplotlib.lines import Line2D
 
 from analysis.comparison import Group, by_value, check_paths, group_of, in_order, openings_of
 from analysis.importance import Parameter, importances
-from analysis.openings import TestResult
 from analysis.pictures.marks import path_name, scale_for
 from analysis.pictures.picture import Cell, Rows, picture, table
 from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure, short
 from analysis.results import Results
+from analysis.seal.openings import TestResult
 from analysis.trials import METRIC_NAMES, TrialResult
 
 _MAX_VALUES = 8

@@ -1,10 +1,10 @@
 """Whether the test set was kept shut until the winner was known, and what was seen of it."""
 
 from analysis.intervals import share_interval
-from analysis.openings import TestResult
 from analysis.pictures.picture import Cell, Rows, table
 from analysis.results import Results
 from analysis.seal.evidence import UnknownResult
+from analysis.seal.openings import TestResult
 from analysis.seal.optimism import optimism
 from analysis.seal.words import earlier_in_words, reuse_in_words
 

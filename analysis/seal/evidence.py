@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.folder import SweepFolder, SweepFolderError
-from analysis.openings import TestResult, read_openings
 from analysis.predictions import Predictions, load_predictions
 from analysis.seal.intent import Intent, intents_of
 from analysis.seal.ledger import History, history_of
+from analysis.seal.openings import TestResult, read_openings
 from trainables.system.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from analysis.folder import SweepFolder
-from analysis.openings import TestResult
 from analysis.seal.evidence import predictions_of, results_of
 from analysis.seal.ledger import History
+from analysis.seal.openings import TestResult
 from analysis.typed import typed
 from trainables.system.untrusted_files import read_text
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from analysis.openings import TestResult
 from analysis.seal.evidence import Seal
+from analysis.seal.openings import TestResult
 from analysis.seal.words import optimism_in_words
 from trainables.provenance.image_set import ImageSet
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analysis.openings import TestResult
 from analysis.seal.ledger import Earlier
+from analysis.seal.openings import TestResult
 from analysis.seal.optimism import optimism
 
 _MOST_NAMES = 5

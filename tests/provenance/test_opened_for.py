@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from analysis.evaluation import evaluate
 from analysis.folder import SweepFolderError
-from analysis.openings import TestResult, read_openings
+from analysis.seal.openings import TestResult, read_openings
 from analysis.sweep import Sweep
 from analysis.user_state import STATE_VARIABLE, state_dir
 from tests.test_cli import Cli, cli

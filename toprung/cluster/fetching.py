@@ -7,9 +7,9 @@ from typing import Any
 
 from analysis.driver import still_runs, this_driver
 from analysis.folder import SweepFolder
-from analysis.openings import read_openings
 from analysis.seal.intent import intents_of
 from analysis.seal.ledger import keep_openings
+from analysis.seal.openings import read_openings
 from toprung.cluster.options import name_of
 from toprung.cluster.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
