@@ -54,8 +54,8 @@ FAMILIES = {
 }
 """One small member of each family, with a size of image that it can do with."""
 SLOW = {
-    "alexnet", "convnext_tiny", "efficientnet_v2_s", "maxvit_t", "resnext50_32x4d", "swin_v2_t",
-    "vgg11_bn", "vit_b_32",
+    "alexnet", "convnext_tiny", "efficientnet_v2_s", "inception_v3", "maxvit_t",
+    "resnext50_32x4d", "swin_v2_t", "vgg11_bn", "vit_b_32",
 }  # fmt: skip
 """Those that take seconds to build and save."""
 EACH = [

@@ -71,7 +71,6 @@ KILLS = {  # `benchmarks.kills` strikes at every point
     "in a transaction": Kill(study_file, "write_study_attributes", 9),
     "in a line of the decisions": Kill(study_file, "append", 8, half_of=1),
     "while a checkpoint is written": Kill(atomic_files, "flush_folder", 9),
-    "before a checkpoint is reported": Kill(kept_trial, "to_report", 6),
     "before a failure ends the trial": Kill(StudySearcher, "_end", 5),
     "when the sweep had just ended": Kill(study_file.StudyFile, "close", 1),
     "when a stage has just begun": Kill(StudySearcher, "_start", 3, settings=STAGED),
