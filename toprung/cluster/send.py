@@ -18,6 +18,8 @@ from analysis.folder import RAY_EXPERIMENT, SweepFolder, SweepFolderError
 from toprung.errors import ToprungError
 from toprung.study_copy import copy_study
 from trainables.report import CHECKPOINT_FILE
+from trainables.system.archives import ArchiveError
+from trainables.system.tar_archives import unpack_tar
 from trainables.system.terminal import print_only_printable
 
 MOST_BYTES = 256 * 2**20
@@ -64,19 +66,15 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(archive: bytes, to: Path) -> None:
-    """Write a packed sweep into a folder; only plain files, and none outside of it.
+    """Write a packed sweep into a folder; only plain files, none outside it, and bounded.
 
     Raises:
-        ToprungError: if it holds anything else.
+        ToprungError: if it holds anything else or too much, or cannot be written.
     """
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-        for member in packed:
-            if not member.isreg():
-                raise ToprungError(f"the sweep that was sent holds {member.name}: no plain file")
-        try:
-            packed.extractall(to, filter="data")
-        except tarfile.FilterError as error:
-            raise ToprungError(f"the sweep that was sent cannot be unpacked: {error}") from None
+    try:
+        unpack_tar(archive, to)
+    except (ArchiveError, OSError) as error:
+        raise ToprungError(f"the sweep that was sent cannot be unpacked: {error}") from None
 
 
 def as_lines(archive: bytes) -> Iterator[str]:
