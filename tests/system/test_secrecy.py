@@ -82,6 +82,13 @@ class TestText:
             ("hf_" + "aB3" * 12, HIDDEN),
             ("ghp_" + "aB3" * 12, HIDDEN),
             ('password = "hunter2!"', f'password = "{HIDDEN}"'),
+            ("https://s3cr3t@host/x.git", f"https://{HIDDEN}@host/x.git"),
+            ("git+https://s3cr3t:x-oauth@host/x", f"git+https://{HIDDEN}@host/x"),
+            ('password = "two words"', f'password = "{HIDDEN}"'),
+            ("{'db_password': 'two \\' words', 'b': 1}", f"{{'db_password': '{HIDDEN}', 'b': 1}}"),
+            ("a\nPASSWORD: two words\nb", f"a\nPASSWORD: {HIDDEN}\nb"),
+            ("HF_TOKEN = two, words", f"HF_TOKEN = {HIDDEN}"),
+            ("client_secret=abc host=h", f"client_secret={HIDDEN} host=h"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMIIE", HIDDEN),
         ],
     )
@@ -94,6 +101,8 @@ class TestText:
             "http://head:8265: the cluster cannot be reached: Connection refused",
             "s3://bucket/x?region=eu: cannot write it",
             "storage = 'postgresql://me@host/db': leave the password out, because it is kept",
+            "abfss://container@account.dfs.core.windows.net/x",
+            "ssh://git@host/x",
             "give a token: ray get-auth-token",
             "trial 3 at epoch 8: validation accuracy 0.9965",
         ],
@@ -102,7 +111,19 @@ class TestText:
         assert redacted(text) == text
 
     @pytest.mark.parametrize(
-        "piece", ["a", "://a:", "?token", "password = ", "-----BEGIN PRIVATE KEY ", "eyJ", "?a-"]
+        "piece",
+        [
+            "a",
+            "://a:",
+            "?token",
+            "password = ",
+            "password='",
+            "a://a",
+            "token",
+            "-----BEGIN PRIVATE KEY ",
+            "eyJ",
+            "?a-",
+        ],
     )
     def test_takes_time_in_proportion_to_its_length(self, piece: str) -> None:
         began = time.process_time()

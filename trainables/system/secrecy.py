@@ -53,12 +53,30 @@ URL_TOKEN_NAME = (
 """What goes before a token in a URL's query."""
 _URL_TOKEN = URL_TOKEN_NAME + r"[^\s&#'\"]+"
 _HEADER = r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{16,}"
-_ASSIGNED = (
-    r"((?:password|passwd|secret_access_key|api_?key|auth_token|session_token|access_token)[\"']?"
-    r"\s*[=:]\s*[\"']?)[^\s\"',;&]{6,}"
+_URL_USER = (
+    r"((?<![\w+.-])(?!(?:postgres(?:ql)?|mysql|mariadb|abfss?|sftp|(?:git\+)?ssh)(?:\+\w+)?:)"
+    r"[a-z][\w+.-]*://)[^\s/?#]+(?=@)"
 )
+"""All that goes before the host in a URL, which may be a token. Schemes that name a user or a
+container of files there are left out: of these, only a password behind it is hidden."""
+_SECRET_NAME = (
+    r"(?:passw(?:or)?d|passphrase|(?<![a-z])pwd|secret|credential|token"
+    r"|(?:api|access|secret|private|account|encryption|master|ssh)[_-]?key)s?\d*[\"']?[ \t]*"
+)
+_ASSIGNED = "|".join(
+    (
+        rf"({_SECRET_NAME}[=:][ \t]*\")(?:[^\"\\\n]|\\.)+",
+        rf"({_SECRET_NAME}[=:][ \t]*')(?:[^'\\\n]|\\.)+",
+        rf"({_SECRET_NAME}[=:])[^\s\"',;&]+",
+        rf"({_SECRET_NAME}=[ \t]+)[^\s\"'][^\n\"']*",
+        # Not within a sentence, such as "give a token: …", where it is no name of a value.
+        rf"(?<![\w.-])(?<![a-z] )([\w.-]{{0,40}}{_SECRET_NAME}:[ \t]+)[^\s\"'][^\n\"']*",
+        r"((?:passw(?:or)?d|access_?key|api_?key|_token)[\"']?\s*:\s*)[^\s\"',;&]{6,}",
+    )
+)
+"""What a name gives away: all between quotation marks, a word, or after a space all of the line."""
 _AFTER_ITS_NAME = re.compile(
-    "|".join((_URL_PASSWORD, _URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE
+    "|".join((_URL_USER, _URL_PASSWORD, _URL_TOKEN, _HEADER, _ASSIGNED)), re.IGNORECASE
 )
 _BARE = re.compile("|".join(TOKENS.values()))
 _BASE64 = re.compile(r"/[A-Za-z0-9+/]{30,}={0,2}")
