@@ -144,9 +144,9 @@ def _once(original: Callable[..., None]) -> Callable[..., None]:
     return trial_task_failure
 
 
-def _without_results(analysis: Any, *arguments: Any, **options: Any) -> None:
+def _without_results(grid: Any, *arguments: Any, **options: Any) -> None:
     del arguments, options
-    analysis.trials = []
+    grid.trials = []
 
 
 def _as_named(root: str, name: str) -> str:
