@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.comparison import Group, compare, openings_of
-from analysis.files import real_path
-from analysis.folder import SweepFolderError
+from analysis.findings.comparison import Group, compare, openings_of
 from analysis.seal.evidence import read_seal
 from analysis.seal.openings import TestResult
-from analysis.sweep_record import SweepRecord
+from analysis.study.sweep_record import SweepRecord
+from analysis.sweep_folder.files import real_path
+from analysis.sweep_folder.folder import SweepFolderError
 
 if TYPE_CHECKING:
     from analysis.report.page import Report
@@ -34,7 +34,7 @@ class Sweep(SweepRecord):
     def compare(self, *by: str) -> list[Group]:
         """The trials grouped by the values of settings, such as `model/freeze_policy`.
 
-        The best group comes first; see `analysis.comparison.Group`.
+        The best group comes first; see `analysis.findings.comparison.Group`.
 
         Raises:
             SweepFolderError: if no trial has a result, or none has such a setting.
@@ -55,7 +55,7 @@ class Sweep(SweepRecord):
                 has not come to its end.
         """
         from analysis.exporting.export import trial_of_export
-        from analysis.sealed_test import open_test_set
+        from analysis.seal.sealed_test import open_test_set
 
         if self.is_partial and not force:
             raise SweepFolderError(
@@ -136,8 +136,8 @@ class Sweep(SweepRecord):
             SweepFolderError: if the folder cannot be written, or holds something else; if there is
                 no such setting.
         """
+        from analysis.findings.results import Results
         from analysis.report.page import write_report
-        from analysis.results import Results
 
         written = write_report(Results(self, by, before=before), Path(to or self.folder.report))
         self.folder.publish(written.path.parent)

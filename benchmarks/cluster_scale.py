@@ -47,9 +47,9 @@ CHECKPOINTS = ("digits CNN, 8x8", "resnet18, 64x64")
 
 def sweep_costs(num_trials: int, num_reports: int, places: int) -> dict[str, float]:
     """Run a sweep of trials that sleep and report, in this process."""
-    from toprung import launch
     from toprung.api import run
-    from toprung.display import Progress
+    from toprung.tune import launch
+    from toprung.tune.callbacks.progress import Progress
 
     clock = Clock()
 
@@ -78,7 +78,7 @@ def sweep_costs(num_trials: int, num_reports: int, places: int) -> dict[str, flo
 @contextmanager
 def ray_of(places: int) -> Iterator[None]:
     """A Ray that takes this machine for one with so many CPUs; it is joined like a cluster's."""
-    from toprung.ray_session import prepare_ray
+    from toprung.cluster.session import prepare_ray
 
     prepare_ray()
     import ray
@@ -118,7 +118,7 @@ def study_rows(url: str | None) -> dict[str, list[float]]:
     """The rows of what one report costs in the study's database."""
     from ray import cloudpickle
 
-    from analysis.study_place import StudyPlace, study_in_file
+    from analysis.sweep_folder.study_place import StudyPlace, study_in_file
 
     report = cloudpickle.dumps(report_of(1, 10, 0.5))
     rows = {"a report on its way to the driver, bytes": [float(len(report))]}
@@ -138,9 +138,9 @@ def _writing(place: Any, log: Path) -> tuple[list[float], float]:
     from sqlalchemy import event
 
     from toprung import events
-    from toprung.patience import Patience
-    from toprung.running_trial import RunningTrial
-    from toprung.study_file import StudyFile
+    from toprung.search.trial_ledger import RunningTrial
+    from toprung.storage.retry import Patience
+    from toprung.storage.study_database import StudyFile
 
     file = StudyFile(place, log, Patience(print), StudyDirection.MAXIMIZE)
     study = optuna.create_study(direction="maximize")
@@ -165,8 +165,8 @@ def _writing(place: Any, log: Path) -> tuple[list[float], float]:
 def suggestion_rows(sizes: tuple[int, ...]) -> dict[str, list[float]]:
     """The rows of TPE's time for a suggestion."""
     from search_spaces import load
-    from toprung.proposals import Proposals
-    from toprung.samplers import SeededByTrial
+    from toprung.search.proposals import Proposals
+    from toprung.search.samplers import SeededByTrial
     from toprung.settings import resolve
 
     space = load(SPACE)
@@ -197,8 +197,8 @@ def _suggestion(study: optuna.Study, proposals: Any) -> float:
 
 def checkpoint_rows() -> dict[str, list[float]]:
     """The rows of checkpoints on the local disk, with Adam's state."""
-    from trainables.fit import fit
-    from trainables.report import CHECKPOINT_FILE
+    from trainables.results.columns import CHECKPOINT_FILE
+    from trainables.training.fit import fit
 
     rows = {}
     for case in CASES:

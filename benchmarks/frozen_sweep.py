@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import toprung
-from analysis import attributes
 from analysis.sweep import Sweep
+from analysis.sweep_folder import attributes
 from benchmarks.tables import PEERS, command_seconds, print_table, ratios
-from trainables.data.cache import CACHE_VARIABLE
+from trainables.data.listing.cache import CACHE_VARIABLE
 
 SPACE = Path(__file__).parent / "frozen_space.py"
 PEER = PEERS / "frozen_ray_tune.py"
@@ -87,7 +87,7 @@ def run_toprung(
         "model/freeze_policy": policy,
         "data/image_size": given.image_size,
     }
-    command = [sys.executable, "-c", "from toprung.cli import main; main()", "run", str(SPACE)]
+    command = [sys.executable, "-c", "from toprung.cli.main import main; main()", "run", str(SPACE)]
     command += [f"--data={given.images}", f"--name={name}", f"--concurrency={CONCURRENCY}"]
     command += [f"--trials={given.trials}", f"--max-epochs={given.epochs}"]
     command += ["--cpus-per-trial=1", "--gpus-per-trial=0"]

@@ -3,8 +3,8 @@
 Command:  uv run python -m benchmarks.gpu_packing [--rounds 5] [--most 8]
 For each of three cases of `train_loop`:
 
-- Memory: what `--gpus-per-trial auto` measures by a dry step (`trainables.memory_needed`), what it
-  takes it for with its margin, and what a trial of several epochs really takes at its peak.
+- Memory: what `--gpus-per-trial auto` measures by a dry step (`memory_estimate`), what it takes
+  it for with its margin, and what a trial of several epochs really takes at its peak.
 - Throughput: images per second of 1, 2, 4 … trials that train at a time on one GPU, summed, as many
   as the measurement lets on it. The trials begin together and are timed after their first epoch.
 
@@ -25,9 +25,9 @@ import torch
 from benchmarks.gpu_steps import EPOCH_FACTOR
 from benchmarks.tables import print_table
 from benchmarks.train_loop import CASES, NUM_CLASSES, NUM_VALIDATION, Case, random_data
-from toprung.packing import MARGIN, fitting
-from trainables.fit import fit
-from trainables.memory_needed import DataSize, MemoryNeeded, measure
+from toprung.cluster.placement.packing import MARGIN, fitting
+from trainables.training.fit import fit
+from trainables.training.memory_estimate import DataSize, MemoryNeeded, measure
 
 MEASURED = CASES[1:]
 _MIB = 2**20

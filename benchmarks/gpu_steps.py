@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.tables import print_table
 from benchmarks.train_loop import CASES, Case, random_data
-from trainables import inputs
-from trainables.fit import fit
-from trainables.optimizers import Adam
+from trainables.recipe.optimizers import Adam
+from trainables.training import image_inputs
+from trainables.training.fit import fit
 
 EPOCH_FACTOR = 10
 """A GPU needs longer epochs than a CPU's to be timed."""
@@ -52,7 +52,9 @@ def speeds(case: Case, step: Step, num_rounds: int) -> list[float]:
     data = random_data(case)
     seconds: list[float] = []
     with (
-        patch.object(inputs, "RESIDENT_SHARE", inputs.RESIDENT_SHARE if step.resident else 0),
+        patch.object(
+            image_inputs, "RESIDENT_SHARE", image_inputs.RESIDENT_SHARE if step.resident else 0
+        ),
         patch.object(Adam, "has_fused_step", step.fused),
     ):
         for validation in fit(case.config(step.precision), data, torch.device("cuda")):

@@ -38,9 +38,9 @@ UNITS = {
 
 def toprung_costs(num_trials: int, sampler: str) -> Costs:
     """Run a sweep of trivial trials with Toprung's driver, in this process."""
-    from toprung import launch
     from toprung.api import run
-    from toprung.display import Progress
+    from toprung.tune import launch
+    from toprung.tune.callbacks.progress import Progress
 
     measured: list[Costs] = []
 

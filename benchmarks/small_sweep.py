@@ -24,7 +24,7 @@ from itertools import count
 from pathlib import Path
 
 import toprung
-from analysis import attributes
+from analysis.sweep_folder import attributes
 from benchmarks.fixed_space import CONFIGS
 from benchmarks.tables import PEERS, command_seconds, in_turn, print_table, ratios, seconds_until
 
@@ -58,7 +58,7 @@ def run_peer(folder: Path, *, fixed: bool) -> Ran:
 def run_toprung(folder: Path, name: str, *options: str, fixed: bool) -> Ran:
     """Toprung's sweep of this name, in this folder; with fixed work, every trial must finish."""
     space = str(SPACE) if fixed else "digits_cnn"
-    command = [sys.executable, "-c", "from toprung.cli import main; main()", "run", space]
+    command = [sys.executable, "-c", "from toprung.cli.main import main; main()", "run", space]
     command += [f"--name={name}", f"--concurrency={CONCURRENCY}", "--gpus-per-trial=0", *options]
     seconds, whole = seconds_until("test accuracy", command, folder)
     sweep = toprung.open(folder / "sweeps" / name)

@@ -12,8 +12,8 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback
 
-from trainables.record import Record, Validation
-from trainables.report import to_report
+from trainables.results.columns import to_report
+from trainables.results.records import Record, Validation
 
 CONCURRENCY = 2
 CHECKPOINT = b"0" * 1000

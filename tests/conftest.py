@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.user_state import STATE_VARIABLE
+from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.pretend_sweep import tables_known
-from tests.canaries import canaries_set
-from tests.fuzzed_sweep import Place, whole_sweep
-from tests.postgres import PostgresServer, postgres_server
-from tests.s3 import S3Server, s3_server
-from toprung.ray_session import ray_session
+from tests.support.canaries import canaries_set
+from tests.support.fuzzed_sweep import Place, whole_sweep
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.s3 import S3Server, s3_server
+from toprung.cluster.session import ray_session
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the markers
@@ -23,9 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The tests of a file share its fixtures; those of the folder `sweeps` share one Ray.
     """
-    sweeps = Path(__file__).parent / "sweeps"
+    tests = Path(__file__).parent
+    sweeps = tests / "sweeps"
     for item in items:
-        group = "ray" if sweeps in item.path.parents else item.path.name
+        group = "ray" if sweeps in item.path.parents else str(item.path.relative_to(tests))
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
 
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     """The longest first, so that no process is left alone with them; before Ray those that fork."""
     (group,) = (mark.args[0] for mark in item.iter_markers("xdist_group"))
-    first = ["test_resume.py", "ray"]
+    first = ["toprung/planning/test_resuming.py", "ray"]
     return first.index(group) if group in first else len(first)
 
 

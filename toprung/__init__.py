@@ -13,28 +13,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.model import TrainedModel, load_model
+    from analysis.models.model import TrainedModel, load_model
     from analysis.seal.openings import TestResult
+    from analysis.study.trials import TrialResult
     from analysis.sweep import Sweep
-    from analysis.trials import TrialResult
     from toprung.api import open_sweep as open  # noqa: A004
     from toprung.api import resume, run
-    from toprung.cluster.fetching import fetch
-    from toprung.cluster.jobs import submit
+    from toprung.cluster.jobs.fetching import fetch
+    from toprung.cluster.jobs.sweep_jobs import submit
     from toprung.errors import ToprungError
 
 _HOMES = {
     "Sweep": ("analysis.sweep", "Sweep"),
     "TestResult": ("analysis.seal.openings", "TestResult"),
     "ToprungError": ("toprung.errors", "ToprungError"),
-    "TrainedModel": ("analysis.model", "TrainedModel"),
-    "TrialResult": ("analysis.trials", "TrialResult"),
-    "fetch": ("toprung.cluster.fetching", "fetch"),
-    "load_model": ("analysis.model", "load_model"),
+    "TrainedModel": ("analysis.models.model", "TrainedModel"),
+    "TrialResult": ("analysis.study.trials", "TrialResult"),
+    "fetch": ("toprung.cluster.jobs.fetching", "fetch"),
+    "load_model": ("analysis.models.model", "load_model"),
     "open": ("toprung.api", "open_sweep"),
     "resume": ("toprung.api", "resume"),
     "run": ("toprung.api", "run"),
-    "submit": ("toprung.cluster.jobs", "submit"),
+    "submit": ("toprung.cluster.jobs.sweep_jobs", "submit"),
 }
 
 __all__ = [

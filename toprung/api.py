@@ -9,18 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.study.sweep_record import SweepRecord
 from analysis.sweep import Sweep
 from analysis.sweep_folder.trusting import trust_from_now_on
-from analysis.sweep_record import SweepRecord
 from search_spaces.loading import SpaceFunction
 from toprung.cluster.joining import joined
 from toprung.cluster.preflight import check_cluster
-from toprung.lines import show_line
-from toprung.plan import SweepPlan, plan_sweep
-from toprung.ray_session import ray_session
-from toprung.resuming import plan_resume
-from toprung.sweep_state import leave_in_order
-from toprung.working_copy import bring_back, local_path, taken_up
+from toprung.cluster.session import ray_session
+from toprung.console import show_line
+from toprung.planning.plan import SweepPlan, plan_sweep
+from toprung.planning.resuming import plan_resume
+from toprung.planning.sweep_state import leave_in_order
+from toprung.storage.working_copy import bring_back, local_path, taken_up
 from trainables.system.console import PrintableConsole
 from trainables.system.environment import environment_kept
 
@@ -218,7 +218,7 @@ def resume(
 
 def _launch(plan: SweepPlan) -> None:
     with ray_session() as session:
-        from toprung.launch import launch
+        from toprung.tune.launch import launch
 
         launch(plan, session, check_cluster(plan) if session.joined else None)
 

@@ -1,13 +1,13 @@
 """Mistakes that a user can mend; the command line shows them as one clear message."""
 
-from analysis.folder import SweepFolderError
+from analysis.sweep_folder.folder import SweepFolderError
 from search_spaces import SearchSpaceError
 from trainables.data import DataError
-from trainables.freezing import FreezeError
-from trainables.network import ImpossibleNetworkError
-from trainables.object_store import StoreError
-from trainables.settings import ConfigError
-from trainables.system.untrusted_files import UntrustedFileError
+from trainables.files.object_store import StoreError
+from trainables.files.untrusted_files import UntrustedFileError
+from trainables.networks.base import ImpossibleNetworkError
+from trainables.networks.freezing import FreezeError
+from trainables.system.typed_settings import ConfigError
 
 NOT_FINISHED = 130
 """Exit code of a command whose sweep has not come to its end and can be resumed."""

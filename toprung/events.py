@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial
 
-from trainables.record import Record
+from trainables.results.records import Record
 
 SWEEP = "sweep"
 """Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""
@@ -65,7 +65,7 @@ def promoted(number: int, rung: int) -> dict[str, Any]:
 
 
 def ended(number: int, how: str, reason: str = "") -> dict[str, Any]:
-    """A trial has ended, or never started; `how` is a word of `analysis.attributes`."""
+    """A trial has ended, or never started; `how` is a word of `attributes`."""
     because = {"reason": reason} if reason else {}
     return {"event": ENDED, "trial": number, "how": how, **because}
 

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from trainables.config import Metric
-from trainables.settings import MAX_TRIALS, ConfigError, Epochs, Settings, parse
+from trainables.system.typed_settings import MAX_TRIALS, ConfigError, Epochs, Settings, parse
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 

@@ -12,13 +12,13 @@ from ray import tune
 
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.device import device_for
-from trainables.kept_trial import tell_failure, train_kept
-from trainables.memory import keep_freed_memory
-from trainables.object_store import is_url
-from trainables.stored_trial import train_stored
+from trainables.files.object_store import is_url
+from trainables.system.device import device_for
+from trainables.system.memory import keep_freed_memory
 from trainables.system.secrecy import LENT_CREDENTIALS
-from trainables.without_compiler import leave_compiler_out
+from trainables.system.without_compiler import leave_compiler_out
+from trainables.training.trial_in_folder import tell_failure, train_kept
+from trainables.training.trial_in_store import train_stored
 
 leave_compiler_out()
 keep_freed_memory()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from analysis import attributes
 from analysis.exporting.card_words import (
     augmentation_in_words,
     numbers,
@@ -20,26 +19,27 @@ from analysis.exporting.card_words import (
     weights_in_words,
 )
 from analysis.exporting.weights_file import record_text, weights_file
-from analysis.folder import SweepFolderError
-from analysis.intervals import share_interval
-from analysis.model import TrainedModel
-from analysis.predictions import load_predictions
+from analysis.models.intervals import share_interval
+from analysis.models.model import TrainedModel
+from analysis.models.predictions import load_predictions
+from analysis.models.scores import Scores
 from analysis.provenance.starting_weights import seen_before, starting_weights_of
-from analysis.scores import Scores
 from analysis.seal.evidence import predictions_of, read_seal
 from analysis.seal.openings import TestResult
 from analysis.seal.words import reuse_in_words
-from analysis.trials import METRIC_NAMES, TrialResult
+from analysis.study.trials import METRIC_NAMES, TrialResult
+from analysis.sweep_folder import attributes
+from analysis.sweep_folder.folder import SweepFolderError
 from trainables.config import as_plain
-from trainables.data.image_list import SPLITS
-from trainables.network import NO_WEIGHTS
+from trainables.data.listing.image_list import SPLITS
+from trainables.files.untrusted_files import read_table
+from trainables.inference.summary import Summary, summarise
+from trainables.networks.base import NO_WEIGHTS
+from trainables.networks.svm_settings import SvmSettings
 from trainables.provenance.record import Provenance
-from trainables.summary import Summary, summarise
-from trainables.svm_settings import SvmSettings
-from trainables.system.untrusted_files import read_table
 
 if TYPE_CHECKING:
-    from analysis.sweep_record import SweepRecord
+    from analysis.study.sweep_record import SweepRecord
 
 _WIDE = 0.05
 """A test accuracy's interval wider than that is told as a limit."""

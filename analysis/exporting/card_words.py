@@ -3,9 +3,9 @@
 import re
 
 from trainables.config import TrialConfig
-from trainables.network import NO_WEIGHTS
-from trainables.svm_settings import SvmSettings
-from trainables.torchvision_settings import TorchvisionSettings
+from trainables.networks.base import NO_WEIGHTS
+from trainables.networks.svm_settings import SvmSettings
+from trainables.networks.torchvision_settings import TorchvisionSettings
 
 _MAX_NAME = 80
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.exporting.card_facts import Exported
-from analysis.exporting.export_files import (
+from analysis.exporting.model_card import model_card
+from analysis.exporting.weights_file import digest_in_file, record_text
+from analysis.models.export_files import (
     CARD_FILE,
     CONFIG_FILE,
     METRICS_FILE,
@@ -16,18 +18,16 @@ from analysis.exporting.export_files import (
     WEIGHTS_FILE,
     check_export_files,
 )
-from analysis.exporting.model_card import model_card
-from analysis.exporting.weights_file import digest_in_file, record_text
-from analysis.files import is_empty, json_text, write_atomically
-from analysis.folder import SweepFolderError
-from analysis.model import TrainedModel
+from analysis.models.model import TrainedModel
+from analysis.models.versions import software_versions
 from analysis.seal.openings import TestResult
 from analysis.seal.optimism import optimism
-from analysis.typed import typed
-from analysis.versions import software_versions
+from analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from analysis.sweep_folder.folder import SweepFolderError
+from analysis.sweep_folder.typed import typed
 from trainables.config import as_plain, dump_config
+from trainables.files.untrusted_files import read_text
 from trainables.provenance.record import METADATA_KEY
-from trainables.system.untrusted_files import read_text
 
 if TYPE_CHECKING:
     from analysis.exporting.onnx_export import OnnxCheck

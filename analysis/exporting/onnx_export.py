@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.folder import SweepFolderError
-from analysis.model import TrainedModel
+from analysis.models.model import TrainedModel
+from analysis.sweep_folder.folder import SweepFolderError
 from analysis.sweep_folder.outside import NotConfirmedError, Outside, images_to_look_at
 from trainables.data import DataError
-from trainables.evaluate import Normaliser
-from trainables.svm_settings import SvmSettings
+from trainables.inference.predict import Normaliser
+from trainables.networks.svm_settings import SvmSettings
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -6,10 +6,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from analysis.model import TrainedModel
+from analysis.models.model import TrainedModel
+from trainables.files.tensor_files import check_header, load_safetensors
+from trainables.files.untrusted_files import MAX_WEIGHTS_BYTES, UntrustedFileError, digest_of
 from trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
-from trainables.system.tensor_files import check_header, load_safetensors
-from trainables.system.untrusted_files import MAX_WEIGHTS_BYTES, UntrustedFileError, digest_of
 
 
 def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import attributes
-from analysis.curves import Curve
-from analysis.trials import TrialResult
+from analysis.study.curves import Curve
+from analysis.study.trials import TrialResult
+from analysis.sweep_folder import attributes
 from trainables.config import METRICS
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.trials import TrialResult, rank
-from trainables.augment import Augmenter
-from trainables.augmentation import AugmentationSettings
+from analysis.study.trials import TrialResult, rank
 from trainables.data import TrainingData
+from trainables.recipe.augmentation_settings import AugmentationSettings
+from trainables.recipe.augmenter import Augmenter
 
 NUM_IMAGES = 6
 

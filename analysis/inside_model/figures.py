@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.pictures.style import WIDTH, new_figure, short
-from analysis.pictures.tiles import coloured, each_stretched, grid_shape, show, tiled
+from analysis.drawing.style import WIDTH, new_figure, short
+from analysis.drawing.tiles import coloured, each_stretched, grid_shape, show, tiled
 
 if TYPE_CHECKING:
-    from analysis.model import TrainedModel
+    from analysis.models.model import TrainedModel
 
 MAX_FILTERS = 128
 NUM_MAPS = 16

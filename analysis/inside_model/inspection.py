@@ -7,8 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.files import write_atomically
-from analysis.folder import SweepFolderError
+from analysis.drawing.style import as_png, styled
 from analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
@@ -18,11 +17,12 @@ from analysis.inside_model.figures import (
 )
 from analysis.inside_model.guided_backprop import strongest_neurons
 from analysis.inside_model.layers import convolutions
-from analysis.model import TrainedModel
-from analysis.pictures.style import as_png, styled
-from analysis.sweep_record import open_model
+from analysis.models.model import TrainedModel
+from analysis.study.sweep_record import open_model
+from analysis.sweep_folder.files import write_atomically
+from analysis.sweep_folder.folder import SweepFolderError
 from trainables.data import decode_image
-from trainables.settings import ConfigError
+from trainables.system.typed_settings import ConfigError
 
 
 @dataclass(frozen=True)

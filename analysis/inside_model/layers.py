@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from analysis.model import TrainedModel
-from trainables.evaluate import Normaliser
-from trainables.settings import ConfigError, nearest
+from analysis.models.model import TrainedModel
+from trainables.inference.predict import Normaliser
+from trainables.system.typed_settings import ConfigError, nearest
 
 _ACTIVATIONS: dict[Callable[..., Any], str] = {
     functional.relu: "ReLU",

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from analysis.intervals import share_interval
-from analysis.pictures.marks import legend_name
-from analysis.pictures.style import (
+from analysis.drawing.marks import legend_name
+from analysis.drawing.style import (
     ACCENT,
     COLOURS,
     GRID,
@@ -25,7 +24,8 @@ from analysis.pictures.style import (
     on_heat,
     short,
 )
-from analysis.scores import NUM_BINS, Roc, Scores
+from analysis.models.intervals import share_interval
+from analysis.models.scores import NUM_BINS, Roc, Scores
 
 MAX_NUMBERED = 20
 """Classes up to which a confusion matrix has a number in each cell."""

@@ -5,14 +5,21 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.comparison import Group, by_value, check_paths, group_of, in_order, openings_of
-from analysis.importance import Parameter, importances
-from analysis.pictures.marks import path_name, scale_for
-from analysis.pictures.picture import Cell, Rows, picture, table
-from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure, short
-from analysis.results import Results
+from analysis.drawing.marks import path_name, scale_for
+from analysis.drawing.picture import Cell, Rows, picture, table
+from analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure, short
+from analysis.findings.comparison import (
+    Group,
+    by_value,
+    check_paths,
+    group_of,
+    in_order,
+    openings_of,
+)
+from analysis.findings.importance import Parameter, importances
+from analysis.findings.results import Results
 from analysis.seal.openings import TestResult
-from analysis.trials import METRIC_NAMES, TrialResult
+from analysis.study.trials import METRIC_NAMES, TrialResult
 
 _MAX_VALUES = 8
 _MAX_DRAWN = 40

@@ -4,11 +4,11 @@ from math import isnan
 
 from matplotlib.figure import Figure
 
-from analysis.confirmation import Candidate
-from analysis.pictures.picture import Rows, picture, table
-from analysis.pictures.style import ACCENT, INK, MUTED, SECOND, new_figure
-from analysis.results import Results
-from analysis.trials import METRIC_NAMES
+from analysis.drawing.picture import Rows, picture, table
+from analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure
+from analysis.findings.results import Results
+from analysis.study.confirmation import Candidate
+from analysis.study.trials import METRIC_NAMES
 
 _SOURCES = ("study.db",)
 

@@ -13,10 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.comparison import by_value
-from analysis.curves import Curve
-from analysis.importance import importances
-from analysis.pictures.marks import (
+from analysis.drawing.marks import (
     ENDS,
     SCALE,
     SHOWN_WINNER,
@@ -28,10 +25,13 @@ from analysis.pictures.marks import (
     winner_of_search,
     worst_first,
 )
-from analysis.pictures.picture import picture
-from analysis.pictures.style import ACCENT, COLOURS, INK, MUTED, new_figure, short, styled
-from analysis.results import Results
-from analysis.trials import TrialResult
+from analysis.drawing.picture import picture
+from analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, new_figure, short, styled
+from analysis.findings.comparison import by_value
+from analysis.findings.importance import importances
+from analysis.findings.results import Results
+from analysis.study.curves import Curve
+from analysis.study.trials import TrialResult
 
 _SOURCES = ("trials/*/result.json", "study.db")
 _MAX_WITH_TRAINING = 40

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.pictures.picture import Cell, Rows, picture, table
-from analysis.pictures.style import MUTED, new_figure, short
-from analysis.pictures.tiles import show, tiled
-from analysis.results import Results
+from analysis.drawing.picture import Cell, Rows, picture, table
+from analysis.drawing.style import MUTED, new_figure, short
+from analysis.drawing.tiles import show, tiled
+from analysis.findings.results import Results
 from analysis.sweep_folder.outside import images_to_look_at
 from trainables.data import DataError, TrainingData
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.system.untrusted_files import read_table
+from trainables.files.untrusted_files import read_table
 
 _SPLITS = ("train", "validation", "test")
 IMAGE_STORE = "the images (outside the folder; their digest is in sweep.yaml)"

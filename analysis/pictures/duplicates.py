@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from analysis.pictures.picture import Cell, Rows, table
-from analysis.results import Results
+from analysis.drawing.picture import Cell, Rows, table
+from analysis.findings.results import Results
 from trainables.data import DuplicateCounts
 
 

@@ -11,11 +11,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from analysis.drawing.picture import Rows, picture, table
+from analysis.drawing.style import ACCENT, HEAT, MUTED, SECOND, new_figure, short
+from analysis.findings.results import Results
+from analysis.models.scores import Scores
 from analysis.pictures.data import IMAGE_STORE
-from analysis.pictures.picture import Rows, picture, table
-from analysis.pictures.style import ACCENT, HEAT, MUTED, SECOND, new_figure, short
-from analysis.results import Results
-from analysis.scores import Scores
 
 _MAX_CLASSES = 40
 """Of the picture; of more, those that changed most."""

@@ -2,6 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from analysis.drawing.picture import picture
+from analysis.findings.results import Results
 from analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
@@ -10,9 +12,7 @@ from analysis.inside_model.figures import (
     guided_figure,
 )
 from analysis.pictures.data import training_data_of
-from analysis.pictures.picture import picture
-from analysis.results import Results
-from trainables.settings import ConfigError
+from trainables.system.typed_settings import ConfigError
 
 _WEIGHTS = "trials/*/checkpoint_*/checkpoint.pt"
 _IMAGE = "test_predictions/*.npz"

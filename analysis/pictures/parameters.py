@@ -14,10 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis import attributes
-from analysis.importance import Importance, Parameter, importances
-from analysis.pictures import parallel
-from analysis.pictures.marks import (
+from analysis.drawing.marks import (
     SCALE,
     SHOWN_WINNER,
     few_ticks,
@@ -27,10 +24,13 @@ from analysis.pictures.marks import (
     score_of,
     winner_of_search,
 )
-from analysis.pictures.picture import Cell, Rows, picture, table
-from analysis.pictures.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
-from analysis.results import Results
-from analysis.trials import METRIC_NAMES
+from analysis.drawing.picture import Cell, Rows, picture, table
+from analysis.drawing.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
+from analysis.findings.importance import Importance, Parameter, importances
+from analysis.findings.results import Results
+from analysis.pictures import parallel
+from analysis.study.trials import METRIC_NAMES
+from analysis.sweep_folder import attributes
 
 _MAX_PARAMETERS = 12
 _MAX_CHOICES = 12

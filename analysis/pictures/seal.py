@@ -1,8 +1,8 @@
 """Whether the test set was kept shut until the winner was known, and what was seen of it."""
 
-from analysis.intervals import share_interval
-from analysis.pictures.picture import Cell, Rows, table
-from analysis.results import Results
+from analysis.drawing.picture import Cell, Rows, table
+from analysis.findings.results import Results
+from analysis.models.intervals import share_interval
 from analysis.seal.evidence import UnknownResult
 from analysis.seal.openings import TestResult
 from analysis.seal.optimism import optimism

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import attributes
-from analysis.curves import read_curves
-from analysis.pictures.marks import (
+from analysis.drawing.marks import (
     ENDS,
     SHOWN_WINNER,
     end_handle,
@@ -22,11 +20,13 @@ from analysis.pictures.marks import (
     time_unit,
     winner_of_search,
 )
-from analysis.pictures.picture import Cell, Rows, picture, table
-from analysis.pictures.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure
-from analysis.results import Results
-from analysis.rungs import Rung, rungs
-from analysis.trials import TrialResult
+from analysis.drawing.picture import Cell, Rows, picture, table
+from analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure
+from analysis.findings.results import Results
+from analysis.study.curves import read_curves
+from analysis.study.rungs import Rung, rungs
+from analysis.study.trials import TrialResult
+from analysis.sweep_folder import attributes
 
 _LOGS = "trials/*/result.json"
 _MAX_NUMBERED = 80

@@ -2,15 +2,15 @@
 
 from matplotlib.figure import Figure
 
+from analysis.drawing.picture import Rows, picture, table
+from analysis.drawing.shown_images import draw_mistakes, draw_random
+from analysis.findings.results import Results
 from analysis.pictures.classification import (
     MAX_NUMBERED,
     draw_calibration,
     draw_confusion,
     draw_rocs,
 )
-from analysis.pictures.picture import Rows, picture, table
-from analysis.pictures.shown_images import draw_mistakes, draw_random
-from analysis.results import Results
 
 SOURCES = ("sealed_test.json", "test_predictions/*.npz")
 NUM_CONFUSED = 20

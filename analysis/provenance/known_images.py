@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.folder import SweepFolder, SweepFolderError
 from analysis.provenance.splits_file import splits_of_contents
 from analysis.provenance.starting_weights import inherited
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from trainables.config import TrialConfig
 from trainables.data import LabelledData
-from trainables.data.image_list import SPLITS
+from trainables.data.listing.image_list import SPLITS
 from trainables.provenance.image_set import ProvenanceError, SplitImages
 from trainables.provenance.record import read_provenance
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from analysis.folder import SweepFolderError
-from trainables.data.image_list import SPLITS
+from analysis.sweep_folder.folder import SweepFolderError
+from trainables.data.listing.image_list import SPLITS
+from trainables.files.untrusted_files import read_table
 from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
-from trainables.system.untrusted_files import read_table
 
 FILE_HASH = "sha256"
 PIXEL_HASH = "pixel_sha256"

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.folder import SweepFolder, SweepFolderError
 from analysis.provenance.splits_file import split_images
-from analysis.typed import typed
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from analysis.sweep_folder.typed import typed
 from trainables.config import TrialConfig
-from trainables.data.image_list import SPLITS
+from trainables.data.listing.image_list import SPLITS
+from trainables.files.tensor_files import check_header
 from trainables.provenance.image_set import ImageSet, SplitImages, union
 from trainables.provenance.overlap import HeldOut, Overlap
 from trainables.provenance.record import Provenance
-from trainables.system.tensor_files import check_header
 
 _METADATA_KEY = "starting_weights"
 

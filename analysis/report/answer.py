@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from analysis import attributes
-from analysis.curves import read_curves
+from analysis.drawing.picture import Cell, Rows, table
 from analysis.exporting.export import trial_of_export
-from analysis.folder import SweepFolderError
-from analysis.intervals import UNKNOWN, Interval, share_interval
-from analysis.pictures.picture import Cell, Rows, table
+from analysis.findings.results import Results
+from analysis.models.intervals import UNKNOWN, Interval, share_interval
 from analysis.provenance.starting_weights import seen_before, tested_before
-from analysis.results import Results
 from analysis.seal.words import reuse_in_words
-from analysis.trials import METRIC_NAMES
+from analysis.study.curves import read_curves
+from analysis.study.trials import METRIC_NAMES
+from analysis.sweep_folder import attributes
+from analysis.sweep_folder.folder import SweepFolderError
 from trainables.config import dump_config
+from trainables.files.untrusted_files import read_lines
 from trainables.provenance.overlap import HELD_OUT
-from trainables.system.untrusted_files import read_lines
 
 _UNKNOWN = "\N{EN DASH}"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from analysis.pictures.picture import Cell, Rows
+from analysis.drawing.picture import Cell, Rows
 
 _NOTHING = "\N{EN DASH}"
 

@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.failure_region import Region
-from analysis.failures import FailureGroup, failure_groups, tracebacks_of
-from analysis.pictures.picture import Rows, table
-from analysis.results import Results
-from analysis.trials import read_trials
+from analysis.drawing.picture import Rows, table
+from analysis.findings.failure_region import Region
+from analysis.findings.failures import FailureGroup, failure_groups, tracebacks_of
+from analysis.findings.results import Results
+from analysis.study.trials import read_trials
 from trainables.config import flatten
 
 

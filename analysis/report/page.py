@@ -11,16 +11,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.comparison import check_paths
-from analysis.files import is_empty, json_text, write_atomically
-from analysis.folder import SweepFolderError
+from analysis.findings.comparison import check_paths
+from analysis.findings.results import Results
 from analysis.report import how_it_ran
 from analysis.report.answer import Answer, answer
 from analysis.report.cells import numeric_columns, texts
 from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
-from analysis.results import Results
+from analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from analysis.sweep_folder.folder import SweepFolderError
+from trainables.files.untrusted_files import read_text
 from trainables.system.printable import printable
-from trainables.system.untrusted_files import read_text
 
 PAGE_FILE = "report.html"
 FIGURES_FILE = "figures.json"

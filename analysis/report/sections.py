@@ -6,6 +6,9 @@ from types import ModuleType
 
 from matplotlib.figure import Figure
 
+from analysis.drawing.picture import Part, Picture, Rows, Table, parts_in
+from analysis.drawing.style import as_png
+from analysis.findings.results import Results
 from analysis.pictures import (
     comparisons,
     confirmation,
@@ -21,11 +24,8 @@ from analysis.pictures import (
     test_set,
     worth,
 )
-from analysis.pictures.picture import Part, Picture, Rows, Table, parts_in
-from analysis.pictures.style import as_png
 from analysis.report import answer, how_it_ran
 from analysis.report.svg import as_svg
-from analysis.results import Results
 from analysis.sweep_folder.outside import NotConfirmedError
 
 _HEAVY = 400_000

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.folder import SweepFolder, SweepFolderError
 from analysis.provenance.splits_file import split_images
 from analysis.seal.intent import Intent, intents_of, read_intents
 from analysis.seal.small_files import SmallFiles
-from analysis.user_state import state_dir
-from trainables.object_store import ObjectStore
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from analysis.sweep_folder.user_state import state_dir
+from trainables.files.object_store import ObjectStore
 from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, ProvenanceError
 
 BESIDE = ".toprung-openings"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from analysis.folder import SweepFolderError
 from analysis.seal.ledger import Earlier
-from analysis.typed import typed
+from analysis.sweep_folder.folder import SweepFolderError
+from analysis.sweep_folder.typed import typed
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.folder import SweepFolder, SweepFolderError
-from analysis.stored_files import visible_files
-from analysis.study_place import StudyPlace
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from analysis.sweep_folder.known_sweeps import Place, known_places
-from analysis.user_state import state_dir
+from analysis.sweep_folder.stored_files import visible_files
+from analysis.sweep_folder.study_place import StudyPlace
+from analysis.sweep_folder.user_state import state_dir
 from trainables.config import TrialConfig
 from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.network import NO_WEIGHTS, NetworkSettings
-from trainables.svm_settings import SvmSettings
+from trainables.networks.base import NO_WEIGHTS, NetworkSettings
+from trainables.networks.svm_settings import SvmSettings
 
 if TYPE_CHECKING:
-    from analysis.sweep_record import SweepRecord
+    from analysis.study.sweep_record import SweepRecord
 
 _STUDY, _IMAGES, _WEIGHTS, _CODE = "study", "images", "weights", "code"
 _DECIDES_CODE = ("space", "space_origin", "directory", "overrides", "config")

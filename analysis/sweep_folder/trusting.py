@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from analysis.sweep_folder.known_sweeps import is_id, new_id, remember
 from analysis.sweep_folder.outside import places_of
-from analysis.user_state import STATE_VARIABLE, state_dir
-from trainables.plain_yaml import write_yaml
+from analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
+from trainables.files.plain_yaml import write_yaml
 
 if TYPE_CHECKING:
-    from analysis.sweep_record import SweepRecord
+    from analysis.study.sweep_record import SweepRecord
 
 
 def trust_from_now_on(record: "SweepRecord") -> str:

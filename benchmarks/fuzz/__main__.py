@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from analysis.user_state import STATE_VARIABLE
+from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.fuzz.hostile_files import DAMAGES, Bait
 from benchmarks.fuzz.watched import MAX_BYTES, watch
-from tests.fuzzed_sweep import FILES, Place, commands, digests, run_and_read, whole_sweep
-from tests.watchers import bait, touched
+from tests.support.fuzzed_sweep import FILES, Place, commands, digests, run_and_read, whole_sweep
+from tests.support.watchers import bait, touched
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.watchers import files_opened, refuse_sockets
+from tests.support.watchers import files_opened, refuse_sockets
 
 MAX_CPU_SECONDS = 5.0
 """Beyond what the command takes on a sound folder."""

@@ -122,7 +122,7 @@ def _phases(given: argparse.Namespace, folder: Path) -> int:
 
 def _opening(given: argparse.Namespace, folder: Path) -> int:
     from benchmarks.kills.opening import OpeningCampaign, show
-    from tests.s3 import BUCKET, s3_server
+    from tests.support.s3 import BUCKET, s3_server
 
     campaign = OpeningCampaign(folder)
     rows = dict(campaign.in_a_folder())

@@ -27,8 +27,8 @@ from time import sleep
 
 from analysis.sweep import Sweep
 from benchmarks.kills.processes import descendants, is_worker
-from tests.real_cluster import real_cluster
-from trainables.failures import OUT_OF_MEMORY, WORKER_LOST
+from tests.support.real_cluster import real_cluster
+from trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
 
 _SPACE = Path(__file__).with_name("memory_space.py")
 _NESTED = "step_0/task_0"
@@ -102,7 +102,7 @@ def limited_group(limit: str) -> Iterator[Group]:
 def run(out: Path, trials: int, group: Group | None, env: Mapping[str, str] | None = None,
         options: tuple[str, ...] = (), *, kill: bool = False) -> Sweep:  # fmt: skip
     """Run the sweep in a process of its own, in the group; or kill its big trials' workers."""
-    call = "from toprung.cli import main; main()"
+    call = "from toprung.cli.main import main; main()"
     command = [sys.executable, "-c", call, "run", str(_SPACE), "--out", str(out), "--name", "sweep"]
     command += ["--trials", str(trials), *options]
     driver = subprocess.Popen(command, env=env, preexec_fn=group.enter if group else None)

@@ -21,11 +21,11 @@ from time import sleep
 import torch
 from click.testing import CliRunner
 
-from analysis.stored_files import publish
-from analysis.user_state import STATE_VARIABLE
+from analysis.sweep_folder.stored_files import publish
+from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.strikes import KILL_BEFORE, KILL_IN_THE_MIDDLE, Strike, run_struck
-from toprung.cli import toprung
-from trainables.object_store import ObjectStore
+from toprung.cli.main import toprung
+from trainables.files.object_store import ObjectStore
 
 _SWEEP = Path("sweeps", "digits")
 _RUN = (
@@ -33,7 +33,9 @@ _RUN = (
     " confirm=0)"
 )
 _RESUME = "import toprung; toprung.resume({path!r}, max_epochs='+4')"
-_TEST = "import sys; from toprung.cli import main; sys.argv = ['toprung', 'test', {url!r}]; main()"
+_TEST = (
+    "import sys; from toprung.cli.main import main; sys.argv = ['toprung', 'test', {url!r}]; main()"
+)
 _MODES = {"before a write": KILL_BEFORE, "in the middle of a write": KILL_IN_THE_MIDDLE}
 MOMENTS = (
     "test_openings/",

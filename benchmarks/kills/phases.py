@@ -141,7 +141,7 @@ def _left_over(sweep: Path) -> list[str]:
 
 def _toprung(sweep: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     with _log(sweep).open("ab") as log:
-        code = "from toprung.cli import main; main()"
+        code = "from toprung.cli.main import main; main()"
         return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=log, stderr=log)
 
 

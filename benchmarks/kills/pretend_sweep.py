@@ -16,8 +16,8 @@ import toprung
 from benchmarks.kills.pretend_trials import pretended_fit
 from benchmarks.kills.pretend_tune import PretendTuner
 from toprung import api
-from toprung.lean_tune import nothing, replaced
-from trainables import kept_trial
+from toprung.tune.patches import nothing, replaced
+from trainables.training import trial_in_folder
 
 SPACE = "benchmarks.kills.space"
 
@@ -50,7 +50,7 @@ def _pretended() -> Iterator[Console]:
     with ExitStack() as stack:
         stack.enter_context(replaced(tune, "Tuner", PretendTuner))
         stack.enter_context(replaced(api, "ray_session", _no_session))
-        stack.enter_context(replaced(kept_trial, "fit_any", pretended_fit))
+        stack.enter_context(replaced(trial_in_folder, "fit_any", pretended_fit))
         yield Console(stderr=True, quiet="KILLS_SHOW" not in os.environ)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables import kept_trial, stored_trial
-from trainables.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 from trainables.config import TrialConfig, as_plain
-from trainables.object_store import is_url
-from trainables.record import (
+from trainables.files.object_store import is_url
+from trainables.results.columns import CHECKPOINT_FILE
+from trainables.results.records import (
     DivergedError,
     Record,
     Validation,
@@ -22,7 +21,8 @@ from trainables.record import (
     is_better,
     pack_history,
 )
-from trainables.report import CHECKPOINT_FILE
+from trainables.training import trial_in_folder, trial_in_store
+from trainables.training.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
 
 CPU = torch.device("cpu")
 _died: set[Path] = set()
@@ -42,12 +42,12 @@ def reports(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
     data: Any = folder
     try:
         if is_url(trial["folder"]):
-            yield from stored_trial.train_stored(config, data, CPU, trial["folder"])
+            yield from trial_in_store.train_stored(config, data, CPU, trial["folder"])
         else:
-            yield from kept_trial.train_kept(config, data, CPU, folder)
+            yield from trial_in_folder.train_kept(config, data, CPU, folder)
     except Exception as error:
         told: list[dict[str, Any]] = []
-        kept_trial.tell_failure(partial(_raise, error), told.append)
+        trial_in_folder.tell_failure(partial(_raise, error), told.append)
         yield told[0]
 
 

@@ -40,7 +40,7 @@ class PretendTrial:
 
 
 class PretendTuner:
-    """In the place of `tune.Tuner`; takes what `toprung.launch` gives to it."""
+    """In the place of `tune.Tuner`; takes what `toprung.tune.launch` gives to it."""
 
     def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
         del trainable

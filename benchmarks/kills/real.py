@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from analysis.folder import SweepFolder
+from analysis.sweep_folder.folder import SweepFolder
 from benchmarks.kills import facts
 from benchmarks.kills.processes import command, descendants, is_worker, state
 from benchmarks.kills.tally import Tally

@@ -26,11 +26,11 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from benchmarks.kills.invariants import broken, read_study
 from benchmarks.kills.processes import descendants
-from tests.real_cluster import RealCluster
-from tests.s3 import BUCKET, s3_server
-from toprung.working_copy import fetch_from_store
-from trainables.checkpoint import load_checkpoint
-from trainables.record import history_of
+from tests.support.real_cluster import RealCluster
+from tests.support.s3 import BUCKET, s3_server
+from toprung.storage.working_copy import fetch_from_store
+from trainables.results.records import history_of
+from trainables.training.checkpoint import load_checkpoint
 
 MAX_SECONDS = 1800.0
 
@@ -243,7 +243,7 @@ class _Sweep:
         return len(running), sum(max(0, held[n] - known.get(n, 0)) for n in held)
 
     def _toprung(self, machine: _Machine, *arguments: str) -> "subprocess.Popen[bytes]":
-        code = "from toprung.cli import main; main()"
+        code = "from toprung.cli.main import main; main()"
         command = [sys.executable, "-c", code, *arguments, *machine.options]
         with self.log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=machine.env)

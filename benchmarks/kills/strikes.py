@@ -12,8 +12,8 @@ from pathlib import Path
 
 import ray
 
-from toprung import patience
-from trainables import checkpoint
+from toprung.storage import retry
+from trainables.training import checkpoint
 
 _SOURCE = Path(__file__).with_name("write_points.c")
 _LIBRARY = "TOPRUNG_WRITE_POINTS"
@@ -107,8 +107,8 @@ def _wait_little(strike: Strike | None) -> None:
     for_good = strike is not None and strike.for_calls == FOR_GOOD
     for_room = 0.03 if for_good else 30
     for module, name, seconds in (
-        (patience, "SECONDS_BETWEEN_TRIES", 0.001),
-        (patience, "MAX_SECONDS", for_room),
+        (retry, "SECONDS_BETWEEN_TRIES", 0.001),
+        (retry, "MAX_SECONDS", for_room),
         (checkpoint, "SECONDS_BETWEEN_ATTEMPTS", 0.001),
         (checkpoint, "WAIT_FOR_ROOM_SECONDS", for_room),
     ):

@@ -2,13 +2,13 @@
 
 Command:  uv run python -m benchmarks.secrets
 
-Secrets (`tests.canaries`) are in fourteen variables of the user's shell, in files beside the
-search space, and in an error of one of its trials. Sweeps are run and resumed on this machine, on
-a cluster of two nodes from one of these, through Ray's client and as jobs there; to a folder and
-to an S3 server. Each is searched: its folder or objects, the files of every Ray of it (logs,
-packages), what the commands print, what `ray list` tells of actors, jobs, workers and runtime
-environments, and, several times a second, the environment of every process that is there but for
-the user's own commands.
+Secrets (`tests.support.canaries`) are in fourteen variables of the user's shell, in files beside
+the search space, and in an error of one of its trials. Sweeps are run and resumed on this
+machine, on a cluster of two nodes from one of these, through Ray's client and as jobs there; to a
+folder and to an S3 server. Each is searched: its folder or objects, the files of every Ray of it
+(logs, packages), what the commands print, what `ray list` tells of actors, jobs, workers and
+runtime environments, and, several times a second, the environment of every process that is there
+but for the user's own commands.
 
 The cluster's nodes have a secret of their own for the store, which is looked for everywhere but in
 their processes.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from tests.canaries import (
+from tests.support.canaries import (
     CANARY,
     OF_A_NODE,
     VARIABLES,
@@ -34,9 +34,9 @@ from tests.canaries import (
     found_in,
     processes_with_canaries,
 )
-from tests.real_cluster import RAY, RealCluster, real_cluster
-from tests.s3 import BUCKET, ENVIRONMENT, S3Server
-from trainables.object_store import ObjectStore
+from tests.support.real_cluster import RAY, RealCluster, real_cluster
+from tests.support.s3 import BUCKET, ENVIRONMENT, S3Server
+from trainables.files.object_store import ObjectStore
 
 FILES = {
     "config.yaml": f"aws_secret_access_key: {CANARY}{'wJalrXUtnF' * 3}\n",
@@ -47,7 +47,7 @@ FILES = {
     ".env": f"KEY={CANARY}\n",
 }
 _SECONDS_BETWEEN_LOOKS = 0.2
-_COMMANDS = ("toprung.cli import main", "benchmarks.secrets")
+_COMMANDS = ("toprung.cli.main import main", "benchmarks.secrets")
 """The user's own: they have the user's environment."""
 
 
@@ -70,7 +70,7 @@ class User:
     def __call__(self, *arguments: str, code: int = 0) -> None:
         """Run `toprung`."""
         done = subprocess.run(
-            [sys.executable, "-c", "from toprung.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from toprung.cli.main import main; main()", *arguments],
             cwd=self.folder,
             env={**self.environment, **VARIABLES},
             capture_output=True,

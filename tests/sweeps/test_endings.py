@@ -14,7 +14,8 @@ import pytest
 from optuna.trial import TrialState
 
 import toprung
-from toprung import Sweep, ending
+from toprung import Sweep
+from toprung.tune import stopping
 
 KINDS: dict[str, dict[str, Any]] = {
     "good": {},
@@ -120,7 +121,7 @@ def test_time_budget_ends_a_sweep_and_keeps_what_was_reached(
     def clock() -> float:
         return 3600.0 * (len(list(reported.glob("*/events*"))) == 2)
 
-    monkeypatch.setattr(ending, "monotonic", clock)
+    monkeypatch.setattr(stopping, "monotonic", clock)
     sweep = toprung.run(
         endless_space,
         trials=2,
@@ -140,7 +141,7 @@ def test_time_budget_ends_a_sweep_and_keeps_what_was_reached(
 def run_toprung(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """The command in a process of its own, as a user starts it, with plain output."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from toprung.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from toprung.cli.main import main; main()", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ from ray.tune.experiment import trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from toprung.lean_tune import lean_tune, replaced
+from toprung.tune.patches import lean_tune, replaced
 
 
 def test_tune_is_as_before_afterwards() -> None:
@@ -45,7 +45,7 @@ def test_an_idle_trial_process_gives_its_place_back_after_a_while(
     with lean_tune():
         cache: _ObjectCache = _ObjectCache()
         cache.cache_object("place", "idle for long")
-        monkeypatch.setattr("toprung.lean_tune.MAX_SECONDS_IDLE", -1.0)
+        monkeypatch.setattr("toprung.tune.patches.MAX_SECONDS_IDLE", -1.0)
         assert list(cache.flush_cached_objects()) == ["idle for long"]
         assert not cache.has_cached_object("place")
         monkeypatch.undo()

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import toprung
-from tests.helpers import printed
+from tests.support.helpers import printed
 
 
 def test_the_demonstration_reaches_97_per_cent(tmp_path: Path) -> None:
-    toprung_command = [sys.executable, "-c", "from toprung.cli import main; main()"]
+    toprung_command = [sys.executable, "-c", "from toprung.cli.main import main; main()"]
     done = subprocess.run(
         [*toprung_command, "run", "digits_cnn", "--name", "demo"],
         cwd=tmp_path,

@@ -9,15 +9,15 @@ import pytest
 import ray
 from rich.console import Console
 
-from toprung import resources
-from toprung.cluster import newcomers
-from toprung.cluster.asking import Node, alive_nodes, ask_all
 from toprung.cluster.joining import joined
-from toprung.cluster.newcomers import Newcomers
+from toprung.cluster.messages import Node, alive_nodes, ask_all
+from toprung.cluster.placement import resources
+from toprung.cluster.placement.free_resources import room
 from toprung.cluster.preflight import check_cluster, check_shared
-from toprung.cluster.room import room
 from toprung.errors import ToprungError
-from toprung.plan import SweepPlan, plan_sweep
+from toprung.planning.plan import SweepPlan, plan_sweep
+from toprung.tune.callbacks import newcomers
+from toprung.tune.callbacks.newcomers import Newcomers
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

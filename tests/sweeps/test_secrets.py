@@ -10,7 +10,7 @@ from optuna import Trial
 from optuna.samplers import RandomSampler
 
 import toprung
-from tests.canaries import (
+from tests.support.canaries import (
     VARIABLES,
     canaries_set,
     files_with_canaries,

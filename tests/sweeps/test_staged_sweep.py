@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 
 import toprung
-from tests.helpers import printed
+from tests.support.helpers import printed
 
 SWEEP = {
     "data": "digits",

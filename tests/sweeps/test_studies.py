@@ -21,14 +21,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from analysis.model import model_from_checkpoint
+from analysis.models.model import model_from_checkpoint
 from search_spaces import shipped
-from tests import named_data
-from tests.helpers import TRUSTED, printed
-from toprung.plan import plan_sweep
-from trainables.any_fit import fit_any
+from tests.support import named_data
+from tests.support.helpers import TRUSTED, printed
+from toprung.planning.plan import plan_sweep
 from trainables.data import open_training_data
-from trainables.evaluate import score
+from trainables.inference.predict import score
+from trainables.training.any_fit import fit_any
 
 
 @dataclass(frozen=True)

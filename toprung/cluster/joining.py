@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from toprung.cluster.placement.resources import is_joined
+from toprung.cluster.ray_environment import command_without_secrets
+from toprung.cluster.session import prepare_ray, signals_kept
 from toprung.cluster.token import use_token
+from toprung.console import show_line
 from toprung.errors import ToprungError
-from toprung.lean_tune import nothing, replaced
-from toprung.lines import show_line
-from toprung.ray_session import prepare_ray, signals_kept
-from toprung.resources import is_joined
-from toprung.secrecy.ray_environment import command_without_secrets
+from toprung.tune.patches import nothing, replaced
 from trainables.system.error_text import one_line
 
 CLIENT = "ray://"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toprung.checks import GIB, MIN_FREE_DISK
+from toprung.cluster.machine_checks import GIB, MIN_FREE_DISK
 from trainables.config import TrialConfig
 from trainables.data import DataError, DataSettings, cache_dir, open_training_data
-from trainables.object_store import ObjectStore
-from trainables.settings import ConfigError
+from trainables.files.object_store import ObjectStore
+from trainables.system.typed_settings import ConfigError
 
 DRIVER_FILE = "driver"
 TOO_LITTLE_DISK = GIB // 2

@@ -10,13 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from toprung.cluster import node_look, versions
-from toprung.cluster.asking import Node, Question, alive_nodes, ask_all
+from toprung.cluster.messages import Node, Question, alive_nodes, ask_all
 from toprung.cluster.node_look import Answer
-from toprung.cluster.room import tell_room
+from toprung.cluster.placement.free_resources import tell_room
+from toprung.cluster.placement.resources import num_fitting
+from toprung.console import show_line
 from toprung.errors import ToprungError
-from toprung.lines import show_line
-from toprung.plan import SweepPlan, with_each_weights
-from toprung.resources import num_fitting
+from toprung.planning.plan import SweepPlan, with_each_weights
 from toprung.settings import SweepSettings
 from trainables.config import TrialConfig
 

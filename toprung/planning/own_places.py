@@ -5,9 +5,9 @@ from typing import Any
 
 from analysis.sweep_folder.known_sweeps import Place, remember
 from analysis.sweep_folder.outside import fixed_places, images_of, places_of_config, weights_of
-from analysis.user_state import STATE_VARIABLE
-from toprung.lines import show_line
-from toprung.plan import SweepPlan
+from analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.console import show_line
+from toprung.planning.plan import SweepPlan
 from trainables.config import TrialConfig
 
 

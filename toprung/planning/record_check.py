@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 
-from analysis import attributes
+from analysis.sweep_folder import attributes
 from toprung import events
-from toprung.study_file import Event
+from toprung.storage.study_database import Event
 
 _SHOWN = 5
 

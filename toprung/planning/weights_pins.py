@@ -4,10 +4,10 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.files import write_atomically
-from analysis.folder import SweepFolder
 from analysis.provenance.starting_weights import StartingWeights, as_bytes, read_starting_weights
-from toprung.lines import show_line
+from analysis.sweep_folder.files import write_atomically
+from analysis.sweep_folder.folder import SweepFolder
+from toprung.console import show_line
 from trainables.config import TrialConfig
 from trainables.data import PreparedData
 from trainables.provenance.image_set import ProvenanceError

@@ -16,15 +16,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.atomic_files import flush_folder
-from trainables.data.cache import CACHE_VARIABLE, digest_of
 from trainables.data.decode import BadImageError, decode_and_hash, read_bytes
-from trainables.data.errors import BadImage, BadImagesError, DataError, bullets
-from trainables.data.files import sync
-from trainables.data.image_list import SPLITS, ListedImage
+from trainables.data.listing.cache import CACHE_VARIABLE, digest_of
+from trainables.data.listing.errors import BadImage, BadImagesError, DataError, bullets
+from trainables.data.listing.files import sync
+from trainables.data.listing.image_list import SPLITS, ListedImage
 from trainables.data.progress import progress
 from trainables.data.settings import DataSettings
-from trainables.machine import num_cpus
+from trainables.files.atomic_files import flush_folder
+from trainables.system.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
 FORM = {"image_size", "channels", "resize", "crop_fraction", "interpolation"}

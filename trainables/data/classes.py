@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainables.data.errors import DataError
-from trainables.data.image_list import ListedImage
+from trainables.data.listing.errors import DataError
+from trainables.data.listing.image_list import ListedImage
 
 
 def first_classes(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainables.data.errors import DataError
+from trainables.data.listing.errors import DataError
 from trainables.data.settings import DataSettings
 from trainables.provenance.pixel_hash import pixel_hash
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainables.data.cache import Cache
 from trainables.data.classes import first_classes
-from trainables.data.errors import NoSuchDrawError
+from trainables.data.listing.cache import Cache
+from trainables.data.listing.errors import NoSuchDrawError
 from trainables.data.settings import MAX_DRAWS, DataSettings
 from trainables.data.sources import find_source
 from trainables.data.splits import assign_splits

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.data.files import write_csv
-from trainables.data.image_list import SPLITS, Split
+from trainables.data.listing.files import write_csv
+from trainables.data.listing.image_list import SPLITS, Split
 
 SplitRow = tuple[str, str, Split]
 """Name, class and split of an image."""

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.build import build_store
-from trainables.data.cache import Cache, digest_of
-from trainables.data.errors import BadImage, DataError, bullets
-from trainables.data.image_list import ListedImage
+from trainables.data.listing.cache import Cache, digest_of
+from trainables.data.listing.errors import BadImage, DataError, bullets
+from trainables.data.listing.image_list import ListedImage
 from trainables.data.settings import DataSettings
 from trainables.data.sources import find_source
 from trainables.data.store import Store
-from trainables.settings import nearest
+from trainables.system.typed_settings import nearest
 
 
 @dataclass(frozen=True)

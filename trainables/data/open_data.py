@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.cache import Cache
-from trainables.data.image_list import SPLITS
+from trainables.data.listing.cache import Cache
+from trainables.data.listing.image_list import SPLITS
 from trainables.data.parts import DataParts
 from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
 from trainables.data.store import Store, find_store

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainables.data.build import build_store, publish
-from trainables.data.cache import Cache, digest_of
 from trainables.data.classes import first_classes
-from trainables.data.errors import BadImage, BadImagesError, DataError
-from trainables.data.image_list import ListedImage, Source, Split
+from trainables.data.listing.cache import Cache, digest_of
+from trainables.data.listing.errors import BadImage, BadImagesError, DataError
+from trainables.data.listing.image_list import ListedImage, Source, Split
 from trainables.data.settings import DataSettings
 from trainables.data.sources import find_source
 from trainables.data.splits import assign_splits

@@ -5,11 +5,11 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from trainables.data.cache import Cache
 from trainables.data.duplicates import Duplicates, SplitRow
-from trainables.data.errors import BadImage
-from trainables.data.files import write_csv
-from trainables.data.image_list import SPLITS
+from trainables.data.listing.cache import Cache
+from trainables.data.listing.errors import BadImage
+from trainables.data.listing.files import write_csv
+from trainables.data.listing.image_list import SPLITS
 from trainables.data.parts import DataParts
 from trainables.data.settings import DataSettings
 from trainables.data.sources import located

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.data.errors import DataError, NoSuchDrawError, bullets
-from trainables.data.image_list import SPLITS, ListedImage, Split
+from trainables.data.listing.errors import DataError, NoSuchDrawError, bullets
+from trainables.data.listing.image_list import SPLITS, ListedImage, Split
 from trainables.data.settings import DataSettings
-from trainables.settings import has_surrogates
+from trainables.system.typed_settings import has_surrogates
 
 Members = dict[str, list[int]]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.errors import DataError
+from trainables.data.listing.errors import DataError
 from trainables.data.settings import DataSettings
 
 FORMAT = 2  # to be raised when the same files would give other pixels, or the hashes others

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from trainables.files.tensor_files import check_header
 from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
 from trainables.provenance.pixel_hash import FORM
-from trainables.system.tensor_files import check_header
 
 METADATA_KEY = "toprung_images"
 """Of the record in a safetensors file's metadata."""

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trainables.data.cache import Cache, digest_of
-from trainables.data.errors import DataError
-from trainables.data.files import absolute
-from trainables.data.image_list import Source
+from trainables.data.listing.cache import Cache, digest_of
+from trainables.data.listing.errors import DataError
+from trainables.data.listing.files import absolute
+from trainables.data.listing.image_list import Source
 from trainables.data.named import NAMED_SETS
 from trainables.data.named.named_set import MissingFilesError
 

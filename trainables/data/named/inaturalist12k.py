@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from trainables.data.folder import list_classes
-from trainables.data.image_list import Source, source_of_files
+from trainables.data.listing.folder import list_classes
+from trainables.data.listing.image_list import Source, source_of_files
 from trainables.data.named.named_set import find_folder
 
 

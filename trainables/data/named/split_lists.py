@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from trainables.data.errors import DataError, bullets
-from trainables.data.image_list import ListedImage, Split
+from trainables.data.listing.errors import DataError, bullets
+from trainables.data.listing.image_list import ListedImage, Split
 
 ListFiles = Mapping[Split, Path]
 

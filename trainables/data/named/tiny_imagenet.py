@@ -3,9 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from trainables.data.errors import DataError, bullets
-from trainables.data.folder import visible
-from trainables.data.image_list import ListedImage, Source, source_of_files
+from trainables.data.listing.errors import DataError, bullets
+from trainables.data.listing.folder import visible
+from trainables.data.listing.image_list import ListedImage, Source, source_of_files
 from trainables.data.named.named_set import find_folder
 from trainables.data.named.split_lists import read_lines
 

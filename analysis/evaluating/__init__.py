@@ -1,0 +1,1 @@
+"""A model evaluated on images of the user's."""

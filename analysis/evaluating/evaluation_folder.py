@@ -1,0 +1,67 @@
+"""Writing an evaluation: predictions, figures and pictures, in a folder."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.drawing.shown_images import draw_mistakes, draw_random
+from analysis.drawing.style import as_png, styled
+from analysis.evaluating.evaluation import Evaluation
+from analysis.models.predictions import save_predictions
+from analysis.models.scores import Scores
+from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
+from analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from analysis.sweep_folder.folder import SweepFolderError
+
+PREDICTIONS_FILE = "predictions.npz"
+FIGURES_FILE = "figures.json"
+
+
+def prepare_folder(to: Path) -> None:
+    """Make the folder for an evaluation, before any work is put into that.
+
+    Raises:
+        SweepFolderError: if the folder holds something else, or cannot be made.
+    """
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        holds_something = not is_empty(to)
+    except OSError as error:
+        raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
+    if holds_something and not (to / PREDICTIONS_FILE).exists():
+        raise SweepFolderError(f"{to}: holds something else; choose an empty folder (--to)")
+
+
+def write_evaluation(evaluation: Evaluation, to: Path) -> None:
+    """Write an evaluation into a folder; an earlier one there is replaced.
+
+    Raises:
+        SweepFolderError: if it cannot be written.
+    """
+    drawings = _drawings(evaluation)
+    try:
+        # A process that is killed leaves no figure or picture of another evaluation.
+        for name in (FIGURES_FILE, *(f"{name}.png" for name in drawings)):
+            (to / name).unlink(missing_ok=True)
+        save_predictions(to / PREDICTIONS_FILE, evaluation.predictions)
+        for name, draw in drawings.items():
+            with styled():
+                figure = draw()
+            if figure is not None:
+                write_atomically(to / f"{name}.png", as_png(figure))
+        write_atomically(to / FIGURES_FILE, json_text(evaluation.as_plain()))
+    except OSError as error:
+        raise SweepFolderError(f"{to}: cannot be written: {error.strerror}") from None
+
+
+def _drawings(evaluation: Evaluation) -> dict[str, Callable[[], Figure | None]]:
+    scores, predictions = Scores(evaluation.predictions), evaluation.predictions
+    return {
+        "confusion": partial(draw_confusion, scores),
+        "rocs": partial(draw_rocs, scores),
+        "calibration": partial(draw_calibration, scores),
+        "random_images": partial(draw_random, predictions),
+        "mistakes": partial(draw_mistakes, predictions),
+    }

@@ -1,0 +1,54 @@
+"""What a trial's network said of the validation images before it was trained, and after."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.models.model import TrainedModel
+from analysis.models.predictions import Predictions, collect
+from trainables.config import TrialConfig
+from trainables.data import TrainingData
+from trainables.inference.predict import Normaliser, predict_logits
+from trainables.networks.svm_settings import SvmSettings
+from trainables.system.typed_settings import ConfigError
+from trainables.training.state import TrainingState
+from trainables.training.steps import batch_bounds
+
+
+def network_before_training(config: TrialConfig, data: TrainingData) -> nn.Module:
+    """The network that `fit` starts from: its pretrained weights, and a head by the trial's seed.
+
+    Raises:
+        ConfigError: if the pretrained weights cannot be had.
+    """
+    steps_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
+    return TrainingState(config, data, steps_per_epoch, torch.device("cpu")).classifier.network
+
+
+def before_and_after(model: TrainedModel, data: TrainingData) -> tuple[Predictions, Predictions]:
+    """Predictions of the validation images by the network before its training, and by the model.
+
+    Raises:
+        ConfigError: for an SVM, or if the pretrained weights cannot be had.
+    """
+    if isinstance(model.config.model, SvmSettings):
+        raise ConfigError(
+            "model/architecture = 'svm': there is nothing to show from before its training: its "
+            "backbone does not train, and until it is fitted there is no SVM"
+        )
+    before = network_before_training(model.config, data)
+    return _predictions(before, model, data), _predictions(model.network, model, data)
+
+
+def _predictions(network: nn.Module, model: TrainedModel, data: TrainingData) -> Predictions:
+    normalise = Normaliser(model.mean, model.std, torch.device("cpu"))
+    indices = data.validation_indices
+    return collect(
+        predict_logits(network, normalise, data.images_NHWC, indices).numpy(),
+        data.labels_N[indices],
+        np.asarray(data.images_NHWC[indices]),
+        tuple(f"validation image {number}" for number in range(len(indices))),
+        data.class_names,
+        (model.mean, model.std),
+        model.config.seed,
+    )

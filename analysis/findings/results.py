@@ -1,0 +1,200 @@
+"""All that a report tells of a sweep, each thing read when it is first asked for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import optuna
+
+from analysis.models.predictions import Predictions, load_predictions
+from analysis.seal.evidence import Seal, predictions_of, read_seal
+from analysis.seal.openings import TestResult
+from analysis.study.confirmation import Confirmation
+from analysis.study.curves import Curve, read_curves
+from analysis.study.sweep_record import SweepRecord
+from analysis.study.trials import TrialResult, has_score
+from analysis.sweep_folder.folder import SweepFolderError
+from analysis.sweep_folder.outside import images_to_look_at, weights_of
+from trainables.config import METRICS
+
+if TYPE_CHECKING:
+    from analysis.models.model import TrainedModel
+    from analysis.models.scores import Scores
+    from trainables.data import TrainingData
+
+
+class Results:
+    """A sweep as it stands now, finished or not: what was tried, what it reached, the winner.
+
+    Args:
+        sweep: the sweep.
+        by: paths of settings, such as `model/freeze_policy`, whose values are to be compared; the
+            report's own choice if empty.
+        before: whether what the winner's network said before it was trained is to be shown too.
+    """
+
+    def __init__(self, sweep: SweepRecord, by: Sequence[str] = (), *, before: bool = False) -> None:
+        self.sweep = sweep
+        self.by = tuple(by)
+        self.before = before
+
+    @property
+    def metric(self) -> str:
+        """What trials are selected by."""
+        return self.sweep.metric
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Which way of the metric is better."""
+        return METRICS[self.metric] == "max"
+
+    @cached_property
+    def trials(self) -> list[TrialResult]:
+        """Every trial of the search so far, in the order of starting."""
+        return self.sweep.trials()
+
+    @cached_property
+    def scored(self) -> list[TrialResult]:
+        """The trials of the search that were validated and did not fail."""
+        return [trial for trial in self.trials if has_score(trial)]
+
+    @cached_property
+    def winner(self) -> TrialResult | None:
+        """The best trial so far; None if none was validated."""
+        return self.sweep.best() if self.scored else None
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What was done to confirm the winner; None where the search has not ended."""
+        return self.sweep.confirmation()
+
+    @cached_property
+    def runs(self) -> list[TrialResult]:
+        """The runs that confirm trials of the search."""
+        candidates = self.confirmation.candidates if self.confirmation else ()
+        return [run for candidate in candidates for run in candidate.runs]
+
+    @cached_property
+    def curves(self) -> dict[int, Curve]:
+        """The validations of every trial of the search that has some, by its number."""
+        return read_curves(self.sweep.folder, [trial.number for trial in self.trials])
+
+    @cached_property
+    def best_values(self) -> optuna.Study:
+        """The search for Optuna's analyses: each trial that was scored, with its best value.
+
+        In the sweep's own study a trial that was stopped early has no value.
+        """
+        with _quiet_optuna():
+            study = optuna.create_study(direction=self.sweep.study.direction)
+        scored = {trial.number: trial for trial in self.scored}
+        for trial in self.sweep.study.get_trials(deepcopy=False):
+            if trial.number in scored:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=trial.params,
+                        distributions=trial.distributions,
+                        value=getattr(scored[trial.number].best, self.metric),
+                    )
+                )
+        return study
+
+    @cached_property
+    def seal(self) -> Seal:
+        """Every opening of the test set, by all that is recorded of them."""
+        return read_seal(self.sweep)
+
+    @property
+    def openings(self) -> list[TestResult]:
+        """Every opening of the test set whose result is known."""
+        return list(self.seal.results)
+
+    @cached_property
+    def opening(self) -> TestResult | None:
+        """The opening of the test set for the winner's model; None if there was none."""
+        mine = [o for o in self.openings if self.winner and o.trial == self.winner.number]
+        try:
+            digest = self.model.digest if mine else ""
+        except SweepFolderError:  # its checkpoint is gone, and the record is what is left
+            return mine[-1] if mine else None
+        return next((o for o in mine if o.weights_sha256 == digest), None)
+
+    @cached_property
+    def test(self) -> Predictions | None:
+        """What the winner said of the test images.
+
+        None if the test set was not opened for it, or what it said is not there any more.
+        """
+        if self.opening is None:
+            return None
+        path = predictions_of(self.sweep.folder, self.opening)
+        return load_predictions(path) if path.exists() else None
+
+    @cached_property
+    def test_scores(self) -> "Scores | None":
+        """The figures of the winner on the test images; None if it was not opened for it."""
+        from analysis.models.scores import Scores
+
+        return Scores(self.test) if self.test else None
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the winner's outputs are logits of probabilities; an SVM's are votes."""
+        config = self.winner.config if self.winner else None
+        return config is not None and config.model.architecture != "svm"
+
+    @cached_property
+    def before_and_after(self) -> "tuple[Scores, Scores] | None":
+        """Figures of the validation images before the winner's training and after it.
+
+        None where `before` was not asked for, or without a winner.
+
+        Raises:
+            ConfigError: if there is no network from before, or its weights cannot be had.
+            NotConfirmedError: if the user has not agreed to the weights, or to the images.
+            DataError: if the images are not on this machine.
+        """
+        from analysis.findings.before_training import before_and_after
+        from analysis.models.scores import Scores
+
+        if not self.before or self.winner is None:
+            return None
+        self.sweep.outside.confirm(*weights_of(self.model.config.model))
+        before, after = before_and_after(self.model, self.training_data)
+        return Scores(before), Scores(after)
+
+    @cached_property
+    def model(self) -> "TrainedModel":
+        """The winner's model.
+
+        Raises:
+            SweepFolderError: if there is no winner, or its model cannot be read.
+        """
+        from analysis.models.model import model_from_checkpoint
+
+        winner = self.winner or self.sweep.best()  # which says why there is none
+        return model_from_checkpoint(
+            self.sweep.folder.checkpoint(winner.number), self.sweep.outside
+        )
+
+    @cached_property
+    def training_data(self) -> "TrainingData":
+        """The images that trials train on and are validated on.
+
+        Raises:
+            DataError: if they are not on this machine.
+            NotConfirmedError: if the user has not agreed to where they are.
+        """
+        return images_to_look_at(self.sweep.outside, self.model.config.data)
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Without the line that Optuna logs for each study that is made."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,1 @@
+"""A trained model, its predictions and its scores."""

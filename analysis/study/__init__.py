@@ -1,0 +1,1 @@
+"""What the study recorded: trials, learning curves, rungs, confirmation runs."""

@@ -1,0 +1,298 @@
+"""What a sweep's folder tells, read without Ray: its trials, its winner, the winner's model.
+
+Torch is imported only where a model is loaded, so that looking at a sweep is quick.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import optuna
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from analysis.study.confirmation import Confirmation, read_confirmation
+from analysis.study.trials import TrialResult, read_trials, select_best
+from analysis.sweep_folder import attributes
+from analysis.sweep_folder.driver import is_leased, still_runs, this_driver
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from analysis.sweep_folder.outside import Outside, study_at
+from analysis.sweep_folder.sqlite_file import check_study_file
+from analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
+from analysis.sweep_folder.study_limits import check_size
+from analysis.sweep_folder.study_place import StudyPlace, study_in_file
+from analysis.sweep_folder.typed import typed
+from trainables.config import Metric, TrialConfig
+from trainables.files.plain_yaml import read_yaml
+from trainables.system.typed_settings import MAX_TRIALS, Epochs
+
+if TYPE_CHECKING:
+    from analysis.models.model import TrainedModel
+
+
+T = TypeVar("T")
+
+
+class _SaidSettings(BaseModel):
+    """Within the bounds of a sweep's settings: with a `reduction_factor` of 1, rungs never end."""
+
+    metric: Metric
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)]
+    max_epochs: Epochs | None = None
+    grace_epochs: Epochs | None = None
+    reduction_factor: Annotated[int, Field(ge=2, le=MAX_TRIALS)] | None = None
+    cpus_per_trial: Annotated[PositiveInt, Field(le=MAX_TRIALS)] | None = None
+    gpus_per_trial: Annotated[float, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] | None = None
+
+
+class _SaidData(BaseModel):
+    test_sha256: str | None
+    class_names: list[str] = []
+    bad_images: list[str] = []
+    duplicates: dict[str, int] = {}
+    num_train: int | None = None
+    num_validation: int | None = None
+    num_test: int | None = None
+
+
+class _SaidStorage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    url: str
+    name: str
+
+
+class _Said(BaseModel):
+    """What `sweep.yaml` holds that is used further; it may hold more."""
+
+    id: str | None = None
+    settings: _SaidSettings
+    data: _SaidData
+    storage: _SaidStorage | None = None
+    space: str | None = None
+    command: list[str] | None = None
+    overrides: dict[str, Any] | None = None
+    versions: dict[str, str | None] | None = None
+
+
+class SweepRecord:
+    """One sweep, finished or still running, as its folder tells of it.
+
+    Args:
+        path: its folder.
+        trust: whether all that its files name outside the folder may be used, because the user
+            says so, or this process has made it (see `analysis.sweep_folder.outside`).
+
+    Raises:
+        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
+            has not agreed to.
+    """
+
+    def __init__(self, path: str | Path, *, trust: bool = False) -> None:
+        self.folder = SweepFolder(Path(path).absolute())
+        self.folder.check()
+        self._trust = trust
+        if not self.folder.settings.is_file():
+            usual = Path("sweeps") / path
+            hint = f"; did you mean {usual}?" if SweepFolder(usual).settings.is_file() else ""
+            raise SweepFolderError(f"{path}: holds no sweep (no sweep.yaml){hint}")
+        if self.study_place.file and not self.study_place.file.is_file():
+            raise SweepFolderError(f"{path}: holds no sweep (no study.db)")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {ended}" for ended, count in self.counts().items())
+        return f"{type(self).__name__}({self.folder.address!r}: {counts or 'no trials yet'})"
+
+    @property
+    def name(self) -> str:
+        """The sweep's name: that of its folder."""
+        return self.folder.path.name
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What was asked for: settings, space, data, versions (`sweep.yaml`).
+
+        Raises:
+            SweepFolderError: if it cannot be read.
+        """
+        try:
+            content: dict[str, Any] = read_yaml(self.folder.settings.read_text("utf-8"))
+            typed(_Said, content)
+        except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
+            raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
+        return content
+
+    def forget_description(self) -> None:
+        """Read `sweep.yaml` again when it is next asked for: it has been written."""
+        self.__dict__.pop("description", None)
+
+    @property
+    def id(self) -> str | None:
+        """By which the user's records know the sweep; None if an older version made it."""
+        sweep_id: str | None = self.description.get("id")
+        return sweep_id
+
+    @property
+    def outside(self) -> Outside:
+        """What the sweep may use outside its folder."""
+        return Outside(self.folder.address, self.id, trust=self._trust)
+
+    @property
+    def study_place(self) -> StudyPlace:
+        """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage.
+
+        Raises:
+            SweepFolderError: if that is not PostgreSQL, or the user has not agreed to it.
+        """
+        storage = self.description.get("storage")
+        if not storage:
+            return study_in_file(self.folder.study)
+        if not is_postgresql(storage["url"]):  # others would make or change a file
+            raise SweepFolderError(
+                f"{self.folder.settings}: storage = {storage['url']!r}: must be a URL such as "
+                "postgresql://USER@HOST/DATABASE"
+            )
+        place = StudyPlace(**storage)
+        self.outside.confirm(study_at(place))
+        return place
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """The Optuna study, for whatever one wants to ask of it.
+
+        Raises:
+            SweepFolderError: if it cannot be read.
+        """
+        place = self.study_place
+        try:
+            if place.file is not None:
+                check_study_file(place.file)  # before Optuna makes a study of an empty one
+                check_size(place.file)
+            return optuna.load_study(study_name=place.name, storage=open_storage(place))
+        except Exception as error:
+            where = place.file or f"study {place.name} in {place.url}"
+            raise SweepFolderError(f"{where}: cannot be read: {reason(error)}") from None
+
+    def close(self) -> None:
+        """Let go of the study's database; what is asked for next opens it again."""
+        study = self.__dict__.pop("study", None)
+        if study is not None:
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()
+
+    @property
+    def metric(self) -> str:
+        """What trials are selected by."""
+        metric: str = self.description["settings"]["metric"]
+        return metric
+
+    @property
+    def ended(self) -> str:
+        """How the sweep ended, or that it is running: a word of `attributes`."""
+        ended = self._attribute(attributes.SWEEP_ENDED, str) or attributes.RUNNING
+        if ended != attributes.RUNNING:
+            return ended
+        return attributes.RUNNING if self._still_runs() else attributes.KILLED
+
+    def _still_runs(self) -> bool:
+        owner = self._attribute(attributes.OWNER, dict[str, Any]) or {}
+        if self.folder.store is None:
+            return still_runs(self.folder.lock, owner)
+        return still_runs(self.folder.lock, this_driver()) or is_leased(self.folder.lease)
+
+    def _attribute(self, name: str, kind: type[T]) -> T | None:
+        """What the study has by this name, if anything."""
+        try:
+            value = self.study.user_attrs.get(name)
+            return None if value is None else typed(kind, value)
+        except SweepFolderError:
+            raise
+        except Exception as error:  # a damaged file makes SQLAlchemy raise whatever it likes
+            where = self.study_place.file or self.study_place.url
+            raise SweepFolderError(f"{where}: its {name} is damaged: {error}") from None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the sweep has not come to its end, so that its winner may still change."""
+        return self.ended in (attributes.RUNNING, attributes.INTERRUPTED, attributes.KILLED)
+
+    def trials(self) -> list[TrialResult]:
+        """Every trial of the search so far, in the order of starting."""
+        return [trial for trial in self._all_trials() if trial.confirms is None]
+
+    def _all_trials(self) -> list[TrialResult]:
+        """Those of the search, and the runs that confirm the best of them."""
+        trials = read_trials(self.study)
+        if self.ended == attributes.RUNNING:
+            return trials
+        cut = {attributes.RUNNING: attributes.INTERRUPTED}
+        return [replace(trial, ended=cut.get(trial.ended, trial.ended)) for trial in trials]
+
+    def confirmation(self) -> Confirmation | None:
+        """What was done to confirm the winner; None where the search has not ended."""
+        told = self._attribute(attributes.CONFIRMATION, dict[str, Any])
+        return read_confirmation(told, self._all_trials(), self.metric) if told else None
+
+    def trial(self, number: int) -> TrialResult:
+        """One trial, or run that confirms one, by its number.
+
+        Raises:
+            SweepFolderError: if there is none of this number.
+        """
+        for trial in self._all_trials():
+            if trial.number == number:
+                return trial
+        raise SweepFolderError(f"{self.name}: there is no trial {number}")
+
+    def counts(self) -> dict[str, int]:
+        """How many trials ended in each way, or are running."""
+        return dict(Counter(trial.ended for trial in self.trials()))
+
+    def best(self) -> TrialResult:
+        """The winner: the trial with the best validation (see `select_best` for ties).
+
+        If trials were confirmed, it is the best run of the candidate with the best mean (see
+        `analysis.study.confirmation`).
+
+        Raises:
+            SweepFolderError: if no trial was validated; says why the first one failed.
+        """
+        confirmation = self.confirmation()
+        if confirmation and confirmation.chosen:
+            return confirmation.chosen.best
+        trials = self.trials()
+        best = select_best(trials, self.metric)
+        if best is None:
+            reasons = [trial.reason for trial in trials if trial.reason]
+            because = f"; the first reason: {reasons[0]}" if reasons else ""
+            raise SweepFolderError(f"{self.name}: no trial has a validation result{because}")
+        return best
+
+    def model(self, trial: int | None = None) -> "TrainedModel":
+        """The best model of a trial (of the winner, if none is named)."""
+        from analysis.models.model import model_from_checkpoint
+
+        number = self.best().number if trial is None else self.trial(trial).number
+        return model_from_checkpoint(self.folder.checkpoint(number), self.outside)
+
+    def configs(self) -> list[TrialConfig]:
+        """The config of every trial, and of every run that confirms one."""
+        return [trial.config for trial in self._all_trials() if trial.config is not None]
+
+
+def open_model(path: Path, *, trust: bool = False) -> "TrainedModel":
+    """The model of an export's folder, or the winner's of a sweep's folder.
+
+    Args:
+        path: of the folder.
+        trust: whether all that a sweep's files name may be used; an export names nothing.
+
+    Raises:
+        SweepFolderError: if it is neither, or cannot be read.
+        ConfigError: if the export's `trial.yaml` has mistakes.
+    """
+    from analysis.models.model import load_model
+
+    is_sweep = SweepFolder(path).settings.is_file()
+    return SweepRecord(path, trust=trust).model() if is_sweep else load_model(path)

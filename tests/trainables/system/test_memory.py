@@ -1,0 +1,28 @@
+"""A process that trains keeps its memory: told by its page faults, in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource
+import numpy as np
+from trainables.system.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**23)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), faults())
+keep_freed_memory()
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_what_is_freed_is_used_again() -> None:
+    told = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True).stdout
+    _, again, _, kept = map(int, told.split())
+    assert kept < again / 10

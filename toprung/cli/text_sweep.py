@@ -1,0 +1,235 @@
+"""What the commands print."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.findings.comparison import Comparison
+from analysis.provenance.starting_weights import seen_before
+from analysis.seal.evidence import read_seal
+from analysis.seal.openings import TestResult
+from analysis.seal.words import reuse_in_words
+from analysis.study.trials import TrialResult, has_score
+from analysis.sweep import Sweep
+from analysis.sweep_folder import attributes
+from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.cli.text_failures import failures, failures_in_short
+from toprung.console import joined
+from trainables.config import dump_config
+from trainables.system.printable import printable_line
+
+if TYPE_CHECKING:
+    from toprung.cli.description import Description
+
+
+def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untested: str) -> str:
+    """A sweep's end: the winner, its parameters, its figures, where everything lies."""
+    parameters = [f"    {name}: {_value(value)}" for name, value in winner.parameters.items()]
+    searched = ["  searched parameters:", *parameters] if parameters else []
+    ended = [f"  ended by its {sweep.ended}"] if sweep.ended != attributes.FINISHED else []
+    lines = [
+        f"sweep {sweep.name}: {_counts(sweep)}",
+        *ended,
+        *failures_in_short(sweep),
+        _figures(winner),
+        *_confirmed(sweep),
+        *_test(sweep, result, untested),
+        *searched,
+        *_places(sweep.folder),
+    ]
+    return joined(lines)
+
+
+def _places(folder: SweepFolder) -> list[str]:
+    """Where everything lies, and how to look at it."""
+    places = [
+        f"  everything:   {folder.address}",
+        f"  best model:   {folder.shown(folder.best)}",
+        f"  its config:   {folder.shown(folder.best / 'trial.yaml')}",
+    ]
+    if folder.store is not None:
+        return [*places, f"  bring it here: toprung fetch {_quoted(folder)}"]
+    return [
+        *places,
+        f"  all curves:   tensorboard --logdir {shlex.quote(str(folder.path))}",
+        f"  classify:     toprung predict {shlex.quote(str(folder.best))} IMAGE…",
+    ]
+
+
+def _quoted(folder: SweepFolder) -> str:
+    """What the user calls it, as a shell takes it."""
+    return shlex.quote(folder.address)
+
+
+def _confirmed(sweep: Sweep) -> Iterator[str]:
+    """What to expect of the winner: its runs with other seeds, or that there are none."""
+    confirmation = sweep.confirmation()
+    if confirmation is None:
+        return
+    chosen = confirmation.chosen
+    if chosen is None:
+        yield f"  {confirmation.told}"
+        return
+    yield (
+        f"  confirmed: trial {chosen.trial.number} with {len(chosen.runs)} fresh seeds: mean "
+        f"{sweep.metric} {chosen.mean:.4f} ({chosen.spread_in_words}); the search had told "
+        f"{chosen.first:.4f}"
+    )
+
+
+def partial(sweep: Sweep) -> str:
+    """An interrupted sweep: what there is, and that the test set stayed shut."""
+    return joined(
+        [
+            f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
+            *failures_in_short(sweep),
+            "  the test set was not opened; nothing was exported",
+            f"  go on:        toprung resume {_quoted(sweep.folder)}",
+            f"  best so far:  toprung best {_quoted(sweep.folder)}",
+        ]
+    )
+
+
+def status(sweep: Sweep) -> str:
+    """How far a sweep is."""
+    asked = sweep.description["settings"]["trials"]
+    lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
+    if any(has_score(trial) for trial in sweep.trials()):
+        lines.append(_figures(sweep.best()))
+    confirmation = sweep.confirmation()
+    if confirmation:
+        num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
+        begun = f" (runs begun: {num_runs})" if num_runs else ""
+        lines.append(f"  {confirmation.told}{begun}")
+        if confirmation.chosen:
+            lines += _confirmed(sweep)
+    seal = read_seal(sweep)
+    lines += [f"  {line}" for result in seal.results for line in test(result, sweep)]
+    lines += [f"  the test set was {one}" for one in seal.unknown]
+    lines += [f"  warning: {remark}" for remark in seal.remarks]
+    can_test = any(has_score(trial) for trial in sweep.trials()) and not sweep.is_partial
+    if not seal.results and not seal.unknown and can_test:
+        lines.append(f"  the test set has not been opened: toprung test {_quoted(sweep.folder)}")
+    if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
+        lines.append(f"  partial; go on: toprung resume {_quoted(sweep.folder)}")
+    lines += failures(sweep)
+    return joined(lines)
+
+
+def best(sweep: Sweep, winner: TrialResult) -> str:
+    """The best trial's figures and config."""
+    assert winner.config is not None
+    partial = f", partial ({sweep.ended})" if sweep.is_partial else ""
+    heading = joined([f"# sweep {sweep.name}{partial}", f"# {_figures(winner).strip()}"])
+    return f"{heading}\n{dump_config(winner.config).rstrip()}"
+
+
+def _test(sweep: Sweep, result: TestResult | None, untested: str) -> list[str]:
+    if result is None:
+        return [f"  no test figures: {untested}"]
+    return [f"  {line}" for line in test(result, sweep)]
+
+
+def test(result: TestResult, sweep: Sweep) -> list[str]:
+    """One opening of the test set, and the images of it that the model had seen before.
+
+    A second line says what had been opened of these images before.
+    """
+    forced = ", forced" if result.forced else ""
+    try:
+        config = sweep.trial(result.trial).config
+    except SweepFolderError:  # the study has no such trial any more
+        config = None
+    seen = "".join(f"; {told}" for told in seen_before(sweep.folder, config, "test"))
+    lines = [
+        f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
+        f"{result.num_images} images, opened {result.opened_at}{forced}){seen}"
+    ]
+    if reuse := reuse_in_words(result):
+        lines.append(f"  {reuse}")
+    remarks = result.earlier.remarks if result.earlier else []
+    return [*lines, *(f"  warning: {remark}" for remark in remarks)]
+
+
+def description(described: "Description") -> str:
+    """A network's layers and cost, after what the space searches."""
+    summary = described.summary
+    rows = [
+        (
+            layer.name,
+            layer.type,
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.num_parameters:,}",
+        )
+        for layer in summary.layers
+    ]
+    lines = [
+        *(line for text in described.text for line in text.split("\n")),
+        *table([("layer", "type", "output shape", "parameters"), *rows], num_left=2),
+        "",
+        *_frozen(described),
+        "",
+        f"input shape {'x'.join(map(str, described.input_shape))}, {described.num_classes} classes",
+        f"parameters {summary.num_parameters:,}, of which trainable {summary.num_trainable:,}",
+        f"multiply-accumulates for one image {summary.num_multiply_accumulates:,}",
+    ]
+    return joined(lines)
+
+
+def _frozen(described: "Description") -> Iterator[str]:
+    """What of the network trains, stage by stage, and by which rules of its freeze policy."""
+    yield f"freeze policy {described.freeze_policy}:"
+    yield from (f"  {line}" for line in described.frozen.lines())
+    rows = [
+        (row.stage, "; ".join(row.rules), f"{row.num_values:,}", f"{row.num_trainable:,}")
+        for row in described.frozen.stages()
+    ]
+    yield from table([("stage", "rule", "parameters", "trainable"), *rows], num_left=2)
+
+
+def comparison(compared: Comparison) -> str:
+    """The trials grouped by settings, the best group first, and what is to be known of it."""
+    groups = compared.groups
+    columns = dict.fromkeys(name for group in groups for name in group.figures)
+    rows = [
+        (*map(_value, group.values), *(_value(group.figures.get(name, "")) for name in columns))
+        for group in groups
+    ]
+    lines = table([(*compared.columns, *columns), *rows], num_left=len(compared.columns))
+    return joined([*lines, *(f"warning: {warning}" for warning in compared.warnings)])
+
+
+def table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
+    """Lines with aligned columns, the first of them to the left and the others to the right."""
+    shown = [list(map(printable_line, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        cells = [
+            f"{cell:<{width}}" if number < num_left else f"{cell:>{width}}"
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _counts(sweep: Sweep) -> str:
+    counts = sweep.counts()
+    total = sum(counts.values())
+    if not total:
+        return "no trials yet"
+    how = ", ".join(f"{number} {ended}" for ended, number in sorted(counts.items()))
+    return f"{total} {'trial' if total == 1 else 'trials'}: {how}"
+
+
+def _figures(trial: TrialResult) -> str:
+    assert trial.best is not None
+    record = trial.best
+    again = "" if trial.confirms is None else f" (trial {trial.confirms} with another seed)"
+    return (
+        f"  best: trial {trial.number}{again} at epoch {record.epoch:g}: validation accuracy "
+        f"{record.val_accuracy:.4f}, loss {record.val_loss:.4f} "
+        f"(train {record.train_accuracy:.4f}, {record.train_loss:.4f})"
+    )
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Sweeps as jobs on a cluster, and what is fetched from there."""

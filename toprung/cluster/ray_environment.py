@@ -1,0 +1,56 @@
+"""What Ray's processes get of the driver's environment, and what Ray is told of its command line.
+
+Ray gives its own processes the whole environment of the driver, and records the driver's command
+line, which is listed (`ray list jobs`).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from shlex import join
+from typing import Any
+
+from toprung.tune.patches import replaced
+from trainables.system.secrecy import (
+    LENT_CREDENTIALS,
+    redacted_command,
+    store_credentials,
+    without_secrets,
+)
+
+
+@contextmanager
+def environment_without_secrets() -> Iterator[None]:
+    """Start Ray's processes, and with them those of its trials, without credentials."""
+    from ray._private import services
+
+    start = services.ConsolePopen
+
+    def started(*arguments: Any, env: dict[str, str], **options: Any) -> Any:
+        return start(*arguments, env=without_secrets(env), **options)
+
+    with replaced(services, "ConsolePopen", started):
+        yield
+
+
+@contextmanager
+def command_without_secrets() -> Iterator[None]:
+    """Tell Ray of this process's command line without the secrets in it."""
+    from ray._private import utils
+
+    with replaced(utils, "get_entrypoint_name", lambda: join(redacted_command(sys.orig_argv))):
+        yield
+
+
+def lend_store_credentials(url: str) -> None:
+    """Let trials of a Ray that was started here write to this store.
+
+    Their environment is that of Ray's processes, which has no secrets. What they need is kept in
+    the memory of Ray's server, which answers only to who has its token, and ends with the sweep. On
+    a cluster that is joined each node has credentials of its own.
+    """
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(LENT_CREDENTIALS, json.dumps(store_credentials(url, os.environ)))

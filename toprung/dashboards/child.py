@@ -1,0 +1,88 @@
+"""One of the dashboard's two servers, as a process of its own, for this machine only.
+
+It ends when its standard input does, so that it never outlives the process that started it.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from urllib.parse import quote
+from wsgiref.simple_server import WSGIServer, make_server
+
+from toprung.dashboards.own_host import own_host_only
+
+HOST = "127.0.0.1"
+
+
+class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    """A slow plot does not keep the others waiting."""
+
+    daemon_threads = True
+
+
+def read_only(study: str) -> str:
+    """SQLite's own name of a file that is opened for reading only."""
+    return f"file:{quote(study)}?mode=ro"
+
+
+def serve_optuna(study: str, port: int) -> None:
+    """optuna-dashboard on a study's SQLite file, opened for reading only: nothing can be changed.
+
+    It holds no connection between requests, so that a sweep that ends meanwhile can leave one
+    plain file behind.
+    """
+    from optuna.storages import RDBStorage
+    from optuna_dashboard import wsgi
+    from sqlalchemy import URL
+    from sqlalchemy.pool import NullPool
+
+    # URL.create quotes it once more, as SQLAlchemy takes it apart.
+    url = URL.create("sqlite", database=read_only(study), query={"uri": "true"})
+    storage = RDBStorage(
+        url.render_as_string(),
+        engine_kwargs={"poolclass": NullPool},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    application = own_host_only(wsgi(storage))
+    make_server(HOST, port, application, server_class=_ThreadingServer).serve_forever()
+
+
+def serve_tensorboard(folder: str, port: int) -> None:
+    """TensorBoard on a folder."""
+    from tensorboard import program
+
+    server = program.TensorBoard(server_class=_tensorboard_server)
+    name = f"{Path(folder).parent.name} - TensorBoard"
+    server.configure(logdir=folder, host=HOST, port=port, window_title=name, reload_multifile=True)
+    server.main()
+
+
+def _tensorboard_server(application: Any, flags: Any) -> Any:
+    from tensorboard import program
+
+    return program.create_port_scanning_werkzeug_server(own_host_only(application), flags)
+
+
+SERVERS = {"optuna": serve_optuna, "tensorboard": serve_tensorboard}
+
+
+def main() -> None:
+    """`python -m toprung.dashboards.child SERVER PATH PORT`."""
+    _, name, path, port = sys.argv
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    SERVERS[name](path, int(port))
+
+
+def _end_with_parent() -> None:
+    # Not through sys.stdin: its lock, still held by this thread, would abort the interpreter's end.
+    while os.read(0, 1):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Each trial's data, prepared once and pinned into its config by their content."""
+
+from rich.console import Console
+
+from toprung.console import show_line
+from toprung.errors import ToprungError
+from trainables.config import TrialConfig
+from trainables.data import DataSettings, PreparedData, prepare
+
+
+class DataPins:
+    """Prepares the data of every config that comes by, each kind of data once.
+
+    A sweep usually has one kind; a space that searches, say, the image size has several, all of
+    the same images in the same splits.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._prepared: dict[DataSettings, PreparedData] = {}
+
+    @property
+    def first(self) -> PreparedData:
+        """The data of the first config."""
+        return next(iter(self._prepared.values()))
+
+    @property
+    def kinds(self) -> list[DataSettings]:
+        """Each kind of data that there was, its digest pinned."""
+        return [prepared.settings for prepared in self._prepared.values()]
+
+    def __call__(self, config: TrialConfig) -> TrialConfig:
+        """The config with its data's content pinned.
+
+        Raises:
+            DataError: for data that cannot be used.
+            ToprungError: if it would not have the same splits as the trials before.
+        """
+        if config.data not in self._prepared:
+            prepared = prepare(config.data, show_progress=True)
+            if self._prepared and prepared.settings.digest != self.first.settings.digest:
+                raise ToprungError(
+                    f"data/source = {config.data.source}: the trials of one sweep must have the "
+                    "same images in the same splits, but the space changes them"
+                )
+            self._prepared[config.data] = prepared
+            self._tell(prepared)
+        return config.model_copy(update={"data": self._prepared[config.data].settings})
+
+    def _tell(self, prepared: PreparedData) -> None:
+        counts = f"{prepared.num_train} train, {prepared.num_validation} validation, "
+        counts += f"{prepared.num_test} test" if prepared.num_test else "no test set"
+        text = f"data {prepared.settings.source}: {len(prepared.class_names)} classes, {counts}"
+        if prepared.bad_images:
+            text += f"; {len(prepared.bad_images)} bad images left out"
+        show_line(self._console, text)
+        if warning := prepared.duplicates.counts().warning:
+            show_line(self._console, f"warning: identical images: {warning} (see duplicates.csv)")

@@ -1,0 +1,74 @@
+"""What is only known once a network is built: whether its freeze policy and its loss fit it."""
+
+from collections.abc import Callable, Iterable
+
+from trainables.config import TrialConfig
+from trainables.networks.base import NO_WEIGHTS
+from trainables.networks.freeze_policies import ALL_TRAINS
+from trainables.networks.freezing import FreezeError
+from trainables.training.compatibility import check_network
+
+
+class NetworkChecks:
+    """Checks each kind of network once, on the meta device, and says what of it trains.
+
+    Args:
+        num_classes: of the data.
+        tell: shows the user a line.
+    """
+
+    def __init__(self, num_classes: int, tell: Callable[[str], None]) -> None:
+        self._num_classes = num_classes
+        self._tell = tell
+        self._fitting: set[object] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    def __call__(self, config: TrialConfig) -> TrialConfig:
+        """The same config, if it fits.
+
+        Raises:
+            FreezeError: if its freeze policy does not fit its network.
+            ConfigError: if its loss or optimizer does not fit.
+        """
+        if _fits_anyhow(config):
+            return config
+        loss = config.loss.name, getattr(config.loss, "class_weights", None)
+        kind = (config.model, config.image_shape, loss, config.optimizer.stage_lr_decay)
+        if kind not in self._fitting:
+            assignment = check_network(config, self._num_classes)
+            self._fitting.add(kind)
+            freezes = config.model.freeze_policy, config.model.architecture
+            if freezes[0] not in ALL_TRAINS and freezes not in self._told:
+                self._told.add(freezes)
+                self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
+                for line in assignment.lines():
+                    self._tell(f"  {line}")
+                if config.model.weights == NO_WEIGHTS:
+                    self._tell("  what is frozen has random weights (model/weights = none)")
+        return config
+
+    def rehearse(self, configs: Iterable[TrialConfig]) -> None:
+        """Check what a space can draw; if nothing of it fits, there is nothing to search.
+
+        Raises:
+            FreezeError: if no config's freeze policy fits its network.
+            ConfigError: if the loss or optimizer of one does not fit, or the weights in a file.
+        """
+        misfit, fitting = None, []
+        for config in configs:
+            try:
+                fitting.append(self(config))
+            except FreezeError as error:
+                misfit = error
+        if misfit is not None and not fitting:
+            raise misfit
+        of_file = {str(c.model.weights_file): c for c in fitting if c.model.weights_file}
+        for config in of_file.values():
+            config.model.build(config.image_shape, self._num_classes)
+
+
+def _fits_anyhow(config: TrialConfig) -> bool:
+    """Whether there is nothing to check, so that no network need be built."""
+    unweighted = getattr(config.loss, "class_weights", "none") == "none"
+    one_lr = config.optimizer.stage_lr_decay == 1
+    return config.model.freeze_policy in ALL_TRAINS and unweighted and one_lr

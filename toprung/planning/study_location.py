@@ -1,0 +1,75 @@
+"""Where a new sweep's study goes: to a file in its folder, or to a database that the user names."""
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from analysis.sweep_folder.folder import SweepFolder
+from analysis.sweep_folder.study_database import open_storage, reason
+from analysis.sweep_folder.study_place import StudyPlace, study_in_file
+from toprung.errors import ToprungError
+
+
+def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
+    """Check the user's storage, and name the sweep's study there.
+
+    Raises:
+        ToprungError: for what is no PostgreSQL URL, one with a password, a database that cannot be
+            reached, or one that has a study of this sweep's name.
+    """
+    if storage is None:
+        return study_in_file(folder.study)
+    place = StudyPlace(checked_url(storage), folder.path.name)
+    _check_driver(place.url)
+    _check_there(place)
+    return place
+
+
+def checked_url(storage: str) -> str:
+    """A storage URL that the sweep's folder can keep: one of PostgreSQL, without a password.
+
+    Raises:
+        ToprungError: if it is not.
+    """
+    try:
+        url = make_url(storage)
+    except (ArgumentError, ValueError):  # the second of a port that is not a number
+        raise ToprungError(
+            f"storage = {storage!r}: must be a URL such as postgresql://USER@HOST/DATABASE"
+        ) from None
+    asked = {name: value for name, value in url.query.items() if "password" not in name}
+    plain = url.set(query=asked).render_as_string(hide_password=True)
+    if url.get_backend_name() != "postgresql":
+        raise ToprungError(
+            f"storage = {plain!r}: must be a postgresql:// URL; without one, the study is an "
+            "SQLite file in the sweep's folder"
+        )
+    if url.password is not None or asked != url.query:
+        raise ToprungError(
+            f"storage = {plain!r}: leave the password out, because the sweep's folder keeps the "
+            "URL; it is taken from the variable PGPASSWORD or the file ~/.pgpass"
+        )
+    return url.render_as_string()
+
+
+def _check_driver(url: str) -> None:
+    """See that what speaks to the database is installed where the sweep's driver runs."""
+    try:
+        make_url(url).get_dialect().import_dbapi()
+    except (ImportError, NoSuchModuleError):
+        raise ToprungError(
+            f"storage = {url!r}: needs a driver: pip install 'toprung[postgresql]'"
+        ) from None
+
+
+def _check_there(place: StudyPlace) -> None:
+    try:
+        storage = open_storage(place)
+        names = [study.study_name for study in storage.get_all_studies()]
+        storage.remove_session()
+        storage.engine.dispose()
+    except (SQLAlchemyError, ValueError) as error:
+        raise ToprungError(f"storage = {place.url!r}: cannot be used: {reason(error)}") from None
+    if place.name in names:
+        raise ToprungError(
+            f"storage = {place.url!r}: has a study {place.name!r} already; choose another --name"
+        )

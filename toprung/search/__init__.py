@@ -1,0 +1,1 @@
+"""The search: which trial is next."""

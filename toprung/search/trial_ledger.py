@@ -1,0 +1,109 @@
+"""A trial that Ray runs: what it has told, and what becomes of it in the study when it ends."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.sweep_folder import attributes
+from toprung import events
+from trainables.results import columns
+from trainables.results.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
+from trainables.results.records import Record
+
+OF_THE_SPACE = {
+    DIVERGED: "stays finite",
+    OUT_OF_MEMORY: "fits in memory",
+    GPU_OUT_OF_MEMORY: "fits in memory",
+}
+"""Constraints that failures of these kinds break: the sampler moves away from there."""
+
+
+@dataclass
+class RunningTrial:
+    """A trial that Ray runs.
+
+    Attributes:
+        trial: in the study.
+        metric: what it is judged by.
+        resources: what it was given of a machine, as Ray names it.
+        confirms: the number of the trial that it trains again.
+        last: its last validation so far.
+        best: its best one.
+        failure: the kind and the reason, if it has failed, or its process has died.
+        traceback: what is told of the failure.
+    """
+
+    trial: optuna.Trial
+    metric: str
+    resources: Mapping[str, float]
+    confirms: int | None = None
+    last: Record | None = None
+    best: Record | None = None
+    failure: tuple[str, str] | None = None
+    traceback: str = ""
+
+    @classmethod
+    def again(
+        cls,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        metric: str,
+        resources: Mapping[str, float],
+    ) -> "RunningTrial":
+        """A trial that has run before."""
+        attrs = trial.user_attrs
+        return cls(
+            optuna.Trial(study, trial._trial_id),
+            metric,
+            resources,
+            attrs.get(attributes.CONFIRMS),
+            _record(attrs.get(attributes.LAST)),
+            _record(attrs.get(attributes.BEST)),
+        )
+
+    def note(self, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What is new in a report; one that a resumed trial repeats has nothing."""
+        told = dict(result)
+        if columns.FAILURE in told:
+            self.failure = told[columns.FAILURE_KIND], told[columns.FAILURE]
+            self.traceback = told[columns.TRACEBACK] or ""
+            return []
+        record, best = columns.record_of(told), columns.best_record_of(told)
+        if self.last and record.validation <= self.last.validation:
+            return []
+        value = getattr(record, self.metric)
+        self.trial.report(value, record.validation)
+        self.trial.set_user_attr(attributes.LAST, asdict(record))
+        if best != self.best:
+            self.trial.set_user_attr(attributes.BEST, asdict(best))
+        self.last, self.best = record, best
+        return [events.reported(self.trial.number, record, value, told[columns.SCORE])]
+
+    def end(self, ended: str) -> tuple[TrialState, str, float | None]:
+        """The state, the reason and the value with which it ends so in the study."""
+        match ended:
+            case attributes.FAILED:
+                return self._fail()
+            case attributes.FINISHED:
+                return TrialState.COMPLETE, "", getattr(self.best, self.metric)
+        if self.best:
+            return TrialState.PRUNED, "", None
+        return TrialState.FAIL, "no validation before the sweep ended", None
+
+    def _fail(self) -> tuple[TrialState, str, None]:
+        assert self.failure is not None
+        kind, reason = self.failure
+        self.trial.set_user_attr(attributes.FAILURE_KIND, kind)
+        if self.traceback:
+            self.trial.set_user_attr(attributes.TRACEBACK, self.traceback)
+        if kind in OF_THE_SPACE and self.confirms is None:
+            self.trial.set_constraint(OF_THE_SPACE[kind], 1.0)
+            return TrialState.PRUNED, reason, None  # samplers do not look at those that FAIL
+        return TrialState.FAIL, reason, None
+
+
+def _record(values: Mapping[str, Any] | None) -> Record | None:
+    return Record(**values) if values else None

@@ -1,0 +1,224 @@
+"""The local working copy of a sweep that lies in an object store.
+
+A driver works in it, and a mirror brings what it writes to the store. Whoever only looks gets what
+the store has. It lies in the cache, and can be deleted whenever nobody works in it.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from analysis.study.sweep_record import SweepRecord
+from analysis.sweep_folder.driver import still_runs, this_driver
+from analysis.sweep_folder.files import is_empty
+from analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
+from analysis.sweep_folder.stored_files import download, each, visible_files
+from toprung.errors import ToprungError
+from toprung.storage import lease
+from toprung.storage.driver_lock import driver_lock
+from toprung.storage.retry import RecordLostError
+from trainables.files.object_store import ObjectStore, Stored, StoreError, is_url
+from trainables.results.columns import CHECKPOINT_FILE
+
+_DRIVER = "driver"
+
+
+def new_copy(store: ObjectStore) -> SweepFolder:
+    """Where the working copy of a sweep will be that is not there yet; see `clear_copy`.
+
+    Raises:
+        ToprungError: if something lies there, in the store, or a driver is about to begin it.
+    """
+    found = store.list()
+    if found.keys() - {LEASE}:  # which may be left of one that was killed before it began
+        what = "another sweep" if "sweep.yaml" in found else "something else"
+        raise ToprungError(f"{store.url}: holds {what} already; choose another --name or --out")
+    if found:
+        lease.check_free(store)
+    return _copy_of(store)
+
+
+def clear_copy(folder: SweepFolder) -> None:
+    """Remove what another sweep of its name left in a working copy; the caller holds the lease.
+
+    Raises:
+        ToprungError: if a driver works in the copy that has lost its lease.
+    """
+    with _one_at_a_time(folder):
+        if still_runs(folder.lock, this_driver()):
+            raise ToprungError(f"{folder.address}: is being run from this machine")
+        shutil.rmtree(folder.path, ignore_errors=True)
+        _note_driver(folder)
+
+
+def local_path(place: str | Path) -> Path:
+    """A sweep's folder on this machine: of one in a store, a working copy as the store has it now.
+
+    Raises:
+        ToprungError: if the URL holds no sweep.
+        StoreError: if the store cannot be read.
+    """
+    if not isinstance(place, str) or not is_url(place):
+        return Path(place)
+    store = ObjectStore(place)
+    folder = _copy_of(store)
+    with _one_at_a_time(folder):
+        if not still_runs(folder.lock, this_driver()) and not _is_ahead(folder, store):
+            _refresh(folder, store)
+    return folder.path
+
+
+@contextmanager
+def taken_up(place: str | Path, *, trust: bool = False) -> Iterator[SweepRecord]:
+    """Be the one process that runs this sweep, which is there already, in a folder or in a store.
+
+    Args:
+        place: the folder, or the URL in the store.
+        trust: whether all that its files name outside the folder may be used.
+
+    Raises:
+        SweepFolderError, ToprungError: if it is no sweep, or another process runs it.
+        StoreError: if its store cannot be used.
+    """
+    if isinstance(place, str) and is_url(place):
+        with _taken_up_in_store(ObjectStore(place), trust) as record:
+            yield record
+        return
+    record = SweepRecord(place, trust=trust)
+    with driver_lock(record.folder):
+        record.folder.remove_leftovers()
+        yield record
+
+
+@contextmanager
+def _taken_up_in_store(store: ObjectStore, trust: bool) -> Iterator[SweepRecord]:
+    folder = _copy_of(store)
+    with ExitStack() as stack:
+        with _one_at_a_time(folder):
+            _check_is_sweep(store, store.list())
+            folder.path.mkdir(exist_ok=True)
+            stack.enter_context(driver_lock(folder))
+            is_ahead = _is_ahead(folder, store)
+            lease.take(store)
+            if not is_ahead:
+                folder.study.unlink(missing_ok=True)  # whatever its time says: this is to go on
+                _refresh(folder, store)
+            _note_driver(folder)
+        try:
+            record = SweepRecord(folder.path, trust=trust)
+            _forget_unknown_trials(record, store)
+            yield record
+        except RecordLostError:
+            raise  # the copy is ahead of the store, and stays known as such
+        except BaseException:
+            with suppress(StoreError):
+                lease.release(store)
+            raise
+        lease.release(store)
+
+
+def _note_driver(folder: SweepFolder) -> None:
+    """Write down that it is this process that works in the copy."""
+    _driver_file(folder).write_text(lease.this_id(), "utf-8")
+
+
+def bring_back(folder: SweepFolder) -> None:
+    """Bring all of a working copy to the store that nobody mirrors; nothing of another folder.
+
+    Raises:
+        StoreError: if the store cannot be written.
+    """
+    # What is recorded of the test set is in the store before it is here; here it may be older.
+    of_the_seal = [folder.test_openings, folder.test_predictions(0).parent]
+    not_ours = {folder.lock, folder.lease, folder.sealed_test}
+    not_ours |= {path for part in of_the_seal for path in visible_files(part)}
+    files = sorted(visible_files(folder.path), key=lambda path: path != folder.study)
+    for path in files:  # the study first: see `Mirror`
+        if path not in not_ours and path.name != CHECKPOINT_FILE:
+            folder.publish(path)
+
+
+def fetch_from_store(url: str, to: Path, *, checkpoints: bool = False) -> None:
+    """Copy a sweep from a store into a new local folder.
+
+    Args:
+        url: of the sweep, such as `s3://bucket/sweeps/digits`.
+        to: the folder; it may be there and empty.
+        checkpoints: also those of its trials.
+
+    Raises:
+        ToprungError: if there is no such sweep, or the folder cannot be written or holds something.
+        StoreError: if the store cannot be read.
+    """
+    store = ObjectStore(url)
+    found = store.list()
+    _check_is_sweep(store, found)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        if not is_empty(to):
+            raise ToprungError(f"{to}: holds something already; name a new folder")
+        wanted = {name for name in found if checkpoints or Path(name).name != CHECKPOINT_FILE}
+        download(store, to, [(name, found[name]) for name in wanted - {LEASE}])
+    except NotADirectoryError:
+        raise ToprungError(f"{to}: is no folder") from None
+
+
+def _copy_of(store: ObjectStore) -> SweepFolder:
+    if not store.name:
+        raise ToprungError(f"{store.url}: names a bucket; a sweep lies in it: {store.url}/NAME")
+    return SweepFolder.working_copy(store)
+
+
+def _one_at_a_time(folder: SweepFolder) -> FileLock:
+    return FileLock(folder.path.with_name(f".{folder.path.name}.lock"))
+
+
+def _driver_file(folder: SweepFolder) -> Path:
+    return folder.path.with_name(f".{folder.path.name}.{_DRIVER}")
+
+
+def _is_ahead(folder: SweepFolder, store: ObjectStore) -> bool:
+    """Whether the driver that ran the sweep at last ran here, and did not get to end in order.
+
+    Then the copy has all that the store has, and what the driver could not bring there any more.
+    """
+    note = _driver_file(folder)
+    if not (note.is_file() and folder.settings.is_file()):
+        return False
+    return note.read_text("utf-8") == lease.holder(store)
+
+
+def _refresh(folder: SweepFolder, store: ObjectStore) -> None:
+    """Let the copy be as the sweep is in the store, but for the trials' checkpoints and curves."""
+    found = store.list()
+    _check_is_sweep(store, found)
+    wanted = {name: stored for name, stored in found.items() if not _is_left_out(name)}
+    for path in folder.path.rglob("[!.]*"):
+        name = path.relative_to(folder.path).as_posix()
+        if path.is_file() and name not in wanted and path != folder.lock and not _is_left_out(name):
+            path.unlink()
+    download(store, folder.path, wanted.items())
+
+
+def _is_left_out(name: str) -> bool:
+    return Path(name).name == CHECKPOINT_FILE or name.startswith("tensorboard/")
+
+
+def _check_is_sweep(store: ObjectStore, found: dict[str, Stored]) -> None:
+    if "sweep.yaml" not in found:
+        why = "no sweep.yaml" if store.has_bucket() else "there is no such bucket"
+        raise ToprungError(f"{store.url}: holds no sweep ({why})")
+
+
+def _forget_unknown_trials(record: SweepRecord, store: ObjectStore) -> None:
+    """Remove what trials left that the study does not know: others will have their numbers."""
+    known = {record.folder.trial_name(trial.number) for trial in record.study.trials}
+    record.close()
+    for kind in (RAY_EXPERIMENT, record.folder.tensorboard.name):
+        unknown = [name for name in store.list(kind) if Path(name).parts[1] not in known]
+        each(store.delete, unknown)
+        for name in unknown:
+            (record.folder.path / name).unlink(missing_ok=True)

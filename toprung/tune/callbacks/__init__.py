@@ -1,0 +1,1 @@
+"""What watches the trials of a sweep, each part one of Tune's callbacks."""

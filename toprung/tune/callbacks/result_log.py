@@ -1,0 +1,89 @@
+"""What Tune reports of the trials: written down, and forgotten when a trial has ended."""
+
+import json
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.utils.util import SafeFallbackEncoder
+
+from analysis.sweep_folder.folder import SweepFolder
+from toprung.storage.append import append, cut_torn_line
+from toprung.storage.retry import Patience
+from toprung.tune.callbacks.not_pickled import NotPickled
+from trainables.results import columns
+
+
+class ResultLog(NotPickled, Callback):  # type: ignore[misc]
+    """Writes each trial's `result.json`, straight into the sweep's folder.
+
+    Ray's own logger writes to a folder of its session, from where snapshots copy. What a resumed
+    trial repeats of its reports is there already.
+
+    Args:
+        folder: the sweep's.
+        patience: waits where the disk is full.
+    """
+
+    def __init__(self, folder: SweepFolder, patience: Patience) -> None:
+        self._folder = folder
+        self._patience = patience
+        self._last: dict[int, tuple[int, bool]] = {}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Append the report as a line."""
+        del iteration, trials, info
+        number = trial.config["number"]
+        self._patience.attempt(lambda: self._note_last_of(number))
+        last, failed = self._last.get(number, (0, False))
+        fails = columns.FAILURE in result
+        validation = result.get(columns.VALIDATION, last)
+        if validation < last or (validation == last and fails <= failed):
+            return
+        told = {name: value for name, value in result.items() if name != columns.REPLAYED}
+        line = json.dumps(told, cls=SafeFallbackEncoder) + "\n"
+        path = self._folder.result_log(number)
+        self._patience.attempt(lambda: append(path, line.encode("utf-8")))
+        self._last[number] = validation, fails
+
+    def _note_last_of(self, number: int) -> None:
+        """Take note of the last validation in a trial's file, and whether it failed after it."""
+        if number not in self._last:
+            path = self._folder.result_log(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                cut_torn_line(path)
+            known = [
+                (said.get(columns.VALIDATION, 0), columns.FAILURE in said)
+                for said in self._folder.reports(number)
+            ]
+            validations = [validation for validation, _ in known]
+            failed = bool(known) and known[-1][1]
+            self._last[number] = max(validations, default=0), failed
+
+
+class ForgetEnded(NotPickled, Callback):  # type: ignore[misc]
+    """Forgets reports and configs of trials that have ended: Tune would keep them all."""
+
+    def __init__(self) -> None:
+        self._ended: list[Any] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take note of a trial; others are still to read its last report."""
+        del iteration, trials, info
+        self._ended.append(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Forget what Tune holds of the trials that have ended in this step."""
+        del iteration, trials, info
+        for trial in self._ended:
+            trial.last_result.clear()
+            trial.evaluated_params.clear()
+            del trial.config["config"]
+        self._ended.clear()

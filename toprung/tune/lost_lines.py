@@ -1,0 +1,85 @@
+"""What the logs of trials that have ended lack, because all was killed at once; from checkpoints.
+
+In an object store the study is ahead of the other files of a sweep for a moment (see `Mirror`). A
+trial that runs reports again all that its checkpoint holds; one that has ended does not. Its
+checkpoint is still there, because checkpoints are removed last.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from ray.tune import Callback
+
+from analysis.sweep_folder import attributes
+from analysis.sweep_folder.folder import SweepFolder
+from toprung.storage.retry import Patience
+from toprung.tune.callbacks.result_log import ResultLog
+from toprung.tune.callbacks.tensorboard import TensorBoardCallback
+from trainables.results import columns
+
+
+def trial_logs(
+    folder: SweepFolder, parameters: Sequence[str], patience: Patience
+) -> list[Callback]:
+    """What writes down all that trials report."""
+    return [ResultLog(folder, patience), TensorBoardCallback(folder, list(parameters), patience)]
+
+
+def complete_logs(
+    trials: Sequence[FrozenTrial], folder: SweepFolder, logs: Sequence[Callback]
+) -> None:
+    """Let the logs write what a trial that has ended had reported, and they do not have.
+
+    Args:
+        trials: of the study.
+        folder: the sweep's.
+        logs: write what Tune reports to them; each leaves out what it has.
+
+    Raises:
+        StoreError: if the sweep lies in a store that cannot be read.
+    """
+    kept = folder.checkpoints()
+    for trial in trials:
+        if trial.state.is_finished() and trial.number in kept and _is_behind(trial, folder):
+            _complete(trial, folder.checkpoint(trial.number), logs)
+
+
+def _is_behind(trial: FrozenTrial, folder: SweepFolder) -> bool:
+    known = (said.get(columns.VALIDATION, 0) for said in folder.reports(trial.number))
+    return max(known, default=0) < _num_validations(trial)
+
+
+def _complete(trial: FrozenTrial, checkpoint: Path, logs: Sequence[Callback]) -> None:
+    config = {"number": trial.number, "config": ""}
+    tuned = SimpleNamespace(trial_id=f"ended {trial.number}", config=config)
+    for told, config["config"] in _reports(trial, checkpoint):
+        for log in logs:
+            log.on_trial_result(0, [], tuned, result=told)
+    for log in logs:
+        log.on_trial_complete(0, [], tuned)
+
+
+def _reports(trial: FrozenTrial, checkpoint: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """What a trial reported before it ended, each with the trial's config as JSON."""
+    # Not at the top: it is rarely needed, and imports torch.
+    from trainables.config import TrialConfig
+    from trainables.training.checkpoint import UnreadableCheckpointError, load_checkpoint
+
+    try:
+        saved = load_checkpoint(checkpoint / columns.CHECKPOINT_FILE)
+        config = TrialConfig.model_validate(saved["config"]).model_dump_json()
+    except (UnreadableCheckpointError, ValueError):
+        return  # the curve of a trial that has ended is all that is lost
+    last, finished = _num_validations(trial), attributes.FINISHED
+    for told in columns.reports_in(saved):
+        number = told[columns.VALIDATION]
+        if number <= last:
+            ended = number == last and trial.user_attrs.get(attributes.ENDED) == finished
+            yield told | {columns.FINISHED: ended}, config
+
+
+def _num_validations(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get(attributes.LAST, {}).get(columns.VALIDATION, 0))

@@ -1,0 +1,66 @@
+"""Looking at a zip archive that a stranger may have made, before anything of it is unpacked."""
+
+import os
+import struct
+import zipfile
+from typing import BinaryIO
+
+from trainables.files.untrusted_files import MIB
+
+MAX_DIRECTORY_BYTES = 16 * MIB
+"""The list of an archive's entries, which is read whole. One of torch's has an entry per tensor."""
+_END = b"PK\x05\x06"
+_END_64 = b"PK\x06\x06"
+_IN_END_64 = 0xFFFFFFFF
+"""A size that does not fit into 32 bits is in the longer record before this one."""
+_MAX_END_BYTES = 2**16 + 256
+"""Of both records, with a comment as long as can be."""
+
+
+class ArchiveError(ValueError):
+    """An archive that is not unpacked; the message says why."""
+
+
+def check_archive(file: BinaryIO, *, most_bytes: int | None = None) -> None:
+    """See that an archive does not unpack to more than it may.
+
+    Args:
+        file: the archive, which may be read from its beginning afterwards.
+        most_bytes: what all entries together may have, unpacked; None where nothing is to be
+            compressed, so that they have no more than the file (no part of which is two entries').
+
+    Raises:
+        ArchiveError: if it is no archive, or unpacks to more.
+    """
+    size = file.seek(0, os.SEEK_END)
+    _check_directory(file, size)
+    try:
+        entries = zipfile.ZipFile(file).infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise ArchiveError(f"is not a zip archive: {error}") from None
+    if most_bytes is None and any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise ArchiveError("has compressed entries, which Toprung does not write there")
+    bound = size if most_bytes is None else most_bytes
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > bound:
+        raise ArchiveError(
+            f"would unpack from {size:,} to {unpacked:,} bytes; at most {bound:,} are allowed"
+        )
+    file.seek(0)
+
+
+def _check_directory(file: BinaryIO, size: int) -> None:
+    """The list of entries says itself how long it is."""
+    file.seek(max(0, size - _MAX_END_BYTES))
+    tail = file.read(_MAX_END_BYTES)
+    start = tail.rfind(_END)
+    if start < 0 or len(tail) < start + 16:
+        raise ArchiveError("is not a zip archive, or is truncated")
+    (length,) = struct.unpack_from("<I", tail, start + 12)
+    start_64 = tail.rfind(_END_64, 0, start)
+    if length == _IN_END_64 and start_64 >= 0 and len(tail) >= start_64 + 48:
+        (length,) = struct.unpack_from("<Q", tail, start_64 + 40)
+    if length > MAX_DIRECTORY_BYTES:
+        raise ArchiveError(
+            f"has a list of entries of {length:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read"
+        )

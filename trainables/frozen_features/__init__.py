@@ -1,0 +1,1 @@
+"""What the frozen part of a network computes, computed once and kept."""

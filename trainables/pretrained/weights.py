@@ -1,0 +1,172 @@
+"""Pretrained weights: where torchvision's lie, fetching them, reading files, loading them.
+
+Torch is imported only where weights are downloaded, read or loaded.
+"""
+
+import hashlib
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.files.tensor_files import load_safetensors, load_torch_file
+from trainables.pretrained.catalogue import OfferedWeights
+from trainables.system.typed_settings import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+_HASH = re.compile(r"-([a-f0-9]{8,})\.")  # as torch.hub finds it in a file's name
+_OLD_DENSENET_KEY = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
+_MAX_SHOWN = 3
+
+
+def checkpoint_file(offered: OfferedWeights) -> Path:
+    """Where torch hub keeps these weights; `TORCH_HOME` and `XDG_CACHE_HOME` decide."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME") or str(Path(cache) / "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints" / offered.url.rpartition("/")[2]
+
+
+def fetch(offered: OfferedWeights) -> Path:
+    """The file of these weights, downloaded if it is not there yet, and checked by its hash.
+
+    Raises:
+        ConfigError: if it cannot be downloaded, or is not what torchvision published.
+    """
+    file = checkpoint_file(offered)
+    expected = _expected_digest(offered.url)
+    if not file.exists():
+        _download(offered.url, file)
+    elif not _digest(file, file.stat().st_mtime_ns).startswith(expected):
+        raise ConfigError(
+            f"weights {file}: the file is damaged, its SHA-256 does not start with {expected}; "
+            f"remove it, so that it is downloaded anew from {offered.url}"
+        )
+    return file
+
+
+def read_state(file: Path) -> "OrderedDict[str, Tensor]":
+    """The state dict in a file; the keys of torchvision's old DenseNet files are made the new ones.
+
+    Raises:
+        ConfigError: if there is none that can be read.
+    """
+    state = _read(file)
+    for key in list(state):
+        if found := _OLD_DENSENET_KEY.match(key):
+            state[found[1] + found[2]] = state.pop(key)
+    return state
+
+
+def load_state(network: "nn.Module", state: "Mapping[str, Tensor]", whose: str) -> None:
+    """Load a state dict into a network, all of it.
+
+    Raises:
+        ConfigError: if it is another network's; says which keys are missing and unexpected and
+            which shapes differ, and that they are the weights of `whose`.
+    """
+    own = network.state_dict()
+    versioned = OrderedDict(state)
+    # The root's version number: MNASNet insists on it, and safetensors files do not keep it.
+    versioned._metadata = getattr(state, "_metadata", {"": own._metadata[""]})  # type: ignore[attr-defined]
+    try:
+        network.load_state_dict(versioned)
+    except RuntimeError as error:
+        raise ConfigError(_misfit(own, state, whose)) from error
+
+
+def weights_digest(state: "Mapping[str, Tensor]") -> str:
+    """A digest of tensors and their names, whatever device and memory order they have."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: str) -> str:
+    """What is wrong with a state dict for a network whose own one this is."""
+    differing = [k for k, tensor in state.items() if k in own and own[k].shape != tensor.shape]
+    mistakes = [
+        _listed("missing", [key for key in own if key not in state]),
+        _listed("unexpected", [key for key in state if key not in own]),
+        _listed(
+            "of another shape",
+            [f"{k} ({_shape(state[k])} instead of {_shape(own[k])})" for k in differing],
+        ),
+    ]
+    return f"weights {whose}: they are another network's: {'; '.join(filter(None, mistakes))}"
+
+
+def _read(file: Path) -> "OrderedDict[str, Tensor]":
+    import torch
+
+    try:
+        load = load_safetensors if file.suffix == ".safetensors" else load_torch_file
+        state: Any = load(file.resolve())  # the user named it, perhaps by a link
+    except FileNotFoundError:
+        raise ConfigError(f"weights {file}: there is no such file") from None
+    except Exception as error:  # a damaged file makes pickle and zip raise whatever they like
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"weights {file}: cannot be read ({type(error).__name__}: {reason}); "
+            "it must hold a state dict"
+        ) from None
+    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
+        raise ConfigError(
+            f"weights {file}: holds {_told(state)}, not a state dict; "
+            "save the network's state_dict() alone"
+        )
+    return state if isinstance(state, OrderedDict) else OrderedDict(state)
+
+
+def _download(url: str, file: Path) -> None:
+    from torch.hub import download_url_to_file
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        download_url_to_file(url, str(file), _expected_digest(url), progress=False)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the hash is another
+        raise ConfigError(
+            f"weights {url}: cannot be downloaded to {file.parent} ({error}); "
+            "download that file elsewhere and give it with model/weights=FILE"
+        ) from None
+
+
+def _expected_digest(url: str) -> str:
+    found = _HASH.search(url.rpartition("/")[2])
+    assert found, f"{url} names no hash"
+    return found[1]
+
+
+@lru_cache
+def _digest(file: Path, changed_at_ns: int) -> str:
+    """Read once by a process that trains many trials, unless the file changes."""
+    del changed_at_ns
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _shape(tensor: "Tensor") -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _listed(fault: str, keys: Sequence[str]) -> str:
+    """The first few keys of a fault, and how many there are."""
+    if not keys:
+        return ""
+    more = ", ..." if len(keys) > _MAX_SHOWN else ""
+    return f"{len(keys)} {fault}: {', '.join(keys[:_MAX_SHOWN])}{more}"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping with the keys {', '.join(map(str, list(value)[:_MAX_SHOWN]))}"
+    return f"a {type(value).__name__}"

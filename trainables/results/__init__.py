@@ -1,0 +1,1 @@
+"""What a trial reports: its validations, its columns, how it failed."""

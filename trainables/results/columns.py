@@ -1,0 +1,80 @@
+"""What a trial reports after each validation: the names of the columns, in one place."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainables.results.records import Record, Validation, history_of, with_best
+from trainables.system.secrecy import redacted
+
+CHECKPOINT_FILE = "checkpoint.pt"
+"""The one checkpoint in a trial's folder."""
+
+SCORE = "score"
+"""The metric of the trial's best validation so far: what ASHA compares at its rungs."""
+EPOCH = "epoch"
+VALIDATION = "validation"
+FINISHED = "finished"
+STEPS = "steps"
+"""The logged steps, each as a mapping of its figures."""
+FROZEN_PART = "frozen_part"
+"""What is done about what is frozen; empty if nothing is."""
+PRECISION = "precision"
+RESTARTED = "restarted"
+"""Why the trial had to begin again; not there if it had not to."""
+REPLAYED = "replayed"
+"""True of a validation after which the trial has gone on, as its checkpoint shows, and nobody may
+have heard of it: it is to be written down, and nothing is to be decided by it. Else not there."""
+FAILURE = "failure"
+"""Why the trial failed, in one line."""
+FAILURE_KIND = "failure_kind"
+"""One of `trainables.results.failures.KINDS`."""
+TRACEBACK = "traceback"
+_BEST = "best_"
+
+
+def to_report(validation: Validation, metric: str) -> dict[str, Any]:
+    """The columns for one validation: the record, the best record so far, the score."""
+    best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
+    score = getattr(validation.best, metric)
+    return {
+        **asdict(validation.record),
+        **best,
+        SCORE: score,
+        FINISHED: validation.finished,
+        STEPS: [asdict(step) for step in validation.steps],
+        FROZEN_PART: validation.frozen_part,
+        PRECISION: validation.precision,
+    }
+
+
+def reports_in(checkpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The columns for each validation that a checkpoint holds; none says that it was the last."""
+    metric, precision = checkpoint["config"]["training"]["metric"], checkpoint.get("precision")
+    for record, best, steps in with_best(history_of(checkpoint), metric):
+        validation = Validation(record, best, False, _not_saved, steps, precision or "fp32")
+        yield to_report(validation, metric)
+
+
+def _not_saved(folder: Path) -> None:
+    raise NotImplementedError(f"{folder}: the checkpoint is there")
+
+
+def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict[str, Any]:
+    """The columns for a trial that failed; without a score, so that ASHA never sees it."""
+    return {
+        FAILURE: redacted(reason),
+        FAILURE_KIND: kind,
+        TRACEBACK: traceback and redacted(traceback),
+    }
+
+
+def record_of(report: dict[str, Any]) -> Record:
+    """The record of the validation that this report tells of."""
+    return Record(**{name: report[name] for name in Record.__annotations__})
+
+
+def best_record_of(report: dict[str, Any]) -> Record:
+    """The best record up to this report."""
+    return Record(**{name: report[_BEST + name] for name in Record.__annotations__})

@@ -1,0 +1,138 @@
+"""Why a trial failed, in a few kinds: each needs another answer from who runs the sweep."""
+
+import errno
+import re
+from collections.abc import Iterator
+
+from trainables.files.object_store import StoreError
+
+OUT_OF_MEMORY = "out of memory"
+GPU_OUT_OF_MEMORY = "GPU out of memory"
+GPU_MISSING = "GPU missing"
+DIVERGED = "diverged"
+BAD_DATA = "bad data"
+CODE_ERROR = "code error"
+WORKER_LOST = "worker lost"
+DISK_FULL = "disk full"
+TIMED_OUT = "timed out"
+STORE_AWAY = "store away"
+KINDS = (
+    OUT_OF_MEMORY,
+    GPU_OUT_OF_MEMORY,
+    GPU_MISSING,
+    DIVERGED,
+    BAD_DATA,
+    CODE_ERROR,
+    WORKER_LOST,
+    DISK_FULL,
+    TIMED_OUT,
+    STORE_AWAY,
+)
+"""`WORKER_LOST` and `TIMED_OUT` are seen by who waits for the trial, never by the trial."""
+
+MAX_REASON = 500
+"""Letters of a reason."""
+_MAX_SEARCHED = 10_000
+"""Characters of an error's text, which may quote a file: in a longer one a search could be slow."""
+
+_RESOURCES = (DISK_FULL, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY)
+"""What may hide behind any other error."""
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a disk without room."""
+_TEXTS = {
+    # numpy tells no errno, and torch's writer no more than that it could not write.
+    DISK_FULL: r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written"
+    r"|inline_container\.cc.*unexpected pos|iostream error|PytorchStreamWriter failed",
+    GPU_OUT_OF_MEMORY: r"(CUDA|HIP|MPS|XPU)\b.*out of memory"
+    r"|CU(BLAS|DNN|SPARSE|SOLVER|FFT)_.*ALLOC",
+    OUT_OF_MEMORY: r"DefaultCPUAllocator|not enough memory|Cannot allocate memory|std::bad_alloc",
+}
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """The kind of failure that an error of a trial is, and the reason in one line.
+
+    An error that was raised from another, or while another was handled, is what it hides: torch's
+    writer, for one, covers a full disk with an error of its own.
+    """
+    kinds = [(_kind(link), link) for link in _chain(error)]
+    hidden = [known for known in kinds if known[0] in _RESOURCES]
+    sorted_out = [known for known in kinds if known[0] != CODE_ERROR]
+    kind, link = (hidden or sorted_out or kinds)[0]
+    return kind, _reason(kind, link)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        yield link
+        seen.add(id(link))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _kind(error: BaseException) -> str:
+    # Not at the top: the driver, which needs the words only, does without torch.
+    import torch
+
+    from trainables.results.records import DivergedError
+    from trainables.system.device import GpuMissingError
+
+    if isinstance(error, DivergedError):
+        return DIVERGED
+    if isinstance(error, GpuMissingError):
+        return GPU_MISSING
+    if isinstance(error, torch.OutOfMemoryError):
+        return GPU_OUT_OF_MEMORY
+    if isinstance(error, StoreError):
+        return STORE_AWAY
+    if isinstance(error, MemoryError) or _errno(error) == errno.ENOMEM:
+        return OUT_OF_MEMORY
+    if _errno(error) in DISK_IS_FULL:
+        return DISK_FULL
+    return _by_text(error) or (BAD_DATA if _is_about_data(error) else CODE_ERROR)
+
+
+def _errno(error: BaseException) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
+
+
+def _by_text(error: BaseException) -> str | None:
+    """What libraries say in words only."""
+    from safetensors import SafetensorError
+
+    if not isinstance(error, RuntimeError | OSError | SafetensorError):
+        return None
+    text = str(error)[:_MAX_SEARCHED]
+    return next((kind for kind, words in _TEXTS.items() if re.search(words, text)), None)
+
+
+def _is_about_data(error: BaseException) -> bool:
+    from PIL import Image, UnidentifiedImageError
+
+    from trainables.data import DataError
+    from trainables.data.decode import BadImageError
+
+    of_images = UnidentifiedImageError, Image.DecompressionBombError, BadImageError
+    return isinstance(error, (DataError, *of_images)) or (
+        isinstance(error, OSError) and _was_reading_data(error)
+    )
+
+
+def _was_reading_data(error: OSError) -> bool:
+    """Whether it was raised by our readers of data, or by Pillow."""
+    place = error.__traceback__
+    while place is not None:
+        module = place.tb_frame.f_globals.get("__name__", "")
+        if module.startswith(("trainables.data.", "PIL.")):
+            return True
+        place = place.tb_next
+    return False
+
+
+def _reason(kind: str, error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if kind != DIVERGED:
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"

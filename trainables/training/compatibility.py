@@ -1,0 +1,57 @@
+"""What can only be checked of a trial once its network is built: do its parts fit together?
+
+Torch is imported only where a network is built.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainables.networks import freezing
+from trainables.networks.freezing import Assignment
+from trainables.recipe.losses import Center, Triplet
+from trainables.system.typed_settings import ConfigError
+from trainables.training.parameter_groups import parameter_groups
+
+if TYPE_CHECKING:
+    from trainables.config import TrialConfig
+
+
+def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
+    """See whether a trial's freeze policy, loss and optimizer fit its network.
+
+    The network is built on the meta device: without memory, and without its weights.
+
+    Returns:
+        What of the network trains, by which rule.
+
+    Raises:
+        ImpossibleNetworkError: for a network that cannot exist for its images.
+        FreezeError: for a freeze policy that does not fit the network.
+        ConfigError: for a loss that does not fit the classes or has no effect, or a decay of
+            learning rates without one.
+    """
+    import torch
+
+    with torch.device("meta"):
+        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+        assignment = freezing.resolve(config.model.freeze_policy, classifier.places())
+        if assignment.trains_ever():  # nothing of an SVM does: it has no loss and no optimizer
+            _check_loss(config, assignment)
+            some_images = np.ones(num_classes, dtype=np.int64)
+            loss = config.loss.build(num_classes, classifier.num_features, some_images)
+            parameter_groups(config, classifier, loss)
+    return assignment
+
+
+def _check_loss(config: "TrialConfig", assignment: Assignment) -> None:
+    """Refuse a loss that works on the features if those never change."""
+    below_head = any(
+        caught.trains_from is not None and not caught.place.in_head for caught in assignment.caught
+    )
+    if isinstance(config.loss, Center | Triplet) and not below_head:
+        raise ConfigError(
+            f"loss/name = {config.loss.name!r} has no effect: it works on the features, but with "
+            f"model/freeze_policy = {config.model.freeze_policy!r} nothing below the head ever "
+            "trains; use cross_entropy, or another freeze_policy"
+        )

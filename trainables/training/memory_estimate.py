@@ -1,0 +1,164 @@
+"""How much of a GPU's memory a trial needs: reckoned, to rank trials, and measured by a dry step.
+
+Shape letters: B batch, C channels, H height, W width.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.config import TrialConfig
+from trainables.data import TrainingData
+from trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, predict_logits
+from trainables.networks import freezing
+from trainables.networks.base import NO_WEIGHTS
+from trainables.networks.svm import SvmNetwork
+from trainables.results.failures import GPU_OUT_OF_MEMORY, failure_of
+from trainables.system.device import give_back_memory
+from trainables.training.image_inputs import RESIDENT_SHARE, ImageInputs
+from trainables.training.state import TrainingState
+from trainables.training.steps import batch_bounds, train
+
+_FLOAT_BYTES = 4
+_STATES = 4
+"""A weight that trains is there four times with Adam: itself, its gradient and two moments."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """How many images train and validate, and of how many classes."""
+
+    num_train: int
+    num_validation: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class MemoryNeeded:
+    """What a trial takes of a GPU, in bytes.
+
+    Attributes:
+        trial: what torch allocates at the peak, with the images if they are kept there.
+        cuda: what lies there besides: CUDA's own for the process, and what other programs hold.
+        gpu: the whole GPU's.
+        fits: False if the trial ran out of memory though it was alone.
+    """
+
+    trial: int
+    cuda: int
+    gpu: int
+    fits: bool = True
+
+
+def reckoned_bytes(config: TrialConfig, num_classes: int) -> int:
+    """About what torch allocates for a trial: weights, gradients, optimizer, activations.
+
+    Nothing is computed: the network runs once on the meta device. It leaves out what is allocated
+    for a moment only, so it serves to rank trials, not to place them.
+    """
+    with torch.device("meta"):
+        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+        images_BCHW = torch.empty(config.training.batch_size, *config.image_shape)
+    network = classifier.network
+    kept: dict[int, Tensor] = {}  # by their storage, as several tensors may be views of one
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    if not isinstance(network, SvmNetwork):
+        freezing.apply(config.model.freeze_policy, classifier, epoch=config.training.epochs)
+        freezing.train_mode(classifier)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            network(images_BCHW)
+    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    if config.training.precision != "fp32":
+        activations //= 2
+    numbers = [p.numel() * (_STATES if p.requires_grad else 1) for p in network.parameters()]
+    return activations + _FLOAT_BYTES * (sum(numbers) + images_BCHW.numel())
+
+
+def measure(config: TrialConfig, size: DataSize) -> MemoryNeeded:
+    """Train some steps of a trial on this process's GPU, on random images, and see what it takes.
+
+    CUDA's own memory is only given back when the process ends, so it is to be one for this alone.
+
+    Raises:
+        What `fit` raises of a trial that cannot be trained.
+    """
+    device = torch.device("cuda")
+    # Before it, there are no peaks to reset.
+    torch.cuda.init()  # type: ignore[no-untyped-call]
+    give_back_memory(of_cpu=False)
+    torch.cuda.reset_peak_memory_stats(device)
+    fits = _fits(config, size, device)
+    free, whole = torch.cuda.mem_get_info(device)
+    cuda = max(0, whole - free - torch.cuda.memory_reserved(device))
+    peak = torch.cuda.max_memory_reserved(device)
+    return MemoryNeeded(peak + _resident_bytes(config, size, whole), cuda, whole, fits)
+
+
+def _fits(config: TrialConfig, size: DataSize, device: torch.device) -> bool:
+    try:
+        dry_steps(config, size, device)
+        torch.cuda.synchronize(device)
+    except Exception as error:
+        if failure_of(error)[0] != GPU_OUT_OF_MEMORY:
+            raise
+        return False
+    return True
+
+
+def dry_steps(config: TrialConfig, size: DataSize, device: torch.device) -> None:
+    """Two steps as at the end of a trial, where most of its network trains, and a validation.
+
+    Its weights are random. What is frozen is computed, though a trial may find it stored: that
+    takes less.
+    """
+    random_weights = config.model.model_copy(update={"weights": NO_WEIGHTS})
+    config = config.model_copy(update={"model": random_weights})
+    data = _random_data(config, size)
+    if config.model.architecture == "svm":
+        _run_backbone(config, data, device)
+        return
+    num_steps = len(batch_bounds(len(data.train_indices), config.training.batch_size))
+    state = TrainingState(config, data, num_steps, device)
+    state.epoch = config.training.epochs - 1
+    inputs = ImageInputs(state, data)
+    train(state, data, inputs, num_steps)
+    inputs.validation_logits()
+
+
+def _run_backbone(config: TrialConfig, data: TrainingData, device: torch.device) -> None:
+    """An SVM is fitted on the CPU; on a GPU are its features computed."""
+    network = config.model.build(data.image_shape, len(data.class_names)).network
+    assert isinstance(network, SvmNetwork)
+    normalise = Normaliser(data.mean, data.std, device)
+    predict_logits(network.backbone.to(device), normalise, data.images_NHWC)
+
+
+def _resident_bytes(config: TrialConfig, size: DataSize, gpu_bytes: int) -> int:
+    """What the images take on a GPU, where they are kept there; see `ImageInputs`."""
+    num_bytes = (size.num_train + size.num_validation) * math.prod(config.image_shape)
+    return num_bytes if num_bytes <= RESIDENT_SHARE * gpu_bytes else 0
+
+
+def _random_data(config: TrialConfig, size: DataSize) -> TrainingData:
+    """Two batches of random images to train on, or all there are, and one to validate."""
+    rng = np.random.default_rng(0)
+    num_train = min(2 * config.training.batch_size, size.num_train)
+    num_images = num_train + min(EVALUATION_BATCH_SIZE, size.num_validation)
+    channels, height, width = config.image_shape
+    return TrainingData(
+        images_NHWC=rng.integers(0, 256, (num_images, height, width, channels), dtype=np.uint8),
+        labels_N=np.arange(num_images) % size.num_classes,
+        train_indices=np.arange(num_train),
+        validation_indices=np.arange(num_train, num_images),
+        class_names=tuple(map(str, range(size.num_classes))),
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        digest="random",
+    )
