@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.findings.comparison import Group, compare, openings_of
-from analysis.seal.evidence import read_seal
-from analysis.seal.openings import TestResult
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder.files import real_path
-from analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.findings.comparison import Group, compare, openings_of
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder.files import real_path
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 if TYPE_CHECKING:
-    from analysis.report.page import Report
+    from toprung.analysis.report.page import Report
 
 
 class Sweep(SweepRecord):
@@ -24,7 +24,7 @@ class Sweep(SweepRecord):
     Args:
         path: its folder.
         trust: whether all that its files name outside the folder may be used, because the user
-            says so, or this process has made it (see `analysis.sweep_folder.outside`).
+            says so, or this process has made it (see `toprung.analysis.sweep_folder.outside`).
 
     Raises:
         SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
@@ -34,7 +34,7 @@ class Sweep(SweepRecord):
     def compare(self, *by: str) -> list[Group]:
         """The trials grouped by the values of settings, such as `model/freeze_policy`.
 
-        The best group comes first; see `analysis.findings.comparison.Group`.
+        The best group comes first; see `toprung.analysis.findings.comparison.Group`.
 
         Raises:
             SweepFolderError: if no trial has a result, or none has such a setting.
@@ -54,8 +54,8 @@ class Sweep(SweepRecord):
                 user has not agreed to where its images are, if they have changed, or if the sweep
                 has not come to its end.
         """
-        from analysis.exporting.export import trial_of_export
-        from analysis.seal.sealed_test import open_test_set
+        from toprung.analysis.exporting.export import trial_of_export
+        from toprung.analysis.seal.sealed_test import open_test_set
 
         if self.is_partial and not force:
             raise SweepFolderError(
@@ -97,9 +97,9 @@ class Sweep(SweepRecord):
                 whose packages are not installed, or one in which the model would not predict the
                 same.
         """
-        from analysis.exporting.card_facts import Exported
-        from analysis.exporting.export import export_model
-        from analysis.provenance.starting_weights import provenance_of
+        from toprung.analysis.exporting.card_facts import Exported
+        from toprung.analysis.exporting.export import export_model
+        from toprung.analysis.provenance.starting_weights import provenance_of
 
         winner = self.best()
         result = winner if trial is None else self.trial(trial)
@@ -136,8 +136,8 @@ class Sweep(SweepRecord):
             SweepFolderError: if the folder cannot be written, or holds something else; if there is
                 no such setting.
         """
-        from analysis.findings.results import Results
-        from analysis.report.page import write_report
+        from toprung.analysis.findings.results import Results
+        from toprung.analysis.report.page import write_report
 
         written = write_report(Results(self, by, before=before), Path(to or self.folder.report))
         self.folder.publish(written.path.parent)

@@ -118,7 +118,7 @@ def study_rows(url: str | None) -> dict[str, list[float]]:
     """The rows of what one report costs in the study's database."""
     from ray import cloudpickle
 
-    from analysis.sweep_folder.study_place import StudyPlace, study_in_file
+    from toprung.analysis.sweep_folder.study_place import StudyPlace, study_in_file
 
     report = cloudpickle.dumps(report_of(1, 10, 0.5))
     rows = {"a report on its way to the driver, bytes": [float(len(report))]}
@@ -164,9 +164,9 @@ def _writing(place: Any, log: Path) -> tuple[list[float], float]:
 
 def suggestion_rows(sizes: tuple[int, ...]) -> dict[str, list[float]]:
     """The rows of TPE's time for a suggestion."""
-    from search_spaces import load
     from toprung.search.proposals import Proposals
     from toprung.search.samplers import SeededByTrial
+    from toprung.search_spaces import load
     from toprung.settings import resolve
 
     space = load(SPACE)
@@ -197,8 +197,8 @@ def _suggestion(study: optuna.Study, proposals: Any) -> float:
 
 def checkpoint_rows() -> dict[str, list[float]]:
     """The rows of checkpoints on the local disk, with Adam's state."""
-    from trainables.results.columns import CHECKPOINT_FILE
-    from trainables.training.fit import fit
+    from toprung.trainables.results.columns import CHECKPOINT_FILE
+    from toprung.trainables.training.fit import fit
 
     rows = {}
     for case in CASES:

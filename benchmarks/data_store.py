@@ -33,8 +33,8 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks.peers.torch_dataset import load_images
 from benchmarks.tables import print_table, ratios
-from trainables.data import DataSettings, open_training_data, prepare
-from trainables.system.machine import num_cpus
+from toprung.trainables.data import DataSettings, open_training_data, prepare
+from toprung.trainables.system.machine import num_cpus
 
 Images = NDArray[np.uint8]
 PAGE = 4096  # bytes

@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import toprung
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from benchmarks.tables import PEERS, command_seconds, print_table, ratios
-from trainables.data.listing.cache import CACHE_VARIABLE
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.data.listing.cache import CACHE_VARIABLE
 
 SPACE = Path(__file__).parent / "frozen_space.py"
 PEER = PEERS / "frozen_ray_tune.py"

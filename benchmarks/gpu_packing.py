@@ -26,8 +26,8 @@ from benchmarks.gpu_steps import EPOCH_FACTOR
 from benchmarks.tables import print_table
 from benchmarks.train_loop import CASES, NUM_CLASSES, NUM_VALIDATION, Case, random_data
 from toprung.cluster.placement.packing import MARGIN, fitting
-from trainables.training.fit import fit
-from trainables.training.memory_estimate import DataSize, MemoryNeeded, measure
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.memory_estimate import DataSize, MemoryNeeded, measure
 
 MEASURED = CASES[1:]
 _MIB = 2**20

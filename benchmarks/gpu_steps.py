@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.tables import print_table
 from benchmarks.train_loop import CASES, Case, random_data
-from trainables.recipe.optimizers import Adam
-from trainables.training import image_inputs
-from trainables.training.fit import fit
+from toprung.trainables.recipe.optimizers import Adam
+from toprung.trainables.training import image_inputs
+from toprung.trainables.training.fit import fit
 
 EPOCH_FACTOR = 10
 """A GPU needs longer epochs than a CPU's to be timed."""

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.tables import in_turn, print_table
-from trainables.data import DataSettings
-from trainables.data.decode import decode, decode_and_hash, read_bytes
-from trainables.data.listing.folder import list_folder
+from toprung.trainables.data import DataSettings
+from toprung.trainables.data.decode import decode, decode_and_hash, read_bytes
+from toprung.trainables.data.listing.folder import list_folder
 
 
 def milliseconds(files: Sequence[bytes], settings: DataSettings, *, hashed: bool) -> float:

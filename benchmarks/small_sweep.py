@@ -24,9 +24,9 @@ from itertools import count
 from pathlib import Path
 
 import toprung
-from analysis.sweep_folder import attributes
 from benchmarks.fixed_space import CONFIGS
 from benchmarks.tables import PEERS, command_seconds, in_turn, print_table, ratios, seconds_until
+from toprung.analysis.sweep_folder import attributes
 
 SPACE = Path(__file__).parent / "fixed_space.py"
 PEER = PEERS / "plain_ray_tune.py"

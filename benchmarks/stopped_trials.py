@@ -4,9 +4,9 @@ Command:  uv run python -m benchmarks.stopped_trials [--space digits_cnn] [--dra
 
 Trains many random configs in full, without stopping early. Then, again and again: draws some of
 them, stops them by ASHA's rule at the rungs of their own curves, and asks
-`analysis.findings.worth` for the best of as much random search, as the report does. As every
-config was trained in full, the answer is known: the same configs in full. "Covered" is the share
-of draws in which it lies between "at least" and "at most".
+`toprung.analysis.findings.worth` for the best of as much random search, as the report does. As
+every config was trained in full, the answer is known: the same configs in full. "Covered" is the
+share of draws in which it lies between "at least" and "at most".
 """
 
 import argparse
@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 import toprung
-from analysis.findings.curve_ends import CurveScores, ends
-from analysis.findings.results import Results
-from analysis.findings.worth import expected_best
-from analysis.study.curves import Curve
-from analysis.study.trials import TrialResult
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
+from toprung.analysis.findings.curve_ends import CurveScores, ends
+from toprung.analysis.findings.results import Results
+from toprung.analysis.findings.worth import expected_best
+from toprung.analysis.study.curves import Curve
+from toprung.analysis.study.trials import TrialResult
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
 
 _KINDS = ("at least", "estimate", "at most", "in full")
 

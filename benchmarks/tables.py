@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trainables.system.machine import num_cpus
+from toprung.trainables.system.machine import num_cpus
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna")
 PEERS = Path(__file__).parent / "peers"

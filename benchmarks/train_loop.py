@@ -7,7 +7,7 @@ normalised float32; it is there plain, and tuned (channels last, fused Adam). To
 `fit`, from stored uint8 images, with all that a trial has: its record, its best weights, a (very
 small) validation. A round is one epoch of each, in turn, each timed from outside, all of it; the
 first round is not counted. They share one process, so none of them changes how glibc keeps memory
-(`trainables.system.memory.keep_freed_memory` is not called here).
+(`toprung.trainables.system.memory.keep_freed_memory` is not called here).
 
 Then the same trials are trained in both precisions to see whether accuracy suffers: the digits
 CNN, and with `--images` (a folder of class folders, such as CIFAR-10's) study C's `good` CNN too.
@@ -27,11 +27,11 @@ import torch
 
 from benchmarks.peers.bare_loop import BareLoop
 from benchmarks.tables import print_table, ratios
-from search_spaces.study_c_networks import GOOD
-from trainables.config import TrialConfig
-from trainables.data import TrainingData, open_training_data
-from trainables.results.records import Validation
-from trainables.training.fit import fit
+from toprung.search_spaces.study_c_networks import GOOD
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData, open_training_data
+from toprung.trainables.results.records import Validation
+from toprung.trainables.training.fit import fit
 
 BATCH_SIZE = 64
 NUM_CLASSES = 10

@@ -12,8 +12,8 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback
 
-from trainables.results.columns import to_report
-from trainables.results.records import Record, Validation
+from toprung.trainables.results.columns import to_report
+from toprung.trainables.results.records import Record, Validation
 
 CONCURRENCY = 2
 CHECKPOINT = b"0" * 1000

@@ -5,7 +5,7 @@ config. Parameter names are paths into that config (`"optimizer/lr"`). A module-
 gives the sweep's defaults. A new space is one file, here or anywhere.
 """
 
-from search_spaces.loading import SearchSpace, SearchSpaceError, load, shipped
-from search_spaces.pinned import PinnedTrial
+from toprung.search_spaces.loading import SearchSpace, SearchSpaceError, load, shipped
+from toprung.search_spaces.pinned import PinnedTrial
 
 __all__ = ["PinnedTrial", "SearchSpace", "SearchSpaceError", "load", "shipped"]

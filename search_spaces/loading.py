@@ -79,7 +79,7 @@ def load(space: str | SpaceFunction) -> SearchSpace:
     if not isinstance(space, str):
         return _from_function(space)
     if space in shipped():
-        return _from_module(space, importlib.import_module(f"search_spaces.{space}"), space)
+        return _from_module(space, importlib.import_module(f"toprung.search_spaces.{space}"), space)
     if space.endswith(".py"):
         path = Path(space).absolute()
         return _from_module(path.stem, _run_file(Path(space), path.parent), str(path))

@@ -13,8 +13,8 @@ from typing import Any
 
 import optuna
 
-from search_spaces import study_a_full
-from search_spaces._augmentations import NONE, STUDY_A
+from toprung.search_spaces import study_a_full
+from toprung.search_spaces._augmentations import NONE, STUDY_A
 
 SWEEP = {**study_a_full.SWEEP, "trials": 30}
 AUGMENTATIONS = {"none": NONE, "study_a": STUDY_A}

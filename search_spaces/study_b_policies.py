@@ -14,8 +14,8 @@ from typing import Any
 
 import optuna
 
-from search_spaces import study_b_from_scratch
-from search_spaces.study_b_from_scratch import trained_with
+from toprung.search_spaces import study_b_from_scratch
+from toprung.search_spaces.study_b_from_scratch import trained_with
 
 SWEEP = {**study_b_from_scratch.SWEEP, "trials": 9, "max_epochs": 20}
 

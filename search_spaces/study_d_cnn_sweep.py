@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 
-from search_spaces._augmentations import NONE, STUDY_D
+from toprung.search_spaces._augmentations import NONE, STUDY_D
 
 SWEEP = {
     "data": "inaturalist12k",

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.pretend_sweep import tables_known
 from tests.support.canaries import canaries_set
 from tests.support.fuzzed_sweep import Place, whole_sweep
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import S3Server, s3_server
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.cluster.session import ray_session
 
 

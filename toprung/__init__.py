@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.models.model import TrainedModel, load_model
-    from analysis.seal.openings import TestResult
-    from analysis.study.trials import TrialResult
-    from analysis.sweep import Sweep
+    from toprung.analysis.models.model import TrainedModel, load_model
+    from toprung.analysis.seal.openings import TestResult
+    from toprung.analysis.study.trials import TrialResult
+    from toprung.analysis.sweep import Sweep
     from toprung.api import open_sweep as open  # noqa: A004
     from toprung.api import resume, run
     from toprung.cluster.jobs.fetching import fetch
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from toprung.errors import ToprungError
 
 _HOMES = {
-    "Sweep": ("analysis.sweep", "Sweep"),
-    "TestResult": ("analysis.seal.openings", "TestResult"),
+    "Sweep": ("toprung.analysis.sweep", "Sweep"),
+    "TestResult": ("toprung.analysis.seal.openings", "TestResult"),
     "ToprungError": ("toprung.errors", "ToprungError"),
-    "TrainedModel": ("analysis.models.model", "TrainedModel"),
-    "TrialResult": ("analysis.study.trials", "TrialResult"),
+    "TrainedModel": ("toprung.analysis.models.model", "TrainedModel"),
+    "TrialResult": ("toprung.analysis.study.trials", "TrialResult"),
     "fetch": ("toprung.cluster.jobs.fetching", "fetch"),
-    "load_model": ("analysis.models.model", "load_model"),
+    "load_model": ("toprung.analysis.models.model", "load_model"),
     "open": ("toprung.api", "open_sweep"),
     "resume": ("toprung.api", "resume"),
     "run": ("toprung.api", "run"),

@@ -9,10 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep import Sweep
-from analysis.sweep_folder.trusting import trust_from_now_on
-from search_spaces.loading import SpaceFunction
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.trusting import trust_from_now_on
 from toprung.cluster.joining import joined
 from toprung.cluster.preflight import check_cluster
 from toprung.cluster.session import ray_session
@@ -20,9 +19,10 @@ from toprung.console import show_line
 from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.planning.resuming import plan_resume
 from toprung.planning.sweep_state import leave_in_order
+from toprung.search_spaces.loading import SpaceFunction
 from toprung.storage.working_copy import bring_back, local_path, taken_up
-from trainables.system.console import PrintableConsole
-from trainables.system.environment import environment_kept
+from toprung.trainables.system.console import PrintableConsole
+from toprung.trainables.system.environment import environment_kept
 
 
 def run(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainables.system.printable import printable_line
-from trainables.system.secrecy import redacted
+from toprung.trainables.system.printable import printable_line
+from toprung.trainables.system.secrecy import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console

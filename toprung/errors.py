@@ -1,13 +1,13 @@
 """Mistakes that a user can mend; the command line shows them as one clear message."""
 
-from analysis.sweep_folder.folder import SweepFolderError
-from search_spaces import SearchSpaceError
-from trainables.data import DataError
-from trainables.files.object_store import StoreError
-from trainables.files.untrusted_files import UntrustedFileError
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.freezing import FreezeError
-from trainables.system.typed_settings import ConfigError
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.search_spaces import SearchSpaceError
+from toprung.trainables.data import DataError
+from toprung.trainables.files.object_store import StoreError
+from toprung.trainables.files.untrusted_files import UntrustedFileError
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.freezing import FreezeError
+from toprung.trainables.system.typed_settings import ConfigError
 
 NOT_FINISHED = 130
 """Exit code of a command whose sweep has not come to its end and can be resumed."""

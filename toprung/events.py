@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial
 
-from trainables.results.records import Record
+from toprung.trainables.results.records import Record
 
 SWEEP = "sweep"
 """Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""

@@ -14,8 +14,14 @@ from pydantic import (
     model_validator,
 )
 
-from trainables.config import Metric
-from trainables.system.typed_settings import MAX_TRIALS, ConfigError, Epochs, Settings, parse
+from toprung.trainables.config import Metric
+from toprung.trainables.system.typed_settings import (
+    MAX_TRIALS,
+    ConfigError,
+    Epochs,
+    Settings,
+    parse,
+)
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 

@@ -15,19 +15,19 @@ from pydantic import (
     model_validator,
 )
 
-from trainables.data import DataSettings
-from trainables.files.plain_yaml import YamlError, read_yaml, write_yaml
-from trainables.files.untrusted_files import MAX_TEXT_BYTES
-from trainables.networks.base import NetworkSettings
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.networks.freeze_policies import ALL_TRAINS, rules_of
-from trainables.networks.svm_settings import SvmSettings, refuse_unused
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.recipe.augmentation_settings import AugmentationSettings
-from trainables.recipe.losses import CrossEntropy, Loss
-from trainables.recipe.lr_schedules import Constant, LrSchedule
-from trainables.recipe.optimizers import AdamW, Optimizer
-from trainables.system.typed_settings import ConfigError, Epochs, Settings, parse, shown
+from toprung.trainables.data import DataSettings
+from toprung.trainables.files.plain_yaml import YamlError, read_yaml, write_yaml
+from toprung.trainables.files.untrusted_files import MAX_TEXT_BYTES
+from toprung.trainables.networks.base import NetworkSettings
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.freeze_policies import ALL_TRAINS, rules_of
+from toprung.trainables.networks.svm_settings import SvmSettings, refuse_unused
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
+from toprung.trainables.recipe.losses import CrossEntropy, Loss
+from toprung.trainables.recipe.lr_schedules import Constant, LrSchedule
+from toprung.trainables.recipe.optimizers import AdamW, Optimizer
+from toprung.trainables.system.typed_settings import ConfigError, Epochs, Settings, parse, shown
 
 Metric = Literal["val_accuracy", "val_mean_class_accuracy", "val_loss"]
 METRICS: dict[str, str] = {

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.config import TrialConfig
-from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.files.object_store import is_url
-from trainables.system.device import device_for
-from trainables.system.memory import keep_freed_memory
-from trainables.system.secrecy import LENT_CREDENTIALS
-from trainables.system.without_compiler import leave_compiler_out
-from trainables.training.trial_in_folder import tell_failure, train_kept
-from trainables.training.trial_in_store import train_stored
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataSettings, TrainingData, open_training_data
+from toprung.trainables.files.object_store import is_url
+from toprung.trainables.system.device import device_for
+from toprung.trainables.system.memory import keep_freed_memory
+from toprung.trainables.system.secrecy import LENT_CREDENTIALS
+from toprung.trainables.system.without_compiler import leave_compiler_out
+from toprung.trainables.training.trial_in_folder import tell_failure, train_kept
+from toprung.trainables.training.trial_in_store import train_stored
 
 leave_compiler_out()
 keep_freed_memory()

@@ -10,10 +10,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from analysis.drawing.style import COLOURS, MUTED, short
-from analysis.findings.results import Results
-from analysis.study.trials import METRIC_NAMES, TrialResult
-from analysis.sweep_folder import attributes
+from toprung.analysis.drawing.style import COLOURS, MUTED, short
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.trials import METRIC_NAMES, TrialResult
+from toprung.analysis.sweep_folder import attributes
 
 ENDS = {
     attributes.FINISHED: (COLOURS[0], "o"),

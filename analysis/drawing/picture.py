@@ -6,8 +6,8 @@ from types import ModuleType
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.style import styled
-from analysis.findings.results import Results
+from toprung.analysis.drawing.style import styled
+from toprung.analysis.findings.results import Results
 
 Cell = str | int | float | bool | None
 

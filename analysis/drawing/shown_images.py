@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.drawing.style import (
+from toprung.analysis.drawing.style import (
     COLOURS,
     INK,
     LEFT_TO_RIGHT,
@@ -15,7 +15,7 @@ from analysis.drawing.style import (
     new_figure,
     short,
 )
-from analysis.models.predictions import Predictions
+from toprung.analysis.models.predictions import Predictions
 
 RIGHT, WRONG = COLOURS[2], COLOURS[7]
 _DPI = 144  # of PNGs, so that an image has one pixel for each of theirs

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from trainables.system.printable import printable
+from toprung.trainables.system.printable import printable
 
 INK = "#1d2026"
 """Text and lines. On the page this colour, and the two below, are those of its scheme."""

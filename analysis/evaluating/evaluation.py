@@ -5,25 +5,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.models.export_files import METRICS_FILE, WEIGHTS_FILE
-from analysis.models.model import TrainedModel
-from analysis.models.predictions import Predictions
-from analysis.models.scores import Scores
-from analysis.provenance.known_images import (
+from toprung.analysis.models.export_files import METRICS_FILE, WEIGHTS_FILE
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.predictions import Predictions
+from toprung.analysis.models.scores import Scores
+from toprung.analysis.provenance.known_images import (
     KnownImages,
     Splits,
     images_of_export,
     images_of_sweep,
     splits_in,
 )
-from analysis.seal.ledger import History, history_of, history_of_user
-from analysis.seal.opened_for import opened_for
-from analysis.seal.words import earlier_in_words
-from analysis.study.sweep_record import open_model
-from analysis.sweep_folder.files import real_path
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from trainables.data import DataSettings, LabelledData, open_labelled
-from trainables.provenance.image_set import ImageSet
+from toprung.analysis.seal.ledger import History, history_of, history_of_user
+from toprung.analysis.seal.opened_for import opened_for
+from toprung.analysis.seal.words import earlier_in_words
+from toprung.analysis.study.sweep_record import open_model
+from toprung.analysis.sweep_folder.files import real_path
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.trainables.data import DataSettings, LabelledData, open_labelled
+from toprung.trainables.provenance.image_set import ImageSet
 
 NUM_CONFUSED = 20
 """Pairs of classes that were taken for each other that are told."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.shown_images import draw_mistakes, draw_random
-from analysis.drawing.style import as_png, styled
-from analysis.evaluating.evaluation import Evaluation
-from analysis.models.predictions import save_predictions
-from analysis.models.scores import Scores
-from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
-from analysis.sweep_folder.files import is_empty, json_text, write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.drawing.shown_images import draw_mistakes, draw_random
+from toprung.analysis.drawing.style import as_png, styled
+from toprung.analysis.evaluating.evaluation import Evaluation
+from toprung.analysis.models.predictions import save_predictions
+from toprung.analysis.models.scores import Scores
+from toprung.analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
+from toprung.analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 PREDICTIONS_FILE = "predictions.npz"
 FIGURES_FILE = "figures.json"

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from analysis.exporting.card_words import (
+from toprung.analysis.exporting.card_words import (
     augmentation_in_words,
     numbers,
     short,
     slug,
     weights_in_words,
 )
-from analysis.exporting.weights_file import record_text, weights_file
-from analysis.models.intervals import share_interval
-from analysis.models.model import TrainedModel
-from analysis.models.predictions import load_predictions
-from analysis.models.scores import Scores
-from analysis.provenance.starting_weights import seen_before, starting_weights_of
-from analysis.seal.evidence import predictions_of, read_seal
-from analysis.seal.openings import TestResult
-from analysis.seal.words import reuse_in_words
-from analysis.study.trials import METRIC_NAMES, TrialResult
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.config import as_plain
-from trainables.data.listing.image_list import SPLITS
-from trainables.files.untrusted_files import read_table
-from trainables.inference.summary import Summary, summarise
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.svm_settings import SvmSettings
-from trainables.provenance.record import Provenance
+from toprung.analysis.exporting.weights_file import record_text, weights_file
+from toprung.analysis.models.intervals import share_interval
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.predictions import load_predictions
+from toprung.analysis.models.scores import Scores
+from toprung.analysis.provenance.starting_weights import seen_before, starting_weights_of
+from toprung.analysis.seal.evidence import predictions_of, read_seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.words import reuse_in_words
+from toprung.analysis.study.trials import METRIC_NAMES, TrialResult
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import as_plain
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.files.untrusted_files import read_table
+from toprung.trainables.inference.summary import Summary, summarise
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.provenance.record import Provenance
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 _WIDE = 0.05
 """A test accuracy's interval wider than that is told as a limit."""

@@ -2,10 +2,10 @@
 
 import re
 
-from trainables.config import TrialConfig
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.svm_settings import SvmSettings
-from trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 
 _MAX_NAME = 80
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.exporting.card_facts import Exported
-from analysis.exporting.model_card import model_card
-from analysis.exporting.weights_file import digest_in_file, record_text
-from analysis.models.export_files import (
+from toprung.analysis.exporting.card_facts import Exported
+from toprung.analysis.exporting.model_card import model_card
+from toprung.analysis.exporting.weights_file import digest_in_file, record_text
+from toprung.analysis.models.export_files import (
     CARD_FILE,
     CONFIG_FILE,
     METRICS_FILE,
@@ -18,19 +18,19 @@ from analysis.models.export_files import (
     WEIGHTS_FILE,
     check_export_files,
 )
-from analysis.models.model import TrainedModel
-from analysis.models.versions import software_versions
-from analysis.seal.openings import TestResult
-from analysis.seal.optimism import optimism
-from analysis.sweep_folder.files import is_empty, json_text, write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.config import as_plain, dump_config
-from trainables.files.untrusted_files import read_text
-from trainables.provenance.record import METADATA_KEY
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.versions import software_versions
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.optimism import optimism
+from toprung.analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import as_plain, dump_config
+from toprung.trainables.files.untrusted_files import read_text
+from toprung.trainables.provenance.record import METADATA_KEY
 
 if TYPE_CHECKING:
-    from analysis.exporting.onnx_export import OnnxCheck
+    from toprung.analysis.exporting.onnx_export import OnnxCheck
 
 FORMATS = ("onnx",)
 """What can be written besides the plain export."""
@@ -43,7 +43,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
     The plain export is `model.safetensors`, `config.json`, `trial.yaml`, `metrics.json` and the
     model card `README.md`; the format `onnx` adds `model.onnx`. An ONNX file that lies there stays
     if it is of the same weights. Both files of weights carry the record of the images that the
-    model was made with (`trainables.provenance.record`).
+    model was made with (`toprung.trainables.provenance.record`).
 
     Args:
         to: the folder; made if it is not there.
@@ -54,7 +54,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
     Raises:
         SweepFolderError: for an unknown format; if the folder cannot be written, holds something
             that is no export, or another model and `replace` is not given; if the model cannot be
-            written in a format (what `analysis.exporting.onnx_export.to_onnx` raises).
+            written in a format (what `toprung.analysis.exporting.onnx_export.to_onnx` raises).
     """
     _check_formats(formats)
     model = exported.model
@@ -93,7 +93,7 @@ def _check_formats(formats: Collection[str]) -> None:
         if name not in FORMATS:
             raise SweepFolderError(f"format {name!r}: choose from {', '.join(FORMATS)}")
     if "onnx" in formats:
-        from analysis.exporting.onnx_export import check_extra
+        from toprung.analysis.exporting.onnx_export import check_extra
 
         check_extra()
 
@@ -117,7 +117,7 @@ def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
 
 
 def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
-    from analysis.exporting.onnx_export import to_onnx
+    from toprung.analysis.exporting.onnx_export import to_onnx
 
     about: dict[str, Any] = {"sweep": exported.sweep.name, "trial": exported.trial.number}
     if exported.test:
@@ -134,7 +134,7 @@ def _kept_onnx(to: Path) -> "OnnxCheck | None":
     """How the ONNX file was checked that lies in a folder; None without one, or a record of it."""
     if not (to / ONNX_FILE).exists():
         return None
-    from analysis.exporting.onnx_export import OnnxCheck
+    from toprung.analysis.exporting.onnx_export import OnnxCheck
 
     try:
         metrics = json.loads(read_text(to / METRICS_FILE))

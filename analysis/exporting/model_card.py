@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
-from analysis.exporting.card_facts import CardFacts, Exported
-from analysis.exporting.model_code import Code, image_code, network_code
-from trainables.system.printable import printable
+from toprung.analysis.exporting.card_facts import CardFacts, Exported
+from toprung.analysis.exporting.model_code import Code, image_code, network_code
+from toprung.trainables.system.printable import printable
 
 if TYPE_CHECKING:
-    from analysis.exporting.onnx_export import OnnxCheck
+    from toprung.analysis.exporting.onnx_export import OnnxCheck
 
 _TEMPLATE = "model_card.md.j2"
 _UNKNOWN = "unknown"

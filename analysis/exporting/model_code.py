@@ -1,9 +1,9 @@
 """The Python that a model card shows: how to read an image, and to build the network, by hand."""
 
-from analysis.models.model import TrainedModel
-from trainables.data import DataSettings
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.analysis.models.model import TrainedModel
+from toprung.trainables.data import DataSettings
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 
 _OWN_OPTIONS = ("googlenet", "inception_v3", "maxvit_t")
 """Of these torchvision's defaults are another network than that which was trained."""

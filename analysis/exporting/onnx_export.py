@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.models.model import TrainedModel
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.outside import NotConfirmedError, Outside, images_to_look_at
-from trainables.data import DataError
-from trainables.inference.predict import Normaliser
-from trainables.networks.svm_settings import SvmSettings
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.outside import NotConfirmedError, Outside, images_to_look_at
+from toprung.trainables.data import DataError
+from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.networks.svm_settings import SvmSettings
 
 if TYPE_CHECKING:
     from onnx import ModelProto

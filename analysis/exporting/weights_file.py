@@ -6,10 +6,14 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from analysis.models.model import TrainedModel
-from trainables.files.tensor_files import check_header, load_safetensors
-from trainables.files.untrusted_files import MAX_WEIGHTS_BYTES, UntrustedFileError, digest_of
-from trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
+from toprung.analysis.models.model import TrainedModel
+from toprung.trainables.files.tensor_files import check_header, load_safetensors
+from toprung.trainables.files.untrusted_files import (
+    MAX_WEIGHTS_BYTES,
+    UntrustedFileError,
+    digest_of,
+)
+from toprung.trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, Provenance
 
 
 def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.models.model import TrainedModel
-from analysis.models.predictions import Predictions, collect
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.inference.predict import Normaliser, predict_logits
-from trainables.networks.svm_settings import SvmSettings
-from trainables.system.typed_settings import ConfigError
-from trainables.training.state import TrainingState
-from trainables.training.steps import batch_bounds
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.predictions import Predictions, collect
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.inference.predict import Normaliser, predict_logits
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.state import TrainingState
+from toprung.trainables.training.steps import batch_bounds
 
 
 def network_before_training(config: TrialConfig, data: TrainingData) -> nn.Module:

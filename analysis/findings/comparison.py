@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.provenance.starting_weights import read_starting_weights
-from analysis.seal.evidence import read_seal
-from analysis.seal.openings import TestResult
-from analysis.seal.reuse import reuse_among
-from analysis.study.trials import TrialResult, has_score, rank, select_best
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.config import TrialConfig, as_plain, flatten
-from trainables.system.typed_settings import nearest
+from toprung.analysis.provenance.starting_weights import read_starting_weights
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.reuse import reuse_among
+from toprung.analysis.study.trials import TrialResult, has_score, rank, select_best
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import TrialConfig, as_plain, flatten
+from toprung.trainables.system.typed_settings import nearest
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 ABSENT = "-"
 """The value of a setting that a trial does not have."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.study.curves import Curve
-from analysis.study.trials import TrialResult
-from analysis.sweep_folder import attributes
-from trainables.config import METRICS
+from toprung.analysis.study.curves import Curve
+from toprung.analysis.study.trials import TrialResult
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.config import METRICS
 
 
 @dataclass(frozen=True)

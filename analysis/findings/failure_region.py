@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.findings.importance import Parameter
+from toprung.analysis.findings.importance import Parameter
 
 MIN_FAILED = 2
 NUM_SHUFFLES = 1000

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import optuna
 
-from analysis.findings.failure_region import Region, find_region
-from analysis.findings.importance import parameters_of
-from analysis.study.trials import TrialResult, read_trials
-from analysis.sweep_folder import attributes
-from trainables.results import failures
+from toprung.analysis.findings.failure_region import Region, find_region
+from toprung.analysis.findings.importance import parameters_of
+from toprung.analysis.study.trials import TrialResult, read_trials
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.results import failures
 
 IMPOSSIBLE = "impossible network"
 """The kind of what was refused before it began."""
@@ -48,7 +48,7 @@ class FailureGroup:
     """The failed trials of one kind.
 
     Attributes:
-        kind: one of `trainables.results.failures.KINDS`, `IMPOSSIBLE` or `UNSORTED`.
+        kind: one of `toprung.trainables.results.failures.KINDS`, `IMPOSSIBLE` or `UNSORTED`.
         numbers: of the trials, and of the runs that confirm one.
         region: where in the search space it happens; None where nothing stands out.
         reason: of the first of them.

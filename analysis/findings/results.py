@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from analysis.models.predictions import Predictions, load_predictions
-from analysis.seal.evidence import Seal, predictions_of, read_seal
-from analysis.seal.openings import TestResult
-from analysis.study.confirmation import Confirmation
-from analysis.study.curves import Curve, read_curves
-from analysis.study.sweep_record import SweepRecord
-from analysis.study.trials import TrialResult, has_score
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.outside import images_to_look_at, weights_of
-from trainables.config import METRICS
+from toprung.analysis.models.predictions import Predictions, load_predictions
+from toprung.analysis.seal.evidence import Seal, predictions_of, read_seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.study.confirmation import Confirmation
+from toprung.analysis.study.curves import Curve, read_curves
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trials import TrialResult, has_score
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.outside import images_to_look_at, weights_of
+from toprung.trainables.config import METRICS
 
 if TYPE_CHECKING:
-    from analysis.models.model import TrainedModel
-    from analysis.models.scores import Scores
-    from trainables.data import TrainingData
+    from toprung.analysis.models.model import TrainedModel
+    from toprung.analysis.models.scores import Scores
+    from toprung.trainables.data import TrainingData
 
 
 class Results:
@@ -134,7 +134,7 @@ class Results:
     @cached_property
     def test_scores(self) -> "Scores | None":
         """The figures of the winner on the test images; None if it was not opened for it."""
-        from analysis.models.scores import Scores
+        from toprung.analysis.models.scores import Scores
 
         return Scores(self.test) if self.test else None
 
@@ -155,8 +155,8 @@ class Results:
             NotConfirmedError: if the user has not agreed to the weights, or to the images.
             DataError: if the images are not on this machine.
         """
-        from analysis.findings.before_training import before_and_after
-        from analysis.models.scores import Scores
+        from toprung.analysis.findings.before_training import before_and_after
+        from toprung.analysis.models.scores import Scores
 
         if not self.before or self.winner is None:
             return None
@@ -171,7 +171,7 @@ class Results:
         Raises:
             SweepFolderError: if there is no winner, or its model cannot be read.
         """
-        from analysis.models.model import model_from_checkpoint
+        from toprung.analysis.models.model import model_from_checkpoint
 
         winner = self.winner or self.sweep.best()  # which says why there is none
         return model_from_checkpoint(

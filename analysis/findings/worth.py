@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.findings.curve_ends import CurveScores, ends
-from analysis.findings.results import Results
-from analysis.study.trials import TrialResult, has_score, select_best
-from analysis.sweep_folder import attributes
+from toprung.analysis.findings.curve_ends import CurveScores, ends
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.trials import TrialResult, has_score, select_best
+from toprung.analysis.sweep_folder import attributes
 
 NUM_RANDOM_AT_FIRST = 10
 """Optuna's `n_startup_trials`: so many trials its tpe and gp samplers draw at random."""

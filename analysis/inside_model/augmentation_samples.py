@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.study.trials import TrialResult, rank
-from trainables.data import TrainingData
-from trainables.recipe.augmentation_settings import AugmentationSettings
-from trainables.recipe.augmenter import Augmenter
+from toprung.analysis.study.trials import TrialResult, rank
+from toprung.trainables.data import TrainingData
+from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
+from toprung.trainables.recipe.augmenter import Augmenter
 
 NUM_IMAGES = 6
 

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.drawing.style import WIDTH, new_figure, short
-from analysis.drawing.tiles import coloured, each_stretched, grid_shape, show, tiled
+from toprung.analysis.drawing.style import WIDTH, new_figure, short
+from toprung.analysis.drawing.tiles import coloured, each_stretched, grid_shape, show, tiled
 
 if TYPE_CHECKING:
-    from analysis.models.model import TrainedModel
+    from toprung.analysis.models.model import TrainedModel
 
 MAX_FILTERS = 128
 NUM_MAPS = 16
@@ -41,7 +41,7 @@ def filters_figure(model: "TrainedModel", layer: str) -> Figure:
     Filters of three channels are RGB images; those of one are grey, and of any other number the
     mean over the channels, grey. At most `MAX_FILTERS`, the first, are shown.
     """
-    from analysis.inside_model.layers import filters
+    from toprung.analysis.inside_model.layers import filters
 
     filters_OIHW = filters(model, layer)
     num_filters, num_channels, *size = filters_OIHW.shape
@@ -65,7 +65,7 @@ def activations_figure(model: "TrainedModel", image: Shown, layer: str) -> Figur
     Raises:
         ConfigError: if there is no such layer, or it gives no maps.
     """
-    from analysis.inside_model.layers import activation_maps
+    from toprung.analysis.inside_model.layers import activation_maps
 
     maps = activation_maps(model, image.pixels_HWC, layer)
     figure = new_figure(height=3.2)
@@ -93,7 +93,7 @@ def guided_figure(
     Raises:
         ConfigError: as `guided_backprop`.
     """
-    from analysis.inside_model.guided_backprop import guided_backprop
+    from toprung.analysis.inside_model.guided_backprop import guided_backprop
 
     gradients_NCHW = guided_backprop(model, image.pixels_HWC, layer, neurons)
     columns = min(_COLUMNS, len(neurons) + 1)

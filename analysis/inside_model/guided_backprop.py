@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from analysis.inside_model.layers import activation_maps, layer_at, network_input
-from analysis.models.model import TrainedModel
-from trainables.system.typed_settings import ConfigError
+from toprung.analysis.inside_model.layers import activation_maps, layer_at, network_input
+from toprung.analysis.models.model import TrainedModel
+from toprung.trainables.system.typed_settings import ConfigError
 
 _RELUS = {functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _RELU6S = {functional.relu6, functional.hardtanh}

@@ -7,22 +7,22 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.style import as_png, styled
-from analysis.inside_model.figures import (
+from toprung.analysis.drawing.style import as_png, styled
+from toprung.analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
     activations_figure,
     filters_figure,
     guided_figure,
 )
-from analysis.inside_model.guided_backprop import strongest_neurons
-from analysis.inside_model.layers import convolutions
-from analysis.models.model import TrainedModel
-from analysis.study.sweep_record import open_model
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.data import decode_image
-from trainables.system.typed_settings import ConfigError
+from toprung.analysis.inside_model.guided_backprop import strongest_neurons
+from toprung.analysis.inside_model.layers import convolutions
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.study.sweep_record import open_model
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.data import decode_image
+from toprung.trainables.system.typed_settings import ConfigError
 
 
 @dataclass(frozen=True)

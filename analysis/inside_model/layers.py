@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from analysis.models.model import TrainedModel
-from trainables.inference.predict import Normaliser
-from trainables.system.typed_settings import ConfigError, nearest
+from toprung.analysis.models.model import TrainedModel
+from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.system.typed_settings import ConfigError, nearest
 
 _ACTIVATIONS: dict[Callable[..., Any], str] = {
     functional.relu: "ReLU",

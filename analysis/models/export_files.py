@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.files.untrusted_files import (
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.files.untrusted_files import (
     MAX_TEXT_BYTES,
     MAX_WEIGHTS_BYTES,
     UntrustedFileError,

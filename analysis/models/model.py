@@ -15,24 +15,24 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from analysis.models.export_files import (
+from toprung.analysis.models.export_files import (
     CONFIG_FILE,
     TRIAL_FILE,
     WEIGHTS_FILE,
     check_export_files,
 )
-from analysis.models.predictions import Predictions, collect
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.outside import NotConfirmedError, Outside, weights_of
-from analysis.sweep_folder.typed import typed
-from trainables.config import TrialConfig, load_config
-from trainables.data import decode_image
-from trainables.files.tensor_files import check_tensors, load_safetensors
-from trainables.files.untrusted_files import read_text
-from trainables.inference.predict import Normaliser, predict_logits
-from trainables.pretrained.weights import load_state
-from trainables.system.typed_settings import ConfigError, has_surrogates, parse
-from trainables.training.state import read_checkpoint
+from toprung.analysis.models.predictions import Predictions, collect
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.outside import NotConfirmedError, Outside, weights_of
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import TrialConfig, load_config
+from toprung.trainables.data import decode_image
+from toprung.trainables.files.tensor_files import check_tensors, load_safetensors
+from toprung.trainables.files.untrusted_files import read_text
+from toprung.trainables.inference.predict import Normaliser, predict_logits
+from toprung.trainables.pretrained.weights import load_state
+from toprung.trainables.system.typed_settings import ConfigError, has_surrogates, parse
+from toprung.trainables.training.state import read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.files.archives import check_archive
-from trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, MIB, open_file
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.files.archives import check_archive
+from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, MIB, open_file
 
 NUM_RANDOM = 30
 """Images drawn at random that are kept with the predictions."""

@@ -13,15 +13,15 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_support, roc_curve
 
-from analysis.models.intervals import (
+from toprung.analysis.models.intervals import (
     UNKNOWN,
     Interval,
     large_mean_interval,
     mean_of_shares_interval,
     share_interval,
 )
-from analysis.models.predictions import Predictions
-from analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.models.predictions import Predictions
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 NUM_BINS = 15
 """Of confidence, as in Guo et al. (2017)."""

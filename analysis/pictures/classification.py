@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from analysis.drawing.marks import legend_name
-from analysis.drawing.style import (
+from toprung.analysis.drawing.marks import legend_name
+from toprung.analysis.drawing.style import (
     ACCENT,
     COLOURS,
     GRID,
@@ -24,8 +24,8 @@ from analysis.drawing.style import (
     on_heat,
     short,
 )
-from analysis.models.intervals import share_interval
-from analysis.models.scores import NUM_BINS, Roc, Scores
+from toprung.analysis.models.intervals import share_interval
+from toprung.analysis.models.scores import NUM_BINS, Roc, Scores
 
 MAX_NUMBERED = 20
 """Classes up to which a confusion matrix has a number in each cell."""

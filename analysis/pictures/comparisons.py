@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.drawing.marks import path_name, scale_for
-from analysis.drawing.picture import Cell, Rows, picture, table
-from analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure, short
-from analysis.findings.comparison import (
+from toprung.analysis.drawing.marks import path_name, scale_for
+from toprung.analysis.drawing.picture import Cell, Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure, short
+from toprung.analysis.findings.comparison import (
     Group,
     by_value,
     check_paths,
@@ -16,10 +16,10 @@ from analysis.findings.comparison import (
     in_order,
     openings_of,
 )
-from analysis.findings.importance import Parameter, importances
-from analysis.findings.results import Results
-from analysis.seal.openings import TestResult
-from analysis.study.trials import METRIC_NAMES, TrialResult
+from toprung.analysis.findings.importance import Parameter, importances
+from toprung.analysis.findings.results import Results
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.study.trials import METRIC_NAMES, TrialResult
 
 _MAX_VALUES = 8
 _MAX_DRAWN = 40

@@ -4,11 +4,11 @@ from math import isnan
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import Rows, picture, table
-from analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure
-from analysis.findings.results import Results
-from analysis.study.confirmation import Candidate
-from analysis.study.trials import METRIC_NAMES
+from toprung.analysis.drawing.picture import Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, INK, MUTED, SECOND, new_figure
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.confirmation import Candidate
+from toprung.analysis.study.trials import METRIC_NAMES
 
 _SOURCES = ("study.db",)
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.drawing.marks import (
+from toprung.analysis.drawing.marks import (
     ENDS,
     SCALE,
     SHOWN_WINNER,
@@ -25,13 +25,13 @@ from analysis.drawing.marks import (
     winner_of_search,
     worst_first,
 )
-from analysis.drawing.picture import picture
-from analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, new_figure, short, styled
-from analysis.findings.comparison import by_value
-from analysis.findings.importance import importances
-from analysis.findings.results import Results
-from analysis.study.curves import Curve
-from analysis.study.trials import TrialResult
+from toprung.analysis.drawing.picture import picture
+from toprung.analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, new_figure, short, styled
+from toprung.analysis.findings.comparison import by_value
+from toprung.analysis.findings.importance import importances
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.curves import Curve
+from toprung.analysis.study.trials import TrialResult
 
 _SOURCES = ("trials/*/result.json", "study.db")
 _MAX_WITH_TRAINING = 40

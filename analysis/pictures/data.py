@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.drawing.picture import Cell, Rows, picture, table
-from analysis.drawing.style import MUTED, new_figure, short
-from analysis.drawing.tiles import show, tiled
-from analysis.findings.results import Results
-from analysis.sweep_folder.outside import images_to_look_at
-from trainables.data import DataError, TrainingData
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.files.untrusted_files import read_table
+from toprung.analysis.drawing.picture import Cell, Rows, picture, table
+from toprung.analysis.drawing.style import MUTED, new_figure, short
+from toprung.analysis.drawing.tiles import show, tiled
+from toprung.analysis.findings.results import Results
+from toprung.analysis.sweep_folder.outside import images_to_look_at
+from toprung.trainables.data import DataError, TrainingData
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.files.untrusted_files import read_table
 
 _SPLITS = ("train", "validation", "test")
 IMAGE_STORE = "the images (outside the folder; their digest is in sweep.yaml)"
@@ -82,7 +82,12 @@ def normalisation(results: Results) -> Rows | None:
 )
 def augmentation_samples(results: Results) -> Figure | None:
     """A row for each transform; None without augmentation, or if the images are not here."""
-    from analysis.inside_model.augmentation_samples import augmented, kinds, some_images, steps
+    from toprung.analysis.inside_model.augmentation_samples import (
+        augmented,
+        kinds,
+        some_images,
+        steps,
+    )
 
     data = training_data_of(results)
     if data is None or not kinds(results.model.config.augmentation):
@@ -105,7 +110,12 @@ def augmentation_samples(results: Results) -> Figure | None:
 )
 def compared_augmentations(results: Results) -> Figure | None:
     """A row for each kind; None if the winner's was the only one, or the images are not here."""
-    from analysis.inside_model.augmentation_samples import augmented, compared, kinds, some_images
+    from toprung.analysis.inside_model.augmentation_samples import (
+        augmented,
+        compared,
+        kinds,
+        some_images,
+    )
 
     data, tried = training_data_of(results), compared(results.scored, results.metric)
     if data is None or {names for names, _ in tried} <= {kinds(results.model.config.augmentation)}:

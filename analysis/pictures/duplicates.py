@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from analysis.drawing.picture import Cell, Rows, table
-from analysis.findings.results import Results
-from trainables.data import DuplicateCounts
+from toprung.analysis.drawing.picture import Cell, Rows, table
+from toprung.analysis.findings.results import Results
+from toprung.trainables.data import DuplicateCounts
 
 
 @table(

@@ -11,11 +11,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.drawing.picture import Rows, picture, table
-from analysis.drawing.style import ACCENT, HEAT, MUTED, SECOND, new_figure, short
-from analysis.findings.results import Results
-from analysis.models.scores import Scores
-from analysis.pictures.data import IMAGE_STORE
+from toprung.analysis.drawing.picture import Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, HEAT, MUTED, SECOND, new_figure, short
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.scores import Scores
+from toprung.analysis.pictures.data import IMAGE_STORE
 
 _MAX_CLASSES = 40
 """Of the picture; of more, those that changed most."""

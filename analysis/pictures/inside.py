@@ -2,17 +2,17 @@
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import picture
-from analysis.findings.results import Results
-from analysis.inside_model.figures import (
+from toprung.analysis.drawing.picture import picture
+from toprung.analysis.findings.results import Results
+from toprung.analysis.inside_model.figures import (
     NUM_NEURONS,
     Shown,
     activations_figure,
     filters_figure,
     guided_figure,
 )
-from analysis.pictures.data import training_data_of
-from trainables.system.typed_settings import ConfigError
+from toprung.analysis.pictures.data import training_data_of
+from toprung.trainables.system.typed_settings import ConfigError
 
 _WEIGHTS = "trials/*/checkpoint_*/checkpoint.pt"
 _IMAGE = "test_predictions/*.npz"
@@ -74,7 +74,7 @@ def last_activations(results: Results) -> Figure | None:
 )
 def guided_neurons(results: Results) -> Figure | None:
     """Guided gradients; None without convolutions, without an image, or without a ReLU."""
-    from analysis.inside_model.guided_backprop import strongest_neurons
+    from toprung.analysis.inside_model.guided_backprop import strongest_neurons
 
     layers, image = _convolutions(results), image_of(results)
     if not layers or image is None:
@@ -87,7 +87,7 @@ def guided_neurons(results: Results) -> Figure | None:
 
 
 def _convolutions(results: Results) -> tuple[str, ...]:
-    from analysis.inside_model.layers import convolutions
+    from toprung.analysis.inside_model.layers import convolutions
 
     return convolutions(results.model) if results.winner else ()
 

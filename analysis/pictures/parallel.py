@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
-from analysis.drawing.marks import SCALE
-from analysis.drawing.style import INK, MUTED, PAPER, short
-from analysis.findings.importance import Parameter
+from toprung.analysis.drawing.marks import SCALE
+from toprung.analysis.drawing.style import INK, MUTED, PAPER, short
+from toprung.analysis.findings.importance import Parameter
 
 _MAX_CHOICES = 12
 _ABSENT = -0.12  # the height of the lane of trials that lack a parameter

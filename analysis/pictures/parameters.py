@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.drawing.marks import (
+from toprung.analysis.drawing.marks import (
     SCALE,
     SHOWN_WINNER,
     few_ticks,
@@ -24,13 +24,13 @@ from analysis.drawing.marks import (
     score_of,
     winner_of_search,
 )
-from analysis.drawing.picture import Cell, Rows, picture, table
-from analysis.drawing.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
-from analysis.findings.importance import Importance, Parameter, importances
-from analysis.findings.results import Results
-from analysis.pictures import parallel
-from analysis.study.trials import METRIC_NAMES
-from analysis.sweep_folder import attributes
+from toprung.analysis.drawing.picture import Cell, Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, INK, MUTED, PAPER, SECOND, new_figure, short
+from toprung.analysis.findings.importance import Importance, Parameter, importances
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures import parallel
+from toprung.analysis.study.trials import METRIC_NAMES
+from toprung.analysis.sweep_folder import attributes
 
 _MAX_PARAMETERS = 12
 _MAX_CHOICES = 12

@@ -1,12 +1,12 @@
 """Whether the test set was kept shut until the winner was known, and what was seen of it."""
 
-from analysis.drawing.picture import Cell, Rows, table
-from analysis.findings.results import Results
-from analysis.models.intervals import share_interval
-from analysis.seal.evidence import UnknownResult
-from analysis.seal.openings import TestResult
-from analysis.seal.optimism import optimism
-from analysis.seal.words import earlier_in_words, reuse_in_words
+from toprung.analysis.drawing.picture import Cell, Rows, table
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.intervals import share_interval
+from toprung.analysis.seal.evidence import UnknownResult
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.optimism import optimism
+from toprung.analysis.seal.words import earlier_in_words, reuse_in_words
 
 _DIGEST = 8  # characters that are shown of one; the file has them all
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.drawing.marks import (
+from toprung.analysis.drawing.marks import (
     ENDS,
     SHOWN_WINNER,
     end_handle,
@@ -20,13 +20,13 @@ from analysis.drawing.marks import (
     time_unit,
     winner_of_search,
 )
-from analysis.drawing.picture import Cell, Rows, picture, table
-from analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure
-from analysis.findings.results import Results
-from analysis.study.curves import read_curves
-from analysis.study.rungs import Rung, rungs
-from analysis.study.trials import TrialResult
-from analysis.sweep_folder import attributes
+from toprung.analysis.drawing.picture import Cell, Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, COLOURS, INK, MUTED, SECOND, new_figure
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.curves import read_curves
+from toprung.analysis.study.rungs import Rung, rungs
+from toprung.analysis.study.trials import TrialResult
+from toprung.analysis.sweep_folder import attributes
 
 _LOGS = "trials/*/result.json"
 _MAX_NUMBERED = 80

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.drawing.marks import scale_for, worst_first
-from analysis.drawing.picture import picture
-from analysis.drawing.style import ACCENT, SECOND, new_figure
-from analysis.findings.results import Results
-from analysis.study.trials import TrialResult
+from toprung.analysis.drawing.marks import scale_for, worst_first
+from toprung.analysis.drawing.picture import picture
+from toprung.analysis.drawing.style import ACCENT, SECOND, new_figure
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.trials import TrialResult
 
 _SOURCES = ("trials/*/result.json", "study.db")
 

@@ -2,10 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import Rows, picture, table
-from analysis.drawing.shown_images import draw_mistakes, draw_random
-from analysis.findings.results import Results
-from analysis.pictures.classification import (
+from toprung.analysis.drawing.picture import Rows, picture, table
+from toprung.analysis.drawing.shown_images import draw_mistakes, draw_random
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures.classification import (
     MAX_NUMBERED,
     draw_calibration,
     draw_confusion,

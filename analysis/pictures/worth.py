@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.drawing.marks import metric_axis
-from analysis.drawing.picture import Cell, Rows, picture, table
-from analysis.drawing.style import ACCENT, COLOURS, INK, SECOND, new_figure
-from analysis.findings.results import Results
-from analysis.findings.worth import RandomSearch, TopK, Worth, worth
+from toprung.analysis.drawing.marks import metric_axis
+from toprung.analysis.drawing.picture import Cell, Rows, picture, table
+from toprung.analysis.drawing.style import ACCENT, COLOURS, INK, SECOND, new_figure
+from toprung.analysis.findings.results import Results
+from toprung.analysis.findings.worth import RandomSearch, TopK, Worth, worth
 
 _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.provenance.splits_file import splits_of_contents
-from analysis.provenance.starting_weights import inherited
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from trainables.config import TrialConfig
-from trainables.data import LabelledData
-from trainables.data.listing.image_list import SPLITS
-from trainables.provenance.image_set import ProvenanceError, SplitImages
-from trainables.provenance.record import read_provenance
+from toprung.analysis.provenance.splits_file import splits_of_contents
+from toprung.analysis.provenance.starting_weights import inherited
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import LabelledData
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.provenance.image_set import ProvenanceError, SplitImages
+from toprung.trainables.provenance.record import read_provenance
 
 Splits = list[set[str]]
 """For each of some images, the splits that it is in."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.data import hash_image
-from trainables.provenance.image_set import ProvenanceError
-from trainables.provenance.record import read_provenance
+from toprung.trainables.data import hash_image
+from toprung.trainables.provenance.image_set import ProvenanceError
+from toprung.trainables.provenance.record import read_provenance
 
 _MAX_NAMES = 3
 

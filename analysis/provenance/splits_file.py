@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.data.listing.image_list import SPLITS
-from trainables.files.untrusted_files import read_table
-from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.files.untrusted_files import read_table
+from toprung.trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
 
 FILE_HASH = "sha256"
 PIXEL_HASH = "pixel_sha256"

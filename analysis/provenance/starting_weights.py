@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.provenance.splits_file import split_images
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.config import TrialConfig
-from trainables.data.listing.image_list import SPLITS
-from trainables.files.tensor_files import check_header
-from trainables.provenance.image_set import ImageSet, SplitImages, union
-from trainables.provenance.overlap import HeldOut, Overlap
-from trainables.provenance.record import Provenance
+from toprung.analysis.provenance.splits_file import split_images
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.files.tensor_files import check_header
+from toprung.trainables.provenance.image_set import ImageSet, SplitImages, union
+from toprung.trainables.provenance.overlap import HeldOut, Overlap
+from toprung.trainables.provenance.record import Provenance
 
 _METADATA_KEY = "starting_weights"
 

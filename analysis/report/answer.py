@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from analysis.drawing.picture import Cell, Rows, table
-from analysis.exporting.export import trial_of_export
-from analysis.findings.results import Results
-from analysis.models.intervals import UNKNOWN, Interval, share_interval
-from analysis.provenance.starting_weights import seen_before, tested_before
-from analysis.seal.words import reuse_in_words
-from analysis.study.curves import read_curves
-from analysis.study.trials import METRIC_NAMES
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.config import dump_config
-from trainables.files.untrusted_files import read_lines
-from trainables.provenance.overlap import HELD_OUT
+from toprung.analysis.drawing.picture import Cell, Rows, table
+from toprung.analysis.exporting.export import trial_of_export
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.intervals import UNKNOWN, Interval, share_interval
+from toprung.analysis.provenance.starting_weights import seen_before, tested_before
+from toprung.analysis.seal.words import reuse_in_words
+from toprung.analysis.study.curves import read_curves
+from toprung.analysis.study.trials import METRIC_NAMES
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import dump_config
+from toprung.trainables.files.untrusted_files import read_lines
+from toprung.trainables.provenance.overlap import HELD_OUT
 
 _UNKNOWN = "\N{EN DASH}"
 

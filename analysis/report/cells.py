@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from analysis.drawing.picture import Cell, Rows
+from toprung.analysis.drawing.picture import Cell, Rows
 
 _NOTHING = "\N{EN DASH}"
 

@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.drawing.picture import Rows, table
-from analysis.findings.failure_region import Region
-from analysis.findings.failures import FailureGroup, failure_groups, tracebacks_of
-from analysis.findings.results import Results
-from analysis.study.trials import read_trials
-from trainables.config import flatten
+from toprung.analysis.drawing.picture import Rows, table
+from toprung.analysis.findings.failure_region import Region
+from toprung.analysis.findings.failures import FailureGroup, failure_groups, tracebacks_of
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.trials import read_trials
+from toprung.trainables.config import flatten
 
 
 @table(

@@ -11,16 +11,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.findings.comparison import check_paths
-from analysis.findings.results import Results
-from analysis.report import how_it_ran
-from analysis.report.answer import Answer, answer
-from analysis.report.cells import numeric_columns, texts
-from analysis.report.sections import SECTIONS, DrawnPart, Section, draw
-from analysis.sweep_folder.files import is_empty, json_text, write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
-from trainables.files.untrusted_files import read_text
-from trainables.system.printable import printable
+from toprung.analysis.findings.comparison import check_paths
+from toprung.analysis.findings.results import Results
+from toprung.analysis.report import how_it_ran
+from toprung.analysis.report.answer import Answer, answer
+from toprung.analysis.report.cells import numeric_columns, texts
+from toprung.analysis.report.sections import SECTIONS, DrawnPart, Section, draw
+from toprung.analysis.sweep_folder.files import is_empty, json_text, write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.files.untrusted_files import read_text
+from toprung.trainables.system.printable import printable
 
 PAGE_FILE = "report.html"
 FIGURES_FILE = "figures.json"

@@ -6,10 +6,10 @@ from types import ModuleType
 
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import Part, Picture, Rows, Table, parts_in
-from analysis.drawing.style import as_png
-from analysis.findings.results import Results
-from analysis.pictures import (
+from toprung.analysis.drawing.picture import Part, Picture, Rows, Table, parts_in
+from toprung.analysis.drawing.style import as_png
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures import (
     comparisons,
     confirmation,
     curves,
@@ -24,9 +24,9 @@ from analysis.pictures import (
     test_set,
     worth,
 )
-from analysis.report import answer, how_it_ran
-from analysis.report.svg import as_svg
-from analysis.sweep_folder.outside import NotConfirmedError
+from toprung.analysis.report import answer, how_it_ran
+from toprung.analysis.report.svg import as_svg
+from toprung.analysis.sweep_folder.outside import NotConfirmedError
 
 _HEAVY = 400_000
 """Characters of an SVG from which on a lighter PNG stands in its place."""

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.drawing.style import (
+from toprung.analysis.drawing.style import (
     DPI,
     GRID,
     INK,

@@ -11,15 +11,15 @@ from math import isclose, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.models.predictions import Predictions, load_predictions
-from analysis.seal.intent import Intent, intents_of
-from analysis.seal.ledger import History, history_of
-from analysis.seal.openings import TestResult, read_openings
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
+from toprung.analysis.models.predictions import Predictions, load_predictions
+from toprung.analysis.seal.intent import Intent, intents_of
+from toprung.analysis.seal.ledger import History, history_of
+from toprung.analysis.seal.openings import TestResult, read_openings
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 KILLED = "the process was killed, or has not ended"
 _MOST_ALONE = 10

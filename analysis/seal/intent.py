@@ -15,10 +15,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from analysis.seal.small_files import SmallFiles
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.files.atomic_files import flush_folder
+from toprung.analysis.seal.small_files import SmallFiles
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.files.atomic_files import flush_folder
 
 Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

@@ -3,9 +3,9 @@
 <parent of the sweeps>/.toprung-openings/    beside the sweeps of a folder, or of a store
 <state folder>/openings/                     the user's own
 
-    <id>.json           an opening, as in the sweep (`analysis.seal.intent`)
+    <id>.json           an opening, as in the sweep (`toprung.analysis.seal.intent`)
     <images>.images     the pictures of a test set, once: 8 bytes of each one's hash, 800 kB for
-                        100,000 (`trainables.provenance.image_set`)
+                        100,000 (`toprung.trainables.provenance.image_set`)
 
 Files are only ever added, each under a name of its own, in one step: several processes and
 machines can write at once, and an object store needs nothing but puts. What a stranger's folder has
@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.provenance.splits_file import split_images
-from analysis.seal.intent import Intent, intents_of, read_intents
-from analysis.seal.small_files import SmallFiles
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.user_state import state_dir
-from trainables.files.object_store import ObjectStore
-from trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, ProvenanceError
+from toprung.analysis.provenance.splits_file import split_images
+from toprung.analysis.seal.intent import Intent, intents_of, read_intents
+from toprung.analysis.seal.small_files import SmallFiles
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.user_state import state_dir
+from toprung.trainables.files.object_store import ObjectStore
+from toprung.trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, ProvenanceError
 
 BESIDE = ".toprung-openings"
 _SUFFIX = ".images"

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from analysis.seal.evidence import predictions_of, results_of
-from analysis.seal.ledger import History
-from analysis.seal.openings import TestResult
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.typed import typed
-from trainables.files.untrusted_files import read_text
+from toprung.analysis.seal.evidence import predictions_of, results_of
+from toprung.analysis.seal.ledger import History
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.files.untrusted_files import read_text
 
 
 def opened_for(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from analysis.seal.ledger import Earlier
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.typed import typed
+from toprung.analysis.seal.ledger import Earlier
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
 
 
 @dataclass(frozen=True)

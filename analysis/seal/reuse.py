@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from analysis.seal.evidence import Seal
-from analysis.seal.openings import TestResult
-from analysis.seal.words import optimism_in_words
-from trainables.provenance.image_set import ImageSet
+from toprung.analysis.seal.evidence import Seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.words import optimism_in_words
+from toprung.trainables.provenance.image_set import ImageSet
 
 
 @dataclass

@@ -19,27 +19,32 @@ from typing import TYPE_CHECKING
 import torch
 from filelock import FileLock
 
-from analysis.models.model import TrainedModel
-from analysis.models.predictions import Origin, Predictions, load_predictions, save_predictions
-from analysis.seal.evidence import Seal, UnknownResult, read_seal
-from analysis.seal.intent import (
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.predictions import (
+    Origin,
+    Predictions,
+    load_predictions,
+    save_predictions,
+)
+from toprung.analysis.seal.evidence import Seal, UnknownResult, read_seal
+from toprung.analysis.seal.intent import (
     Intent,
     new_intent,
     refresh_intents,
     withdraw_intent,
     write_intent,
 )
-from analysis.seal.ledger import Earlier, images_of_splits
-from analysis.seal.openings import TestResult, read_openings
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.outside import images_of
-from trainables.data import TestData, open_test_data
-from trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
-from trainables.inference.predict import score
-from trainables.provenance.image_set import ImageSet
+from toprung.analysis.seal.ledger import Earlier, images_of_splits
+from toprung.analysis.seal.openings import TestResult, read_openings
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.outside import images_of
+from toprung.trainables.data import TestData, open_test_data
+from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
+from toprung.trainables.inference.predict import score
+from toprung.trainables.provenance.image_set import ImageSet
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 
 @dataclass(frozen=True)

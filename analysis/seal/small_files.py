@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from analysis.sweep_folder.files import write_atomically
-from trainables.files.atomic_files import flush_folder
-from trainables.files.object_store import ObjectStore
-from trainables.files.untrusted_files import inside, read_bytes
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.trainables.files.atomic_files import flush_folder
+from toprung.trainables.files.object_store import ObjectStore
+from toprung.trainables.files.untrusted_files import inside, read_bytes
 
 _AT_A_TIME = 16
 

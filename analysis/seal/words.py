@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from analysis.seal.ledger import Earlier
-from analysis.seal.openings import TestResult
-from analysis.seal.optimism import optimism
+from toprung.analysis.seal.ledger import Earlier
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.optimism import optimism
 
 _MOST_NAMES = 5
 

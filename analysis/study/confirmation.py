@@ -10,12 +10,12 @@ from math import isnan
 from statistics import mean, stdev
 from typing import Any
 
-from analysis.models.intervals import UNKNOWN, Interval, mean_interval
-from analysis.study.trials import TrialResult, has_score, rank, recipe
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.config import METRICS
+from toprung.analysis.models.intervals import UNKNOWN, Interval, mean_interval
+from toprung.analysis.study.trials import TrialResult, has_score, rank, recipe
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import METRICS
 
 
 @dataclass(frozen=True)

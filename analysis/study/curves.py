@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.results import columns
-from trainables.results.records import Record
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.results import columns
+from toprung.trainables.results.records import Record
 
 
 @dataclass(frozen=True)
 class Step:
-    """A logged step of training; see `trainables.results.records.LoggedStep`."""
+    """A logged step of training; see `toprung.trainables.results.records.LoggedStep`."""
 
     step: int
     loss: float

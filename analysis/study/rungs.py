@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from analysis.study.curves import Curve
-from analysis.study.trials import TrialResult
-from analysis.sweep_folder import attributes
+from toprung.analysis.study.curves import Curve
+from toprung.analysis.study.trials import TrialResult
+from toprung.analysis.sweep_folder import attributes
 
 
 @dataclass(frozen=True)

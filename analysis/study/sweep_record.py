@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import optuna
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from analysis.study.confirmation import Confirmation, read_confirmation
-from analysis.study.trials import TrialResult, read_trials, select_best
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.driver import is_leased, still_runs, this_driver
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.outside import Outside, study_at
-from analysis.sweep_folder.sqlite_file import check_study_file
-from analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
-from analysis.sweep_folder.study_limits import check_size
-from analysis.sweep_folder.study_place import StudyPlace, study_in_file
-from analysis.sweep_folder.typed import typed
-from trainables.config import Metric, TrialConfig
-from trainables.files.plain_yaml import read_yaml
-from trainables.system.typed_settings import MAX_TRIALS, Epochs
+from toprung.analysis.study.confirmation import Confirmation, read_confirmation
+from toprung.analysis.study.trials import TrialResult, read_trials, select_best
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.driver import is_leased, still_runs, this_driver
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.outside import Outside, study_at
+from toprung.analysis.sweep_folder.sqlite_file import check_study_file
+from toprung.analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
+from toprung.analysis.sweep_folder.study_limits import check_size
+from toprung.analysis.sweep_folder.study_place import StudyPlace, study_in_file
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import Metric, TrialConfig
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.system.typed_settings import MAX_TRIALS, Epochs
 
 if TYPE_CHECKING:
-    from analysis.models.model import TrainedModel
+    from toprung.analysis.models.model import TrainedModel
 
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class SweepRecord:
     Args:
         path: its folder.
         trust: whether all that its files name outside the folder may be used, because the user
-            says so, or this process has made it (see `analysis.sweep_folder.outside`).
+            says so, or this process has made it (see `toprung.analysis.sweep_folder.outside`).
 
     Raises:
         SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
@@ -253,7 +253,7 @@ class SweepRecord:
         """The winner: the trial with the best validation (see `select_best` for ties).
 
         If trials were confirmed, it is the best run of the candidate with the best mean (see
-        `analysis.study.confirmation`).
+        `toprung.analysis.study.confirmation`).
 
         Raises:
             SweepFolderError: if no trial was validated; says why the first one failed.
@@ -271,7 +271,7 @@ class SweepRecord:
 
     def model(self, trial: int | None = None) -> "TrainedModel":
         """The best model of a trial (of the winner, if none is named)."""
-        from analysis.models.model import model_from_checkpoint
+        from toprung.analysis.models.model import model_from_checkpoint
 
         number = self.best().number if trial is None else self.trial(trial).number
         return model_from_checkpoint(self.folder.checkpoint(number), self.outside)
@@ -292,7 +292,7 @@ def open_model(path: Path, *, trust: bool = False) -> "TrainedModel":
         SweepFolderError: if it is neither, or cannot be read.
         ConfigError: if the export's `trial.yaml` has mistakes.
     """
-    from analysis.models.model import load_model
+    from toprung.analysis.models.model import load_model
 
     is_sweep = SweepFolder(path).settings.is_file()
     return SweepRecord(path, trust=trust).model() if is_sweep else load_model(path)

@@ -8,13 +8,13 @@ from typing import Any
 
 import optuna
 
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.typed import typed
-from trainables.config import METRICS, TrialConfig
-from trainables.files.plain_yaml import read_yaml
-from trainables.results.records import Record
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.trainables.config import METRICS, TrialConfig
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.results.records import Record
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 METRIC_NAMES = {
     "val_accuracy": "validation accuracy",

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from trainables.files.atomic_files import atomic_file
-from trainables.system.printable import printable_json
+from toprung.trainables.files.atomic_files import atomic_file
+from toprung.trainables.system.printable import printable_json
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -35,13 +35,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.sweep_folder import stored_files
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.known_sweeps import note_working_copies, url_of_working_copies
-from trainables.data.listing.cache import cache_dir, digest_of
-from trainables.files.atomic_files import remove_leftovers
-from trainables.files.object_store import ObjectStore, url_within
-from trainables.files.untrusted_files import (
+from toprung.analysis.sweep_folder import stored_files
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.known_sweeps import note_working_copies, url_of_working_copies
+from toprung.trainables.data.listing.cache import cache_dir, digest_of
+from toprung.trainables.files.atomic_files import remove_leftovers
+from toprung.trainables.files.object_store import ObjectStore, url_within
+from toprung.trainables.files.untrusted_files import (
     MAX_CHECKPOINT_BYTES,
     MAX_LOG_BYTES,
     MAX_PREDICTIONS_BYTES,
@@ -52,7 +52,7 @@ from trainables.files.untrusted_files import (
     inside,
     read_lines,
 )
-from trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.results.columns import CHECKPOINT_FILE
 
 RAY_EXPERIMENT = "trials"
 LEASE = "driver.json"
@@ -231,7 +231,7 @@ class SweepFolder:
 
     @property
     def test_openings(self) -> Path:
-        """The folder of the intents to open the test set (`analysis.seal.intent`)."""
+        """The folder of the intents to open the test set (`toprung.analysis.seal.intent`)."""
         return self._folder("test_openings")
 
     def test_predictions(self, number: int, opening: str | None = None) -> Path:

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.typed import typed
-from analysis.sweep_folder.user_state import state_dir
-from trainables.data.listing.cache import digest_of
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.typed import typed
+from toprung.analysis.sweep_folder.user_state import state_dir
+from toprung.trainables.data.listing.cache import digest_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _copies_of_this_process: dict[Path, str] = {}

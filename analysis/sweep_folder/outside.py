@@ -3,7 +3,8 @@
 The rule: what a file in a sweep's folder, an export or a data set says never decides where the
 network is spoken to, which credentials are used, what code runs, or what outside the folder is read
 or written. Only the user decides: by a command's arguments, or by their own record of the sweep
-(`analysis.sweep_folder.known_sweeps`), which must have both the sweep's id and the very place.
+(`toprung.analysis.sweep_folder.known_sweeps`), which must have both the sweep's id and the very
+place.
 
 Every use of such a place asks `Outside.confirm` first. Where a new kind of place comes to be named
 in a file, it gets a function here that makes a `Place` of it, and a line in `places_of`.
@@ -15,18 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.known_sweeps import Place, known_places
-from analysis.sweep_folder.stored_files import visible_files
-from analysis.sweep_folder.study_place import StudyPlace
-from analysis.sweep_folder.user_state import state_dir
-from trainables.config import TrialConfig
-from trainables.data import DataSettings, TrainingData, open_training_data
-from trainables.networks.base import NO_WEIGHTS, NetworkSettings
-from trainables.networks.svm_settings import SvmSettings
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.known_sweeps import Place, known_places
+from toprung.analysis.sweep_folder.stored_files import visible_files
+from toprung.analysis.sweep_folder.study_place import StudyPlace
+from toprung.analysis.sweep_folder.user_state import state_dir
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataSettings, TrainingData, open_training_data
+from toprung.trainables.networks.base import NO_WEIGHTS, NetworkSettings
+from toprung.trainables.networks.svm_settings import SvmSettings
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 _STUDY, _IMAGES, _WEIGHTS, _CODE = "study", "images", "weights", "code"
 _DECIDES_CODE = ("space", "space_origin", "directory", "overrides", "config")
@@ -124,7 +125,7 @@ def study_at(place: StudyPlace) -> Place:
     """A study in a database."""
     from sqlalchemy import make_url
 
-    from analysis.sweep_folder.study_database import who_is_told_what
+    from toprung.analysis.sweep_folder.study_database import who_is_told_what
 
     url = make_url(place.url)
     told = f"a study in {url.render_as_string(hide_password=True)} ({who_is_told_what(url)})"

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from trainables.files.object_store import ObjectStore, Stored
-from trainables.files.untrusted_files import files_within
+from toprung.trainables.files.object_store import ObjectStore, Stored
+from toprung.trainables.files.untrusted_files import files_within
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from analysis.sweep_folder.study_limits import LimitedConnection
-from analysis.sweep_folder.study_place import StudyPlace
+from toprung.analysis.sweep_folder.study_limits import LimitedConnection
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

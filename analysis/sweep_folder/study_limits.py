@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from trainables.files.untrusted_files import MAX_TEXT_BYTES, MIB
+from toprung.trainables.files.untrusted_files import MAX_TEXT_BYTES, MIB
 
 MAX_ROWS = 1_000_000
 """Of all tables that Optuna reads. 10,000 trials of 20 validations, 10 parameters and 8 attributes

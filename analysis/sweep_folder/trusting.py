@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.sweep_folder.known_sweeps import is_id, new_id, remember
-from analysis.sweep_folder.outside import places_of
-from analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
-from trainables.files.plain_yaml import write_yaml
+from toprung.analysis.sweep_folder.known_sweeps import is_id, new_id, remember
+from toprung.analysis.sweep_folder.outside import places_of
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
+from toprung.trainables.files.plain_yaml import write_yaml
 
 if TYPE_CHECKING:
-    from analysis.study.sweep_record import SweepRecord
+    from toprung.analysis.study.sweep_record import SweepRecord
 
 
 def trust_from_now_on(record: "SweepRecord") -> str:

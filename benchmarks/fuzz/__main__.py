@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.fuzz.hostile_files import DAMAGES, Bait
 from benchmarks.fuzz.watched import MAX_BYTES, watch
 from tests.support.fuzzed_sweep import FILES, Place, commands, digests, run_and_read, whole_sweep
 from tests.support.watchers import bait, touched
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 
 
 def main() -> None:

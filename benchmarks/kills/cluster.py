@@ -21,12 +21,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.sweep_folder.folder import SweepFolder
 from benchmarks.kills import facts
 from benchmarks.kills.net_cluster import NetCluster, NetNode, kill, net_cluster
 from toprung import events
-from trainables.results.columns import VALIDATION
-from trainables.training.checkpoint import load_checkpoint
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.trainables.results.columns import VALIDATION
+from toprung.trainables.training.checkpoint import load_checkpoint
 
 MAX_SECONDS = 1200.0
 SECONDS_CUT_SHORTLY, SECONDS_CUT_FOR_LONG = 4.0, 80.0

@@ -14,12 +14,12 @@ from sqlalchemy import create_engine, text
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
 from toprung import events
-from trainables.training.checkpoint import load_checkpoint
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
+from toprung.trainables.training.checkpoint import load_checkpoint
 
 _OF_THE_MACHINE = {
     "seconds",

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
-from analysis.sweep import Sweep
 from benchmarks.kills.processes import descendants, is_worker
 from tests.support.real_cluster import real_cluster
-from trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
+from toprung.analysis.sweep import Sweep
+from toprung.trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
 
 _SPACE = Path(__file__).with_name("memory_space.py")
 _NESTED = "step_0/task_0"

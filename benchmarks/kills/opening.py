@@ -21,11 +21,11 @@ from time import sleep
 import torch
 from click.testing import CliRunner
 
-from analysis.sweep_folder.stored_files import publish
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.strikes import KILL_BEFORE, KILL_IN_THE_MIDDLE, Strike, run_struck
+from toprung.analysis.sweep_folder.stored_files import publish
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.cli.main import toprung
-from trainables.files.object_store import ObjectStore
+from toprung.trainables.files.object_store import ObjectStore
 
 _SWEEP = Path("sweeps", "digits")
 _RUN = (

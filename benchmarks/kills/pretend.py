@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from analysis.sweep_folder.folder import SweepFolder
 from benchmarks.kills import facts, strikes
 from benchmarks.kills.pretend_sweep import begin, go_on
 from benchmarks.kills.strikes import Strike, run_struck
 from benchmarks.kills.tally import Tally
+from toprung.analysis.sweep_folder.folder import SweepFolder
 
 PLACE = "benchmarks.kills"
 

@@ -16,8 +16,8 @@ import toprung
 from benchmarks.kills.pretend_trials import pretended_fit
 from benchmarks.kills.pretend_tune import PretendTuner
 from toprung import api
+from toprung.trainables.training import trial_in_folder
 from toprung.tune.patches import nothing, replaced
-from trainables.training import trial_in_folder
 
 SPACE = "benchmarks.kills.space"
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config import TrialConfig, as_plain
-from trainables.files.object_store import is_url
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.results.records import (
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.files.object_store import is_url
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.results.records import (
     DivergedError,
     Record,
     Validation,
@@ -21,8 +21,12 @@ from trainables.results.records import (
     is_better,
     pack_history,
 )
-from trainables.training import trial_in_folder, trial_in_store
-from trainables.training.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
+from toprung.trainables.training import trial_in_folder, trial_in_store
+from toprung.trainables.training.checkpoint import (
+    check_same_trial,
+    load_checkpoint,
+    write_checkpoint,
+)
 
 CPU = torch.device("cpu")
 _died: set[Path] = set()
@@ -33,7 +37,7 @@ class WorkerDiedError(BaseException):
 
 
 def reports(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a trial reports, as `trainables.ray_trainable.train_trial` does.
+    """What a trial reports, as `toprung.trainables.ray_trainable.train_trial` does.
 
     Raises:
         WorkerDiedError: in some trials, the first time.

@@ -12,10 +12,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from analysis.sweep_folder.folder import SweepFolder
 from benchmarks.kills import facts
 from benchmarks.kills.processes import command, descendants, is_worker, state
 from benchmarks.kills.tally import Tally
+from toprung.analysis.sweep_folder.folder import SweepFolder
 
 MAX_SECONDS = 300.0
 _RUN = "import toprung; toprung.run('digits_cnn', out={out!r}, name={name!r}, **{settings!r})"

@@ -29,8 +29,8 @@ from benchmarks.kills.processes import descendants
 from tests.support.real_cluster import RealCluster
 from tests.support.s3 import BUCKET, s3_server
 from toprung.storage.working_copy import fetch_from_store
-from trainables.results.records import history_of
-from trainables.training.checkpoint import load_checkpoint
+from toprung.trainables.results.records import history_of
+from toprung.trainables.training.checkpoint import load_checkpoint
 
 MAX_SECONDS = 1800.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 
 from toprung.storage import retry
-from trainables.training import checkpoint
+from toprung.trainables.training import checkpoint
 
 _SOURCE = Path(__file__).with_name("write_points.c")
 _LIBRARY = "TOPRUNG_WRITE_POINTS"

@@ -36,7 +36,7 @@ from tests.support.canaries import (
 )
 from tests.support.real_cluster import RAY, RealCluster, real_cluster
 from tests.support.s3 import BUCKET, ENVIRONMENT, S3Server
-from trainables.files.object_store import ObjectStore
+from toprung.trainables.files.object_store import ObjectStore
 
 FILES = {
     "config.yaml": f"aws_secret_access_key: {CANARY}{'wJalrXUtnF' * 3}\n",

@@ -17,22 +17,22 @@ from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from analysis.findings.results import Results
-from analysis.models.model import load_model
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.known_sweeps import new_id
-from analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from tests.support.helpers import remember_configs, tiny_config
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.model import load_model
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.known_sweeps import new_id
+from toprung.analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.cli.main import toprung
-from trainables.config import TrialConfig, dump_config
-from trainables.data import DataError, open_test_data, open_training_data, prepare
-from trainables.results.columns import to_report
-from trainables.results.records import Record
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
+from toprung.trainables.config import TrialConfig, dump_config
+from toprung.trainables.data import DataError, open_test_data, open_training_data, prepare
+from toprung.trainables.results.columns import to_report
+from toprung.trainables.results.records import Record
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
 
 CONFIG = tiny_config(
     data={"source": "digits", "image_size": 8, "channels": 1},
@@ -236,7 +236,7 @@ class TestSealedTest:
 
     def test_it_is_opened_once(self, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
         opened = sweep.test()
-        monkeypatch.setattr("analysis.seal.sealed_test.open_test_data", _must_not_be_opened)
+        monkeypatch.setattr("toprung.analysis.seal.sealed_test.open_test_data", _must_not_be_opened)
         assert sweep.test() == opened
         assert Sweep(sweep.folder.path).test(sweep.best().number) == opened
         assert len(json.loads(sweep.folder.sealed_test.read_text())) == 1
@@ -271,7 +271,7 @@ class TestSealedTest:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("analysis.sweep_folder.folder.write_atomically", full)
+        monkeypatch.setattr("toprung.analysis.sweep_folder.folder.write_atomically", full)
         with pytest.raises(SweepFolderError, match="No space left on device"):
             sweep.test()
         assert not list(sweep.folder.path.glob("test_predictions/*"))

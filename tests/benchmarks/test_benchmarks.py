@@ -23,11 +23,11 @@ from benchmarks.peers import frozen_ray_tune, plain_ray_tune
 from benchmarks.peers.bare_loop import BareLoop
 from benchmarks.peers.torch_dataset import load_images
 from benchmarks.tables import command_seconds, in_turn, print_table, ratios
-from search_spaces import load
 from toprung.search.proposals import Proposals
+from toprung.search_spaces import load
 from toprung.settings import resolve
-from trainables.config import TrialConfig
-from trainables.data import DataSettings
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataSettings
 
 SIZE = 32
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from analysis.drawing.picture import Picture, Table, parts_in
-from analysis.findings.results import Results
-from analysis.report import sections
-from analysis.report.sections import SECTIONS, DrawnPart
-from analysis.sweep import Sweep
 from benchmarks.recompute.cells import LEFT_OUT, TABLES
 from benchmarks.recompute.check import check
 from tests.support.fuzzed_sweep import Place
 from tests.support.simulated_sweep import Simulated, random_trials, simulated_sweep
+from toprung.analysis.drawing.picture import Picture, Table, parts_in
+from toprung.analysis.findings.results import Results
+from toprung.analysis.report import sections
+from toprung.analysis.report.sections import SECTIONS, DrawnPart
+from toprung.analysis.sweep import Sweep
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import toprung
-from analysis.models.model import load_model
-from analysis.sweep_folder import attributes
 from tests.support.real_cluster import RealCluster, real_cluster
 from toprung import events
+from toprung.analysis.models.model import load_model
+from toprung.analysis.sweep_folder import attributes
 
 pytestmark = pytest.mark.three_nodes
 

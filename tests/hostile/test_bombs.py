@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.models.model import load_model
-from analysis.models.predictions import MAX_WELL_COMPRESSED_BYTES, load_predictions
-from analysis.sweep import Sweep
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.fuzzed_sweep import WINNER, Place, commands, run
-from trainables.files.archives import MAX_DIRECTORY_BYTES, ArchiveError, check_archive
-from trainables.files.pickles import PickleError, check_pickle
-from trainables.files.plain_yaml import MAX_VALUES, YamlError, read_yaml
-from trainables.files.tensor_files import MAX_TENSORS, check_header, check_tensors
-from trainables.files.untrusted_files import (
+from toprung.analysis.models.model import load_model
+from toprung.analysis.models.predictions import MAX_WELL_COMPRESSED_BYTES, load_predictions
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.files.archives import MAX_DIRECTORY_BYTES, ArchiveError, check_archive
+from toprung.trainables.files.pickles import PickleError, check_pickle
+from toprung.trainables.files.plain_yaml import MAX_VALUES, YamlError, read_yaml
+from toprung.trainables.files.tensor_files import MAX_TENSORS, check_header, check_tensors
+from toprung.trainables.files.untrusted_files import (
     MAX_COLUMNS,
     MAX_TEXT_BYTES,
     UntrustedFileError,
     read_table,
 )
-from trainables.pretrained.weights import read_state
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.pretrained.weights import read_state
+from toprung.trainables.system.typed_settings import ConfigError
 
 CHECKPOINT = f"trials/trial_{WINNER:05d}/checkpoint.pt"
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 40))
@@ -343,7 +343,7 @@ class TestStudy:
     def test_one_that_is_too_large(
         self, sql: str, said: str, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("analysis.sweep_folder.study_limits.MAX_ROWS", 100)
+        monkeypatch.setattr("toprung.analysis.sweep_folder.study_limits.MAX_ROWS", 100)
         assert run(commands(place)["status"])[0] == 0
         with closing(sqlite3.connect(place.sweep / "study.db")) as study:
             study.executescript(sql)
@@ -363,7 +363,7 @@ class TestTables:
     def test_one_that_is_too_large(
         self, content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("trainables.files.untrusted_files.MAX_ROWS", 10)
+        monkeypatch.setattr("toprung.trainables.files.untrusted_files.MAX_ROWS", 10)
         (tmp_path / "splits.csv").write_text(content)
         with pytest.raises(UntrustedFileError, match=said):
             list(read_table(tmp_path / "splits.csv"))

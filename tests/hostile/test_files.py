@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report.sections import SECTIONS
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.stored_files import visible_files
 from tests.hostile.test_fuzz_folder import FAILS, READ_BY
 from tests.support.fuzzed_sweep import FILES, WINNER, Place, commands, run
+from toprung.analysis.report.sections import SECTIONS
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.stored_files import visible_files
 from toprung.storage.driver_lock import driver_lock
-from trainables.files.untrusted_files import (
+from toprung.trainables.files.untrusted_files import (
     MAX_CHECKPOINT_BYTES,
     UntrustedFileError,
     check_folder,
@@ -215,7 +215,7 @@ def test_commands_that_write_into_a_folder(
 def test_a_search_space_does_not_come_into_the_page(
     place: Place, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.report.page.SECTIONS", SECTIONS[:1])
+    monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", SECTIONS[:1])
     (place.sweep / "search_space.py").unlink(missing_ok=True)
     (place.sweep / "search_space.py").symlink_to(outside / "secret")
     code, told = run(commands(place)["report"])
@@ -252,7 +252,7 @@ class TestWholeFolders:
 
 
 def test_lines_without_end_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.files.untrusted_files.MAX_LINE_BYTES", 8)
+    monkeypatch.setattr("toprung.trainables.files.untrusted_files.MAX_LINE_BYTES", 8)
     log = tmp_path / "log"
     log.write_bytes(b"1234567\n" + b"x" * 30 + b"\n" + b"12345678\nend")
     assert list(read_lines(log)) == [b"1234567\n", b"end"]

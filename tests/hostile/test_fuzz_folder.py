@@ -7,11 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.exporting.export import export_model
-from analysis.models.model import load_model
-from analysis.sweep import Sweep
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.fuzzed_sweep import (
     DAMAGES,
     FILES,
@@ -20,6 +15,11 @@ from tests.support.fuzzed_sweep import (
     run,
     unchanged,
 )
+from toprung.analysis.exporting.export import export_model
+from toprung.analysis.models.model import load_model
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.cli.main import main
 
 READ_BY = {
@@ -117,19 +117,19 @@ def test_an_export_that_is_cut_short_is_no_mixture_of_two(
         written.append(path)
         write_atomically(path, content)
 
-    monkeypatch.setattr("analysis.models.model.read_checkpoint", lambda *_: None)
-    monkeypatch.setattr("analysis.exporting.export.write_atomically", killed_later)
+    monkeypatch.setattr("toprung.analysis.models.model.read_checkpoint", lambda *_: None)
+    monkeypatch.setattr("toprung.analysis.exporting.export.write_atomically", killed_later)
     with pytest.raises(KeyboardInterrupt):
         _export(sweep, place.sweep / "best", other)
     with pytest.raises(SweepFolderError, match="is no exported model: it has no config"):
         load_model(place.sweep / "best")
-    monkeypatch.setattr("analysis.exporting.export.write_atomically", write_atomically)
+    monkeypatch.setattr("toprung.analysis.exporting.export.write_atomically", write_atomically)
     _export(sweep, place.sweep / "best", other)
     assert load_model(place.sweep / "best").digest == other.digest
 
 
 def _export(sweep: Sweep, to: Path, model: "object") -> None:
-    from analysis.exporting.card_facts import Exported
+    from toprung.analysis.exporting.card_facts import Exported
 
     exported = Exported(sweep, sweep.best(), model, None)  # type: ignore[arg-type]
     export_model(to, exported, (), replace=True)

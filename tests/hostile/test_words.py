@@ -19,20 +19,20 @@ from typing import Any
 
 import pytest
 
-from analysis.sweep import Sweep
 from tests.support.hostile_sweep import hostile_sweep
+from toprung.analysis.sweep import Sweep
 from toprung.cli.main import main
 from toprung.cluster.placement.packing import Packing
 from toprung.settings import SweepSettings
 from toprung.storage.event_file import EventFile
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.results.columns import failure_report
+from toprung.trainables.results.failures import CODE_ERROR
+from toprung.trainables.system.console import PrintableConsole
+from toprung.trainables.system.printable import printable, printable_line
+from toprung.trainables.system.terminal import PrintableStream, print_only_printable
 from toprung.tune.callbacks.progress import Progress
 from toprung.tune.callbacks.tensorboard import TensorBoardCallback
-from trainables.files.plain_yaml import read_yaml
-from trainables.results.columns import failure_report
-from trainables.results.failures import CODE_ERROR
-from trainables.system.console import PrintableConsole
-from trainables.system.printable import printable, printable_line
-from trainables.system.terminal import PrintableStream, print_only_printable
 
 ROOT = Path(__file__).parents[2]
 OWN = r"\x1b\[[0-9;]*[mAGHJK]|\x1b\[\?25[lh]|\r"

@@ -7,12 +7,12 @@ from typing import Any
 import optuna
 import pytest
 
-import search_spaces
-from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError, load, shipped
+from toprung import search_spaces
 from toprung.planning.network_checks import NetworkChecks
 from toprung.search.proposals import Proposals
+from toprung.search_spaces import PinnedTrial, SearchSpace, SearchSpaceError, load, shipped
 from toprung.settings import resolve
-from trainables.config import TrialConfig
+from toprung.trainables.config import TrialConfig
 
 FOLDER = Path(search_spaces.__file__).parent
 SOUND = "SWEEP = {'trials': 7}\ndef search_space(trial):\n    return {'seed': 5}\n"
@@ -142,7 +142,7 @@ class TestLoading:
         assert other.source_code == SOUND.replace("5", "6")
 
     def test_by_module(self) -> None:
-        space = load("search_spaces.study_c_networks")
+        space = load("toprung.search_spaces.study_c_networks")
         assert space.name == "study_c_networks"
         assert space.defaults["sampler"] == "grid"
 

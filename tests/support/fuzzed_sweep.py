@@ -13,17 +13,17 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from analysis.provenance.starting_weights import StartingWeights, as_bytes
-from analysis.seal.ledger import BESIDE
-from analysis.sweep import Sweep
 from tests.support.helpers import remember_configs, tiny_config
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.provenance.starting_weights import StartingWeights, as_bytes
+from toprung.analysis.seal.ledger import BESIDE
+from toprung.analysis.sweep import Sweep
 from toprung.cli.main import _exit_code, toprung
-from trainables.data import open_training_data, prepare
-from trainables.files.plain_yaml import read_yaml
-from trainables.provenance.image_set import ImageSet, SplitImages
-from trainables.provenance.overlap import Overlap
-from trainables.training.fit import fit
+from toprung.trainables.data import open_training_data, prepare
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.provenance.image_set import ImageSet, SplitImages
+from toprung.trainables.provenance.overlap import Overlap
+from toprung.trainables.training.fit import fit
 
 SETTINGS = {"data__source": "digits", "data__image_size": 8, "model__batch_norm": "before"}
 WINNER = 1

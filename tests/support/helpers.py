@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
-from analysis.sweep_folder.known_sweeps import remember
-from analysis.sweep_folder.outside import Outside, places_of_config
+from toprung.analysis.sweep_folder.known_sweeps import remember
+from toprung.analysis.sweep_folder.outside import Outside, places_of_config
 from toprung.cli.main import toprung
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.results.records import Record
-from trainables.training.fit import fit
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.results.records import Record
+from toprung.trainables.training.fit import fit
 
 
 def tiny_data(

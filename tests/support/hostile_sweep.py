@@ -10,11 +10,11 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from PIL import Image
 
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.analysis.test_sweep import Made
 from tests.support.helpers import tiny_config
-from trainables.data import prepare
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.data import prepare
 
 SCRIPT = "</script></svg></td><script>document.title='owned'</script>"
 CLASSES = (

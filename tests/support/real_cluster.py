@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 
 RAY = Path(sys.executable).parent / "ray"
 _SECONDS_TO_START = 90.0

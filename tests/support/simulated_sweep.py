@@ -16,16 +16,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.findings.results import Results
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.known_sweeps import new_id
-from analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
 from tests.support.helpers import remember_configs, tiny_config
-from trainables.config import METRICS, dump_config
-from trainables.results.failures import GPU_OUT_OF_MEMORY
-from trainables.results.records import Record
+from toprung.analysis.findings.results import Results
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.known_sweeps import new_id
+from toprung.analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
+from toprung.trainables.config import METRICS, dump_config
+from toprung.trainables.results.failures import GPU_OUT_OF_MEMORY
+from toprung.trainables.results.records import Record
 
 START = datetime(2026, 1, 1, 12)
 STATES = {

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import toprung
 from toprung import Sweep
-from trainables.data import open_training_data
+from toprung.trainables.data import open_training_data
 
 MAX_EPOCHS, REDUCTION_FACTOR = 4, 2
 RUNGS = (1, 2, 4)

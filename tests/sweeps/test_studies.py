@@ -21,14 +21,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from analysis.models.model import model_from_checkpoint
-from search_spaces import shipped
 from tests.support import named_data
 from tests.support.helpers import TRUSTED, printed
+from toprung.analysis.models.model import model_from_checkpoint
 from toprung.planning.plan import plan_sweep
-from trainables.data import open_training_data
-from trainables.inference.predict import score
-from trainables.training.any_fit import fit_any
+from toprung.search_spaces import shipped
+from toprung.trainables.data import open_training_data
+from toprung.trainables.inference.predict import score
+from toprung.trainables.training.any_fit import fit_any
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from toprung.settings import SweepSettings, resolve, seconds
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.system.typed_settings import ConfigError
 
 
 @pytest.mark.parametrize(

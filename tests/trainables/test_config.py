@@ -9,9 +9,15 @@ import pytest
 import yaml
 
 from tests.support.helpers import tiny_config
-from trainables.config import TrialConfig, as_plain, dump_config, flatten, load_config
-from trainables.recipe import losses, lr_schedules, optimizers
-from trainables.system.typed_settings import ConfigError, Settings, nearest, parse, setting_paths
+from toprung.trainables.config import TrialConfig, as_plain, dump_config, flatten, load_config
+from toprung.trainables.recipe import losses, lr_schedules, optimizers
+from toprung.trainables.system.typed_settings import (
+    ConfigError,
+    Settings,
+    nearest,
+    parse,
+    setting_paths,
+)
 
 MINIMAL: dict[str, Any] = {"data": {"source": "digits"}, "optimizer": {"name": "adam"}}
 

@@ -15,18 +15,18 @@ import torch
 from torch import nn
 from torchvision import models
 
-from analysis.models.model import model_from_checkpoint
 from tests.support.helpers import TRUSTED, tiny_data
-from trainables.config import TrialConfig
-from trainables.frozen_features import network_cut
-from trainables.inference.predict import evaluation_mode
-from trainables.networks import freezing
-from trainables.networks.classifier import Classifier
-from trainables.networks.freeze_policies import policy_forms
-from trainables.networks.freezing import FreezeError, resolve
-from trainables.pretrained.catalogue import first
-from trainables.results.records import Record
-from trainables.training.state import TrainingState
+from toprung.analysis.models.model import model_from_checkpoint
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.frozen_features import network_cut
+from toprung.trainables.inference.predict import evaluation_mode
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.freeze_policies import policy_forms
+from toprung.trainables.networks.freezing import FreezeError, resolve
+from toprung.trainables.pretrained.catalogue import first
+from toprung.trainables.results.records import Record
+from toprung.trainables.training.state import TrainingState
 
 NUM_CLASSES = 7
 SIZES = {name: first(name).crop_size for name in models.list_models(module=models)} | {"cnn": 32}

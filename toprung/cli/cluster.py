@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toprung.console import echo_line
-from trainables.system.error_text import last_line
-from trainables.system.printable import printable_line
+from toprung.trainables.system.error_text import last_line
+from toprung.trainables.system.printable import printable_line
 
 if TYPE_CHECKING:
     from toprung.cluster.jobs.sweep_jobs import Cluster, Job
@@ -138,10 +138,10 @@ def is_there(sweep: str, address: str | None) -> bool:
 
     Without an address it is that of RAY_API_SERVER_ADDRESS, if there is no such sweep here.
     """
-    from analysis.sweep_folder.folder import SweepFolder
+    from toprung.analysis.sweep_folder.folder import SweepFolder
     from toprung.cluster.jobs.http_address import address_of_environment, is_http
     from toprung.planning.kept_code import IS_SENT
-    from trainables.files.object_store import is_url
+    from toprung.trainables.files.object_store import is_url
 
     if address is not None:
         return is_http(address)

@@ -7,20 +7,20 @@ from typing import Any
 
 import torch
 
-from analysis.models.model import load_model
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.outside import images_of
-from search_spaces import SearchSpace, load
+from toprung.analysis.models.model import load_model
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.outside import images_of
 from toprung.errors import ToprungError
 from toprung.search.distributions import in_words
 from toprung.search.proposals import NUM_REHEARSALS, Proposals, Rehearsal
+from toprung.search_spaces import SearchSpace, load
 from toprung.settings import resolve
-from trainables.config import TrialConfig, load_config
-from trainables.data import DataError, prepare
-from trainables.inference.summary import Summary, summarise
-from trainables.networks import freezing
-from trainables.networks.freezing import Assignment
+from toprung.trainables.config import TrialConfig, load_config
+from toprung.trainables.data import DataError, prepare
+from toprung.trainables.inference.summary import Summary, summarise
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.freezing import Assignment
 
 ASSUMED_CLASSES = 10
 _NO_DATA = "none given"

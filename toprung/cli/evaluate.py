@@ -25,9 +25,9 @@ def evaluate(
     MODEL is an exported model's folder, or a sweep's for its winner. DATA is a folder of class
     folders, a CSV file or a named data set; all its images are taken, whatever split they are in.
     """
-    from analysis.evaluating.evaluation import evaluate as evaluate_it
-    from analysis.evaluating.evaluation_folder import prepare_folder, write_evaluation
-    from analysis.sweep_folder.files import json_text
+    from toprung.analysis.evaluating.evaluation import evaluate as evaluate_it
+    from toprung.analysis.evaluating.evaluation_folder import prepare_folder, write_evaluation
+    from toprung.analysis.sweep_folder.files import json_text
     from toprung.cli import text_scores
 
     if trust:

@@ -62,8 +62,8 @@ def inspect(
 
     MODEL is an exported model's folder, or a sweep's for its winner.
     """
-    from analysis.drawing.style import short
-    from analysis.inside_model import inspection
+    from toprung.analysis.drawing.style import short
+    from toprung.analysis.inside_model import inspection
     from toprung.cli.text_scores import MAX_NAME
     from toprung.cli.text_sweep import table
 

@@ -34,8 +34,8 @@ from toprung.cli.resume import GPUS_PER_TRIAL, finish, resume
 from toprung.cli.sweep_argument import SWEEP_PLACE, TRUST
 from toprung.console import echo_line
 from toprung.secrecy.tracebacks import show_without_secrets
-from trainables.system.secrecy import redacted
-from trainables.system.terminal import print_only_printable
+from toprung.trainables.system.secrecy import redacted
+from toprung.trainables.system.terminal import print_only_printable
 
 SWEEP = click.argument("sweep", type=SWEEP_PLACE)
 TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
@@ -156,7 +156,7 @@ def run(
 @toprung.command()
 def spaces() -> None:
     """List the shipped search spaces."""
-    from search_spaces import load, shipped
+    from toprung.search_spaces import load, shipped
 
     names = shipped()
     width = max(len(name) for name in names)
@@ -219,8 +219,8 @@ def best(sweep: Path, trust: bool) -> None:
 @TRUST
 def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool, trust: bool) -> None:
     """Compare the values of settings, or SWEEPS: best, spread, gaps, test figures where opened."""
-    from analysis.findings.comparison import compare_sweeps
-    from analysis.sweep_folder.files import json_text
+    from toprung.analysis.findings.comparison import compare_sweeps
+    from toprung.analysis.sweep_folder.files import json_text
     from toprung.api import open_sweep
     from toprung.cli import text_sweep
 
@@ -257,7 +257,7 @@ def export(
     trust: bool,
 ) -> None:
     """Export the winner: weights, config, class names, preprocessing, figures, model card."""
-    from analysis.exporting.export import trial_of_export
+    from toprung.analysis.exporting.export import trial_of_export
     from toprung.api import open_sweep
 
     opened = open_sweep(sweep, trust=trust)
@@ -291,9 +291,9 @@ def test(sweep: Path, trial: int | None, force: bool, trust: bool) -> None:
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1))
 def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
     """Classify IMAGES with an exported MODEL: the most probable classes."""
-    from analysis.models.export_files import WEIGHTS_FILE
-    from analysis.models.model import load_model
-    from analysis.provenance.named_images import of_sealed_test
+    from toprung.analysis.models.export_files import WEIGHTS_FILE
+    from toprung.analysis.models.model import load_model
+    from toprung.analysis.provenance.named_images import of_sealed_test
 
     loaded = load_model(model)
     predictions = [loaded.predict(image, top) for image in images]

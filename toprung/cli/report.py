@@ -9,8 +9,8 @@ from toprung.cli.sweep_argument import SWEEP_PLACE, TRUST
 from toprung.console import echo_line
 
 if TYPE_CHECKING:
-    from analysis.report.page import Report
-    from analysis.sweep import Sweep
+    from toprung.analysis.report.page import Report
+    from toprung.analysis.sweep import Sweep
 
 
 @click.command()

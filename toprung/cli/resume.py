@@ -14,8 +14,8 @@ from toprung.cli.sweep_argument import TRUST
 from toprung.console import echo_line
 
 if TYPE_CHECKING:
-    from analysis.seal.openings import TestResult
-    from analysis.sweep import Sweep
+    from toprung.analysis.seal.openings import TestResult
+    from toprung.analysis.sweep import Sweep
 
 
 def _number_or_auto(
@@ -69,7 +69,7 @@ def resume(sweep: str, address: str | None, python: str | None, **given: Any) ->
     Without --address, one that is not here goes on where RAY_API_SERVER_ADDRESS says.
     """
     from toprung import api
-    from trainables.files.object_store import is_url
+    from toprung.trainables.files.object_store import is_url
 
     if is_there(sweep, address):
         resume_job(sweep, address, python, given)
@@ -86,7 +86,7 @@ def resume(sweep: str, address: str | None, python: str | None, **given: Any) ->
 
 def _go_where_it_began(sweep: str | Path, *, trust: bool) -> None:
     """What the sweep has been told of relative paths is meant from there, if it is still there."""
-    from analysis.sweep_folder.outside import fixed_places
+    from toprung.analysis.sweep_folder.outside import fixed_places
     from toprung.api import open_sweep
 
     opened = open_sweep(sweep, trust=trust)
@@ -98,8 +98,8 @@ def _go_where_it_began(sweep: str | Path, *, trust: bool) -> None:
 
 def finish(sweep: "Sweep") -> None:
     """Test the winner of a sweep that has come to its end, export it, write the report."""
-    from analysis.sweep_folder import attributes
-    from analysis.sweep_folder.folder import SweepFolderError
+    from toprung.analysis.sweep_folder import attributes
+    from toprung.analysis.sweep_folder.folder import SweepFolderError
     from toprung.cli import text_sweep
     from toprung.cli.text_failures import failures
     from toprung.errors import NOT_FINISHED
@@ -130,8 +130,8 @@ def finish(sweep: "Sweep") -> None:
 
 def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
     """The winner's test; or why it has none, if the test set was opened for another model."""
-    from analysis.seal.evidence import read_seal
-    from analysis.sweep_folder.folder import SweepFolderError
+    from toprung.analysis.seal.evidence import read_seal
+    from toprung.analysis.sweep_folder.folder import SweepFolderError
 
     if sweep.description["data"]["num_test"] == 0:
         return None, "there is no test set"

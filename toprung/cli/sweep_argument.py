@@ -24,7 +24,7 @@ SWEEP_PLACE = SweepPlace()
 
 def trust_sweep(model: Path) -> None:
     """Record that the user trusts the sweep whose winner is the model that a command is given."""
-    from analysis.sweep_folder.folder import SweepFolder
+    from toprung.analysis.sweep_folder.folder import SweepFolder
     from toprung.api import open_sweep
 
     if not SweepFolder(model).settings.is_file():

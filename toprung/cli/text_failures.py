@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.study.trials import read_trials
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from trainables.system.printable import printable
+from toprung.analysis.study.trials import read_trials
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.system.printable import printable
 
 if TYPE_CHECKING:
-    from analysis.findings.failures import FailureGroup
+    from toprung.analysis.findings.failures import FailureGroup
 
 MAX_REASON = 200
 """Letters of a reason."""
@@ -39,13 +39,13 @@ def _groups(sweep: Sweep) -> "Sequence[FailureGroup]":
     wrong = {attributes.FAILED, attributes.INFEASIBLE}
     if not any(trial.ended in wrong for trial in read_trials(sweep.study)):
         return ()
-    from analysis.findings.failures import failure_groups
+    from toprung.analysis.findings.failures import failure_groups
 
     return failure_groups(sweep.study)
 
 
 def _how_many(group: "FailureGroup") -> str:
-    from analysis.findings.failures import IMPOSSIBLE
+    from toprung.analysis.findings.failures import IMPOSSIBLE
 
     number = len(group.numbers)
     what, how = ("config", "refused") if group.kind == IMPOSSIBLE else ("trial", "failed")

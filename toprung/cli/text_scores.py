@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from analysis.drawing.style import short
-from analysis.evaluating.evaluation import NUM_CONFUSED, Evaluation
-from analysis.models.scores import Scores
+from toprung.analysis.drawing.style import short
+from toprung.analysis.evaluating.evaluation import NUM_CONFUSED, Evaluation
+from toprung.analysis.models.scores import Scores
 from toprung.cli.text_sweep import table
 from toprung.console import joined
 

@@ -4,19 +4,19 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.findings.comparison import Comparison
-from analysis.provenance.starting_weights import seen_before
-from analysis.seal.evidence import read_seal
-from analysis.seal.openings import TestResult
-from analysis.seal.words import reuse_in_words
-from analysis.study.trials import TrialResult, has_score
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.findings.comparison import Comparison
+from toprung.analysis.provenance.starting_weights import seen_before
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.seal.words import reuse_in_words
+from toprung.analysis.study.trials import TrialResult, has_score
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.cli.text_failures import failures, failures_in_short
 from toprung.console import joined
-from trainables.config import dump_config
-from trainables.system.printable import printable_line
+from toprung.trainables.config import dump_config
+from toprung.trainables.system.printable import printable_line
 
 if TYPE_CHECKING:
     from toprung.cli.description import Description

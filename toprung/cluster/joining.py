@@ -14,8 +14,8 @@ from toprung.cluster.session import prepare_ray, signals_kept
 from toprung.cluster.token import use_token
 from toprung.console import show_line
 from toprung.errors import ToprungError
+from toprung.trainables.system.error_text import one_line
 from toprung.tune.patches import nothing, replaced
-from trainables.system.error_text import one_line
 
 CLIENT = "ray://"
 _JOBS = ("http://", "https://")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from trainables.data import cache_dir
-from trainables.system.machine import num_cpus
+from toprung.trainables.data import cache_dir
+from toprung.trainables.system.machine import num_cpus
 
 GIB = 2**30
 MIN_FREE_DISK = 5 * GIB

@@ -6,7 +6,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from toprung.cluster import versions
-from trainables.system.error_text import one_line
+from toprung.trainables.system.error_text import one_line
 
 Question = Callable[[], Any]
 SECONDS_BETWEEN_LINES = 30.0

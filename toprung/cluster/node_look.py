@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toprung.cluster.machine_checks import GIB, MIN_FREE_DISK
-from trainables.config import TrialConfig
-from trainables.data import DataError, DataSettings, cache_dir, open_training_data
-from trainables.files.object_store import ObjectStore
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataError, DataSettings, cache_dir, open_training_data
+from toprung.trainables.files.object_store import ObjectStore
+from toprung.trainables.system.typed_settings import ConfigError
 
 DRIVER_FILE = "driver"
 TOO_LITTLE_DISK = GIB // 2

@@ -18,7 +18,7 @@ from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.planning.plan import SweepPlan, with_each_weights
 from toprung.settings import SweepSettings
-from trainables.config import TrialConfig
+from toprung.trainables.config import TrialConfig
 
 
 def check_cluster(plan: SweepPlan) -> list[Node]:

@@ -20,9 +20,9 @@ from toprung.cluster.ray_environment import (
 from toprung.cluster.token import have_own_token
 from toprung.cluster.worker_ready import READY_FOLDER
 from toprung.errors import ToprungError
+from toprung.trainables.files.locked_folder import LockedFolder
+from toprung.trainables.system.error_text import one_line
 from toprung.tune.patches import nothing, replaced
-from trainables.files.locked_folder import LockedFolder
-from trainables.system.error_text import one_line
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -39,7 +39,7 @@ RAY_ENVIRONMENT = {
 }
 _WARM_WORKERS = {
     # What a trial's process imports.
-    "preload_python_modules": ["trainables.ray_trainable", "toprung.cluster.worker_ready"],
+    "preload_python_modules": ["toprung.trainables.ray_trainable", "toprung.cluster.worker_ready"],
     # Ray would end a worker that is idle for a second, before the first trial is there.
     "idle_worker_killing_time_threshold_ms": 600_000,
 }

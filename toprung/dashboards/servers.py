@@ -14,13 +14,13 @@ from http.client import HTTPException
 from typing import IO
 from urllib.request import ProxyHandler, build_opener
 
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from analysis.sweep_folder.sqlite_file import check_study_file
-from analysis.sweep_folder.study_limits import check_size
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.sqlite_file import check_study_file
+from toprung.analysis.sweep_folder.study_limits import check_size
 from toprung.dashboards.child import HOST, read_only
 from toprung.errors import ToprungError
-from trainables.files.untrusted_files import check_folder
-from trainables.system.secrecy import without_secrets
+from toprung.trainables.files.untrusted_files import check_folder
+from toprung.trainables.system.secrecy import without_secrets
 
 _SECONDS_TO_START = 120
 _SECONDS_TO_END = 5

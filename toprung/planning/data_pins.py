@@ -4,8 +4,8 @@ from rich.console import Console
 
 from toprung.console import show_line
 from toprung.errors import ToprungError
-from trainables.config import TrialConfig
-from trainables.data import DataSettings, PreparedData, prepare
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataSettings, PreparedData, prepare
 
 
 class DataPins:

@@ -8,13 +8,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.study.trials import trial_result
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.study.trials import trial_result
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.errors import ToprungError
 from toprung.search.staged_search import stage_ends
 from toprung.settings import SweepSettings, resolve, seconds
-from trainables.config import dump_config
+from toprung.trainables.config import dump_config
 
 
 def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analysis.seal.ledger import History
-from analysis.seal.words import earlier_in_words
+from toprung.analysis.seal.ledger import History
+from toprung.analysis.seal.words import earlier_in_words
 from toprung.errors import ToprungError
-from trainables.data import DataSettings, PreparedData, drawn_test_sets, prepare
-from trainables.provenance.image_set import ImageSet
+from toprung.trainables.data import DataSettings, PreparedData, drawn_test_sets, prepare
+from toprung.trainables.provenance.image_set import ImageSet
 
 _MOST_COPIES = 0.01
 """Share of a fresh test set that may be opened images: where no draw has none, because the data

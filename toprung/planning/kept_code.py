@@ -6,8 +6,8 @@ The job's own copy is gone when the job has ended, and the sweep may be resumed 
 import os
 from pathlib import Path
 
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.planning.code_package import package
 
 IS_SENT = "TOPRUNG_CODE_IS_SENT"

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-from trainables.config import TrialConfig
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.freeze_policies import ALL_TRAINS
-from trainables.networks.freezing import FreezeError
-from trainables.training.compatibility import check_network
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.freeze_policies import ALL_TRAINS
+from toprung.trainables.networks.freezing import FreezeError
+from toprung.trainables.training.compatibility import check_network
 
 
 class NetworkChecks:

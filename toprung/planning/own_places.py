@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from analysis.sweep_folder.known_sweeps import Place, remember
-from analysis.sweep_folder.outside import fixed_places, images_of, places_of_config, weights_of
-from analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.analysis.sweep_folder.known_sweeps import Place, remember
+from toprung.analysis.sweep_folder.outside import (
+    fixed_places,
+    images_of,
+    places_of_config,
+    weights_of,
+)
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.console import show_line
 from toprung.planning.plan import SweepPlan
-from trainables.config import TrialConfig
+from toprung.trainables.config import TrialConfig
 
 
 class OwnPlaces:

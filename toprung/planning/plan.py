@@ -10,13 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.seal.ledger import History, history_of
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.known_sweeps import new_id
-from analysis.sweep_folder.study_place import StudyPlace
-from search_spaces import SearchSpace, load
-from search_spaces.loading import SpaceFunction
+from toprung.analysis.seal.ledger import History, history_of
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.known_sweeps import new_id
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 from toprung.cluster.placement import resources
 from toprung.console import show_line
 from toprung.errors import ToprungError
@@ -28,11 +26,13 @@ from toprung.planning.weights_pins import WeightsPins
 from toprung.search.proposals import Proposals
 from toprung.search.warm_start import WarmStart
 from toprung.search.warm_start import warm_start as find_warm_start
+from toprung.search_spaces import SearchSpace, load
+from toprung.search_spaces.loading import SpaceFunction
 from toprung.settings import SweepSettings, resolve
 from toprung.storage.working_copy import local_path, new_copy
-from trainables.config import TrialConfig, as_plain, load_config
-from trainables.data.listing.cache import limit_bytes
-from trainables.files.object_store import ObjectStore, is_url
+from toprung.trainables.config import TrialConfig, as_plain, load_config
+from toprung.trainables.data.listing.cache import limit_bytes
+from toprung.trainables.files.object_store import ObjectStore, is_url
 
 _SEARCHING = (
     "trials",

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 
-from analysis.sweep_folder import attributes
 from toprung import events
+from toprung.analysis.sweep_folder import attributes
 from toprung.storage.study_database import Event
 
 _SHOWN = 5

@@ -8,13 +8,11 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import Console
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.known_sweeps import is_id, new_id
-from analysis.sweep_folder.outside import places_of
-from analysis.sweep_folder.typed import typed
-from search_spaces import SearchSpace, SearchSpaceError, load
-from search_spaces.loading import SpaceFunction, load_copy
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.known_sweeps import is_id, new_id
+from toprung.analysis.sweep_folder.outside import places_of
+from toprung.analysis.sweep_folder.typed import typed
 from toprung.cluster.placement import resources
 from toprung.console import show_line
 from toprung.errors import ToprungError
@@ -22,10 +20,12 @@ from toprung.planning.data_pins import DataPins
 from toprung.planning.extension import changed
 from toprung.planning.plan import SweepPlan, prepared, space_of_one
 from toprung.search.proposals import Proposals
+from toprung.search_spaces import SearchSpace, SearchSpaceError, load
+from toprung.search_spaces.loading import SpaceFunction, load_copy
 from toprung.settings import SweepSettings
-from trainables.config import TrialConfig
-from trainables.files.untrusted_files import check_folder
-from trainables.system.typed_settings import parse
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.files.untrusted_files import check_folder
+from toprung.trainables.system.typed_settings import parse
 
 
 def plan_resume(

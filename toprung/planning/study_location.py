@@ -3,9 +3,9 @@
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.study_database import open_storage, reason
-from analysis.sweep_folder.study_place import StudyPlace, study_in_file
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.study_database import open_storage, reason
+from toprung.analysis.sweep_folder.study_place import StudyPlace, study_in_file
 from toprung.errors import ToprungError
 
 

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.models.versions import software_versions
-from analysis.provenance.splits_file import has_pixel_hashes
-from analysis.sweep_folder.files import write_atomically
+from toprung.analysis.models.versions import software_versions
+from toprung.analysis.provenance.splits_file import has_pixel_hashes
+from toprung.analysis.sweep_folder.files import write_atomically
 from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.planning.kept_code import keep_code
 from toprung.planning.own_places import OwnPlaces
 from toprung.planning.plan import SweepPlan
 from toprung.secrecy.detector import find_in_text
-from trainables.files.plain_yaml import read_yaml, write_yaml
-from trainables.system.secrecy import redacted_command
+from toprung.trainables.files.plain_yaml import read_yaml, write_yaml
+from toprung.trainables.system.secrecy import redacted_command
 
 _KEPT = "a secret, and the sweep's folder keeps the source of its search space: search_space.py"
 

@@ -12,11 +12,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.driver import this_driver
-from analysis.sweep_folder.folder import SweepFolder
 from toprung import events
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.driver import this_driver
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.planning import record_check
@@ -29,7 +29,7 @@ from toprung.settings import SweepSettings
 from toprung.storage.driver_lock import driver_lock
 from toprung.storage.retry import Patience
 from toprung.storage.study_database import Event, StudyFile
-from trainables.config import METRICS
+from toprung.trainables.config import METRICS
 
 BEGUN, RESUMED, SEARCHING = "begun", "resumed", "searching"
 

@@ -4,15 +4,19 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.provenance.starting_weights import StartingWeights, as_bytes, read_starting_weights
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.provenance.starting_weights import (
+    StartingWeights,
+    as_bytes,
+    read_starting_weights,
+)
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.console import show_line
-from trainables.config import TrialConfig
-from trainables.data import PreparedData
-from trainables.provenance.image_set import ProvenanceError
-from trainables.provenance.overlap import overlap
-from trainables.provenance.record import Provenance, read_provenance
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import PreparedData
+from toprung.trainables.provenance.image_set import ProvenanceError
+from toprung.trainables.provenance.overlap import overlap
+from toprung.trainables.provenance.record import Provenance, read_provenance
 
 
 class WeightsPins:

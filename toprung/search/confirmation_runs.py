@@ -8,14 +8,14 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from analysis.study.confirmation import runs_of
-from analysis.study.trials import TrialResult, best_configs, read_trials
-from analysis.sweep_folder import attributes
 from toprung import events
+from toprung.analysis.study.confirmation import runs_of
+from toprung.analysis.study.trials import TrialResult, best_configs, read_trials
+from toprung.analysis.sweep_folder import attributes
 from toprung.search.proposals import Proposals
 from toprung.settings import SweepSettings
-from trainables.config import TrialConfig
-from trainables.results.records import Record
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.results.records import Record
 
 MAX_SHARE = 0.25
 """Of the search's cost: what a confirmation that nobody asked for may cost."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import optuna
 
-from analysis.study.trials import read_trials, select_best
 from toprung import events
+from toprung.analysis.study.trials import read_trials, select_best
 from toprung.search.staged_search import StagePlan, fixing_sampler
 from toprung.settings import Stage
 

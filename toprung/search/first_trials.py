@@ -5,11 +5,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.attributes import FINISHED, GAVE_UP, TIME_BUDGET
 from toprung import events
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.attributes import FINISHED, GAVE_UP, TIME_BUDGET
 from toprung.search.trial_ledger import OF_THE_SPACE
-from trainables.results.failures import CODE_ERROR
+from toprung.trainables.results.failures import CODE_ERROR
 
 MAX_ALIKE = 3
 MAX_ALIKE_OF_THE_SPACE = 10

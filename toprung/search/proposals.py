@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import optuna
 
-from search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
 from toprung.errors import ToprungError
 from toprung.search.grid import combinations
 from toprung.search.staged_search import STAGE_LABEL, StagePlan
+from toprung.search_spaces import PinnedTrial, SearchSpace, SearchSpaceError
 from toprung.settings import SweepSettings
-from trainables.config import TrialConfig, as_plain, flatten
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.system.secrecy import is_secret
-from trainables.system.typed_settings import ConfigError, nearest, parse, setting_paths
+from toprung.trainables.config import TrialConfig, as_plain, flatten
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.system.secrecy import is_secret
+from toprung.trainables.system.typed_settings import ConfigError, nearest, parse, setting_paths
 
 NUM_REHEARSALS = 50
 """How many random draws of a space are checked before its sweep starts."""

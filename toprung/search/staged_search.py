@@ -14,11 +14,11 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 
-from analysis.study.trials import TrialResult
-from search_spaces import SearchSpaceError
+from toprung.analysis.study.trials import TrialResult
 from toprung.search.distributions import can_be, in_words
+from toprung.search_spaces import SearchSpaceError
 from toprung.settings import Stage, SweepSettings
-from trainables.config import TrialConfig
+from toprung.trainables.config import TrialConfig
 
 STAGE_LABEL = "labels/stage"
 """The path in a trial's config of the stage in which it was tried."""

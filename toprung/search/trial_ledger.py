@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.sweep_folder import attributes
 from toprung import events
-from trainables.results import columns
-from trainables.results.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
-from trainables.results.records import Record
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.results import columns
+from toprung.trainables.results.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
+from toprung.trainables.results.records import Record
 
 OF_THE_SPACE = {
     DIVERGED: "stays finite",

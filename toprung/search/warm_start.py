@@ -15,18 +15,18 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.seal.evidence import read_seal
-from analysis.seal.words import count
-from analysis.study.sweep_record import SweepRecord
-from analysis.study.trials import TrialResult, best_configs, has_score
-from analysis.sweep_folder import attributes
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.words import count
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trials import TrialResult, best_configs, has_score
+from toprung.analysis.sweep_folder import attributes
 from toprung.errors import USER_ERRORS, ToprungError
 from toprung.search.distributions import can_be, in_words
 from toprung.search.proposals import Proposals
 from toprung.settings import SweepSettings
-from trainables.config import as_plain, flatten
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.freezing import FreezeError
+from toprung.trainables.config import as_plain, flatten
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.freezing import FreezeError
 
 NUM_ENQUEUED = 5
 """How many of the other sweep's best configs are tried first."""

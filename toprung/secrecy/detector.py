@@ -1,9 +1,9 @@
 """Secrets in a file, found by its content: before it travels to a cluster, or is kept with a sweep.
 
 The patterns are those of detect-secrets (https://github.com/Yelp/detect-secrets, Apache 2.0; it is
-asked to verify nothing over the network) and of `trainables.system.secrecy`. Its detectors of high
-entropy are left out, because digests and seeds have it too. A line with `pragma: allowlist secret`
-is taken to hold none, as in detect-secrets.
+asked to verify nothing over the network) and of `toprung.trainables.system.secrecy`. Its detectors
+of high entropy are left out, because digests and seeds have it too. A line with `pragma: allowlist
+secret` is taken to hold none, as in detect-secrets.
 """
 
 import re
@@ -13,7 +13,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
-from trainables.system.secrecy import TOKENS, URL_TOKEN_NAME
+from toprung.trainables.system.secrecy import TOKENS, URL_TOKEN_NAME
 
 ALLOWED = "pragma: allowlist secret"
 _GITLAB = tuple(

@@ -5,7 +5,7 @@ import threading
 from traceback import format_exception
 from types import TracebackType
 
-from trainables.system.secrecy import redacted
+from toprung.trainables.system.secrecy import redacted
 
 
 def show_without_secrets() -> None:

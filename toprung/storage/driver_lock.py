@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.driver import in_words
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.driver import in_words
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.errors import ToprungError
 
 MAX_SECONDS_TO_WAIT = 2.0

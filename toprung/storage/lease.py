@@ -13,11 +13,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from analysis.sweep_folder.driver import MAX_LEASE_SECONDS, in_words, this_driver
-from analysis.sweep_folder.folder import LEASE
+from toprung.analysis.sweep_folder.driver import MAX_LEASE_SECONDS, in_words, this_driver
+from toprung.analysis.sweep_folder.folder import LEASE
 from toprung.errors import ToprungError
 from toprung.storage.retry import RecordLostError
-from trainables.files.object_store import ObjectStore
+from toprung.trainables.files.object_store import ObjectStore
 
 SECONDS_BETWEEN_REFRESHES = 5.0
 _ID = secrets.token_hex(16)

@@ -10,8 +10,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from toprung.errors import NOT_FINISHED, ToprungError
-from trainables.files.object_store import StoreError
-from trainables.results.failures import DISK_IS_FULL
+from toprung.trainables.files.object_store import StoreError
+from toprung.trainables.results.failures import DISK_IS_FULL
 
 Result = TypeVar("Result")
 

@@ -38,9 +38,9 @@ from sqlalchemy import (
 from sqlalchemy import event as sql_event
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from analysis.sweep_folder.files import write_atomically
-from analysis.sweep_folder.study_database import open_storage, reason
-from analysis.sweep_folder.study_place import StudyPlace
+from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.study_database import open_storage, reason
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 from toprung.errors import ToprungError
 from toprung.storage.append import append
 from toprung.storage.file_systems import is_on_a_network

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder.driver import still_runs, this_driver
-from analysis.sweep_folder.files import is_empty
-from analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
-from analysis.sweep_folder.stored_files import download, each, visible_files
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder.driver import still_runs, this_driver
+from toprung.analysis.sweep_folder.files import is_empty
+from toprung.analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
+from toprung.analysis.sweep_folder.stored_files import download, each, visible_files
 from toprung.errors import ToprungError
 from toprung.storage import lease
 from toprung.storage.driver_lock import driver_lock
 from toprung.storage.retry import RecordLostError
-from trainables.files.object_store import ObjectStore, Stored, StoreError, is_url
-from trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.files.object_store import ObjectStore, Stored, StoreError, is_url
+from toprung.trainables.results.columns import CHECKPOINT_FILE
 
 _DRIVER = "driver"
 

@@ -11,13 +11,13 @@ import ray
 from ray.tune import Callback
 
 from toprung.cluster.lost_node import is_node_lost
+from toprung.trainables.results import columns
+from toprung.trainables.results.failures import OUT_OF_MEMORY, TIMED_OUT, WORKER_LOST
 from toprung.tune.callbacks.disk_watch import DiskWatch
 from toprung.tune.callbacks.not_pickled import NotPickled
 from toprung.tune.callbacks.oom_watch import OomWatch
 from toprung.tune.patches import IDLE_DIED
 from toprung.tune.searcher import StudySearcher
-from trainables.results import columns
-from trainables.results.failures import OUT_OF_MEMORY, TIMED_OUT, WORKER_LOST
 
 MAX_DEATHS = 3
 """How often a trial is tried again without a new validation in between."""

@@ -8,12 +8,12 @@ from toprung import events
 from toprung.cluster.placement import packing
 from toprung.cluster.placement.packing import Packing
 from toprung.planning.plan import SweepPlan
-from trainables.config import TrialConfig
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.freezing import FreezeError
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.freezing import FreezeError
 
 if TYPE_CHECKING:
-    from trainables.training.memory_estimate import DataSize, MemoryNeeded
+    from toprung.trainables.training.memory_estimate import DataSize, MemoryNeeded
 
 NUM_MEASURED = 3
 """How many of the drawn configs are measured, of those that are reckoned to need most."""
@@ -75,7 +75,7 @@ def largest(configs: Sequence[TrialConfig], num_classes: int) -> list[TrialConfi
     Raises:
         ValueError: if none is left.
     """
-    from trainables.training.memory_estimate import reckoned_bytes
+    from toprung.trainables.training.memory_estimate import reckoned_bytes
 
     shapes = {_shape(config): config for config in configs}
     reckoned = []
@@ -96,7 +96,7 @@ def _shape(config: TrialConfig) -> tuple[object, ...]:
 
 
 def _data_size(num_train: int, num_validation: int, num_classes: int) -> "DataSize":
-    from trainables.training.memory_estimate import DataSize
+    from toprung.trainables.training.memory_estimate import DataSize
 
     return DataSize(num_train, num_validation, num_classes)
 
@@ -156,8 +156,8 @@ class _Measurement:
 
 def _measure_here(configs: Sequence[str], size: "DataSize") -> "tuple[int, MemoryNeeded]":
     """In a process with a GPU: the place of the config that needs most, and what it needs."""
-    from trainables.system.device import device_for
-    from trainables.training.memory_estimate import measure
+    from toprung.trainables.system.device import device_for
+    from toprung.trainables.training.memory_estimate import measure
 
     device_for({"GPU": 1.0})
     parsed = [TrialConfig.model_validate_json(config) for config in configs]

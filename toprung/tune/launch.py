@@ -10,10 +10,10 @@ from typing import Any
 
 from ray import tune
 
-from analysis.study.trials import read_trials
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder
 from toprung import events
+from toprung.analysis.study.trials import read_trials
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder
 from toprung.cluster.jobs.job_driver import BEGAN
 from toprung.cluster.messages import Node
 from toprung.cluster.own_ray import watched

@@ -13,12 +13,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from ray.tune import Callback
 
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.storage.retry import Patience
+from toprung.trainables.results import columns
 from toprung.tune.callbacks.result_log import ResultLog
 from toprung.tune.callbacks.tensorboard import TensorBoardCallback
-from trainables.results import columns
 
 
 def trial_logs(
@@ -65,8 +65,8 @@ def _complete(trial: FrozenTrial, checkpoint: Path, logs: Sequence[Callback]) ->
 def _reports(trial: FrozenTrial, checkpoint: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """What a trial reported before it ended, each with the trial's config as JSON."""
     # Not at the top: it is rarely needed, and imports torch.
-    from trainables.config import TrialConfig
-    from trainables.training.checkpoint import UnreadableCheckpointError, load_checkpoint
+    from toprung.trainables.config import TrialConfig
+    from toprung.trainables.training.checkpoint import UnreadableCheckpointError, load_checkpoint
 
     try:
         saved = load_checkpoint(checkpoint / columns.CHECKPOINT_FILE)

@@ -226,7 +226,7 @@ def _early_workers_for_trials() -> Iterator[None]:
     Ray gives an actor such a process only if both have the same environment, and Tune sets a
     variable for PyTorch Lightning, which we do not use. It costs each trial process 4 to 9 s.
     Nor does Tune hand on variables of the driver: the credentials among them would be in Ray's logs
-    and listings (see `trainables.system.secrecy`).
+    and listings (see `toprung.trainables.system.secrecy`).
     """
     from ray.tune.execution import class_cache
 

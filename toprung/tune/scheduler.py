@@ -7,8 +7,8 @@ from typing import Any
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from toprung.settings import SweepSettings
-from trainables.config import METRICS
-from trainables.results import columns
+from toprung.trainables.config import METRICS
+from toprung.trainables.results import columns
 
 Died = Callable[[Any], None]
 """Is told of a trial of Tune whose process has died."""

@@ -14,11 +14,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from analysis.study.rungs import rung_heights
-from analysis.study.trials import trial_result
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
 from toprung import events
+from toprung.analysis.study.rungs import rung_heights
+from toprung.analysis.study.trials import trial_result
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.cluster.placement.packing import Packing
 from toprung.errors import USER_ERRORS
 from toprung.search.confirmation_runs import Confirmation
@@ -28,13 +28,13 @@ from toprung.search.proposals import Proposals
 from toprung.search.trial_ledger import RunningTrial
 from toprung.settings import SweepSettings
 from toprung.storage.retry import RecordLostError
+from toprung.trainables.config import TrialConfig, dump_config
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.freezing import FreezeError
+from toprung.trainables.results import columns
+from toprung.trainables.results.failures import CODE_ERROR, WORKER_LOST
+from toprung.trainables.system.secrecy import redacted
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.config import TrialConfig, dump_config
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.freezing import FreezeError
-from trainables.results import columns
-from trainables.results.failures import CODE_ERROR, WORKER_LOST
-from trainables.system.secrecy import redacted
 
 MAX_REFUSALS_IN_A_ROW = 200
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from ray.tune.stopper import Stopper
 
-from analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder import attributes
 from toprung.errors import NOT_FINISHED
 from toprung.settings import SweepSettings
 from toprung.storage.retry import Patience
+from toprung.trainables.results import columns
 from toprung.tune.callbacks.not_pickled import NotPickled
 from toprung.tune.searcher import StudySearcher
-from trainables.results import columns
 
 MAX_SECONDS_TO_END = 10.0
 """For how long Ray may take to end after a signal; all that matters is written by then."""

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def train_trial(trial: dict[str, Any]) -> None:
-    """Train a trial, in its process; see `trainables.ray_trainable`."""
-    from trainables.ray_trainable import train_trial
+    """Train a trial, in its process; see `toprung.trainables.ray_trainable`."""
+    from toprung.trainables.ray_trainable import train_trial
 
     train_trial(trial)

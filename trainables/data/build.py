@@ -16,15 +16,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.decode import BadImageError, decode_and_hash, read_bytes
-from trainables.data.listing.cache import CACHE_VARIABLE, digest_of
-from trainables.data.listing.errors import BadImage, BadImagesError, DataError, bullets
-from trainables.data.listing.files import sync
-from trainables.data.listing.image_list import SPLITS, ListedImage
-from trainables.data.progress import progress
-from trainables.data.settings import DataSettings
-from trainables.files.atomic_files import flush_folder
-from trainables.system.machine import num_cpus
+from toprung.trainables.data.decode import BadImageError, decode_and_hash, read_bytes
+from toprung.trainables.data.listing.cache import CACHE_VARIABLE, digest_of
+from toprung.trainables.data.listing.errors import BadImage, BadImagesError, DataError, bullets
+from toprung.trainables.data.listing.files import sync
+from toprung.trainables.data.listing.image_list import SPLITS, ListedImage
+from toprung.trainables.data.progress import progress
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.files.atomic_files import flush_folder
+from toprung.trainables.system.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
 FORM = {"image_size", "channels", "resize", "crop_fraction", "interpolation"}

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.image_list import ListedImage
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.image_list import ListedImage
 
 
 def first_classes(

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainables.data.listing.errors import DataError
-from trainables.data.settings import DataSettings
-from trainables.provenance.pixel_hash import pixel_hash
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.provenance.pixel_hash import pixel_hash
 
 MAX_FILE_BYTES = 2**30
 MAX_SIDE = 65_535  # JPEG's; a strip of a few million pixels takes minutes and gigabytes to resize

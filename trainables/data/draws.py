@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainables.data.classes import first_classes
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.errors import NoSuchDrawError
-from trainables.data.settings import MAX_DRAWS, DataSettings
-from trainables.data.sources import find_source
-from trainables.data.splits import assign_splits
+from toprung.trainables.data.classes import first_classes
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.errors import NoSuchDrawError
+from toprung.trainables.data.settings import MAX_DRAWS, DataSettings
+from toprung.trainables.data.sources import find_source
+from toprung.trainables.data.splits import assign_splits
 
 
 def drawn_test_sets(

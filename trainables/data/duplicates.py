@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.data.listing.files import write_csv
-from trainables.data.listing.image_list import SPLITS, Split
+from toprung.trainables.data.listing.files import write_csv
+from toprung.trainables.data.listing.image_list import SPLITS, Split
 
 SplitRow = tuple[str, str, Split]
 """Name, class and split of an image."""
@@ -63,7 +63,7 @@ class Duplicates:
     Args:
         images: every image of the source.
         file_hashes: SHA-256 of their files, in the same order.
-        pixel_hashes: of them as pictures (`trainables.provenance.pixel_hash`), likewise.
+        pixel_hashes: of them as pictures (`toprung.trainables.provenance.pixel_hash`), likewise.
     """
 
     def __init__(

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.build import build_store
-from trainables.data.listing.cache import Cache, digest_of
-from trainables.data.listing.errors import BadImage, DataError, bullets
-from trainables.data.listing.image_list import ListedImage
-from trainables.data.settings import DataSettings
-from trainables.data.sources import find_source
-from trainables.data.store import Store
-from trainables.system.typed_settings import nearest
+from toprung.trainables.data.build import build_store
+from toprung.trainables.data.listing.cache import Cache, digest_of
+from toprung.trainables.data.listing.errors import BadImage, DataError, bullets
+from toprung.trainables.data.listing.image_list import ListedImage
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.data.sources import find_source
+from toprung.trainables.data.store import Store
+from toprung.trainables.system.typed_settings import nearest
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LabelledData:
         labels_N: Their classes, int64, as indices into the model's class names.
         names: Of the images.
         hashes: SHA-256 of each image's file, or of its pixels where it is in none.
-        pixel_hashes: Of each image as a picture (`trainables.provenance.pixel_hash`).
+        pixel_hashes: Of each image as a picture (`toprung.trainables.provenance.pixel_hash`).
         splits: How many images the source has in each of its own splits; empty if it has none.
         bad_images: Files left out because they cannot be decoded.
     """

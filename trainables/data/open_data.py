@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.image_list import SPLITS
-from trainables.data.parts import DataParts
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
-from trainables.data.store import Store, find_store
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.data.parts import DataParts
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
+from toprung.trainables.data.store import Store, find_store
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TestData:
     Attributes:
         names: Of the images.
         hashes: SHA-256 of each image's file, or of its pixels where it is in none.
-        pixel_hashes: Of each image as a picture (`trainables.provenance.pixel_hash`).
+        pixel_hashes: Of each image as a picture (`toprung.trainables.provenance.pixel_hash`).
     """
 
     __test__ = False  # no test case, whatever pytest thinks of its name

@@ -7,15 +7,15 @@ import shutil
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.data.build import build_store, publish
-from trainables.data.classes import first_classes
-from trainables.data.listing.cache import Cache, digest_of
-from trainables.data.listing.errors import BadImage, BadImagesError, DataError
-from trainables.data.listing.image_list import ListedImage, Source, Split
-from trainables.data.settings import DataSettings
-from trainables.data.sources import find_source
-from trainables.data.splits import assign_splits
-from trainables.data.store import FORMAT, Store, find_store
+from toprung.trainables.data.build import build_store, publish
+from toprung.trainables.data.classes import first_classes
+from toprung.trainables.data.listing.cache import Cache, digest_of
+from toprung.trainables.data.listing.errors import BadImage, BadImagesError, DataError
+from toprung.trainables.data.listing.image_list import ListedImage, Source, Split
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.data.sources import find_source
+from toprung.trainables.data.splits import assign_splits
+from toprung.trainables.data.store import FORMAT, Store, find_store
 
 PartName = Literal["training", "test"]
 PARTS: dict[PartName, tuple[Split, ...]] = {"training": ("train", "validation"), "test": ("test",)}

@@ -5,15 +5,15 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from trainables.data.duplicates import Duplicates, SplitRow
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.errors import BadImage
-from trainables.data.listing.files import write_csv
-from trainables.data.listing.image_list import SPLITS
-from trainables.data.parts import DataParts
-from trainables.data.settings import DataSettings
-from trainables.data.sources import located
-from trainables.data.store import Store
+from toprung.trainables.data.duplicates import Duplicates, SplitRow
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.errors import BadImage
+from toprung.trainables.data.listing.files import write_csv
+from toprung.trainables.data.listing.image_list import SPLITS
+from toprung.trainables.data.parts import DataParts
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.data.sources import located
+from toprung.trainables.data.store import Store
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PreparedData:
         test_digest: Of the test images; None without a test set.
         splits: Name, class and split of every image.
         hashes: SHA-256 of the file of each of them, in the same order.
-        pixel_hashes: Of each of them as a picture (`trainables.provenance.pixel_hash`).
+        pixel_hashes: Of each of them as a picture (`toprung.trainables.provenance.pixel_hash`).
         bad_images: Files left out because they cannot be decoded.
     """
 

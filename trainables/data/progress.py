@@ -21,7 +21,7 @@ def progress(items: Iterable[T], total: int, title: str, *, show: bool) -> Itera
 def _bar(items: Iterable[T], total: int, title: str) -> Iterator[T]:
     from rich.progress import track
 
-    from trainables.system.console import PrintableConsole
+    from toprung.trainables.system.console import PrintableConsole
 
     yield from track(items, description=title, total=total, console=PrintableConsole(stderr=True))
 

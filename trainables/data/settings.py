@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from trainables.data.named import NAMED_SETS
-from trainables.system.typed_settings import Settings
+from toprung.trainables.data.named import NAMED_SETS
+from toprung.trainables.system.typed_settings import Settings
 
 MAX_SIDE = 8192
 """Pixels of an image as it is stored."""

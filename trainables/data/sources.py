@@ -2,17 +2,17 @@
 
 from importlib.metadata import version
 
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.csv_file import list_csv
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.files import absolute
-from trainables.data.listing.folder import list_folder
-from trainables.data.listing.image_list import ListedImage, Source, source_of_files
-from trainables.data.named import NAMED_SETS
-from trainables.data.named.digits import BUILT_INS
-from trainables.data.named.find import find_named
-from trainables.data.settings import DataSettings
-from trainables.system.typed_settings import nearest
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.csv_file import list_csv
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.files import absolute
+from toprung.trainables.data.listing.folder import list_folder
+from toprung.trainables.data.listing.image_list import ListedImage, Source, source_of_files
+from toprung.trainables.data.named import NAMED_SETS
+from toprung.trainables.data.named.digits import BUILT_INS
+from toprung.trainables.data.named.find import find_named
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.system.typed_settings import nearest
 
 NAMES = (*BUILT_INS, *NAMED_SETS)
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.data.listing.errors import DataError, NoSuchDrawError, bullets
-from trainables.data.listing.image_list import SPLITS, ListedImage, Split
-from trainables.data.settings import DataSettings
-from trainables.system.typed_settings import has_surrogates
+from toprung.trainables.data.listing.errors import DataError, NoSuchDrawError, bullets
+from toprung.trainables.data.listing.image_list import SPLITS, ListedImage, Split
+from toprung.trainables.data.settings import DataSettings
+from toprung.trainables.system.typed_settings import has_surrogates
 
 Members = dict[str, list[int]]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.listing.errors import DataError
-from trainables.data.settings import DataSettings
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.settings import DataSettings
 
 FORMAT = 2  # to be raised when the same files would give other pixels, or the hashes others
 
@@ -59,7 +59,7 @@ class Store:
         return tuple(self._json("images.json")["hashes"])
 
     def pixel_hashes(self) -> tuple[str, ...]:
-        """Of each image at full resolution (`trainables.provenance.pixel_hash`)."""
+        """Of each image at full resolution (`toprung.trainables.provenance.pixel_hash`)."""
         return tuple(self._json("images.json")["pixel_hashes"])
 
     def _json(self, name: str) -> Any:

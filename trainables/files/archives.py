@@ -5,7 +5,7 @@ import struct
 import zipfile
 from typing import BinaryIO
 
-from trainables.files.untrusted_files import MIB
+from toprung.trainables.files.untrusted_files import MIB
 
 MAX_DIRECTORY_BYTES = 16 * MIB
 """The list of an archive's entries, which is read whole. One of torch's has an entry per tensor."""

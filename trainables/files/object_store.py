@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from trainables.files.atomic_files import atomic_file
-from trainables.files.conditional_write import NotPossibleError, write_if_unchanged
+from toprung.trainables.files.atomic_files import atomic_file
+from toprung.trainables.files.conditional_write import NotPossibleError, write_if_unchanged
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -223,8 +223,8 @@ class ObjectStore:
         """Write an object if it is what it was before; of several that try at once, one does.
 
         Where the store knows no such request, or has other credentials than it could be asked with
-        (see `trainables.files.conditional_write`), the object is written, and read again after
-        `SECONDS_TO_SETTLE`. That is as good unless the other is slower than this.
+        (see `toprung.trainables.files.conditional_write`), the object is written, and read again
+        after `SECONDS_TO_SETTLE`. That is as good unless the other is slower than this.
 
         Args:
             name: the object's.

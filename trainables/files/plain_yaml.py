@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from trainables.files.untrusted_files import MAX_TEXT_BYTES
-from trainables.system.printable import printable
+from toprung.trainables.files.untrusted_files import MAX_TEXT_BYTES
+from toprung.trainables.system.printable import printable
 
 MAX_DEPTH = 50
 """Groups within groups. libyaml crashes the process at some ten thousand of them."""

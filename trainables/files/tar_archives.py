@@ -10,8 +10,8 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from trainables.files.archives import ArchiveError
-from trainables.files.untrusted_files import KIB, MIB
+from toprung.trainables.files.archives import ArchiveError
+from toprung.trainables.files.untrusted_files import KIB, MIB
 
 MAX_WELL_COMPRESSED_BYTES = 512 * MIB
 """Unpacked, whatever the size of the archive."""

@@ -10,9 +10,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from trainables.files.archives import ArchiveError, check_archive
-from trainables.files.pickles import check_pickle
-from trainables.files.untrusted_files import (
+from toprung.trainables.files.archives import ArchiveError, check_archive
+from toprung.trainables.files.pickles import check_pickle
+from toprung.trainables.files.untrusted_files import (
     MAX_CHECKPOINT_BYTES,
     MAX_TEXT_BYTES,
     MAX_WEIGHTS_BYTES,

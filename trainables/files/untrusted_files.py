@@ -6,7 +6,7 @@ file is no larger than what Toprung itself would write there. The folder itself 
 through a link, because the user typed that path. Hard links cannot be told from files.
 
 Whoever opens such a file takes its path from `inside` (as every property of
-`analysis.sweep_folder.folder.SweepFolder` does), or opens it with `open_file`.
+`toprung.analysis.sweep_folder.folder.SweepFolder` does), or opens it with `open_file`.
 """
 
 import csv

@@ -25,18 +25,18 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data import DataError
-from trainables.data.listing.cache import CACHE_VARIABLE, LIMIT_VARIABLE, limit_bytes
-from trainables.data.listing.files import sync
-from trainables.files.atomic_files import flush_folder
-from trainables.frozen_features.cache_folder import (
+from toprung.trainables.data import DataError
+from toprung.trainables.data.listing.cache import CACHE_VARIABLE, LIMIT_VARIABLE, limit_bytes
+from toprung.trainables.data.listing.files import sync
+from toprung.trainables.files.atomic_files import flush_folder
+from toprung.trainables.frozen_features.cache_folder import (
     BUILDING,
     DONE,
     IMAGES_PER_PIECE,
     LAYOUT,
     activation_folder,
 )
-from trainables.results.failures import DISK_IS_FULL
+from toprung.trainables.results.failures import DISK_IS_FULL
 
 DISK_LEFT_FREE = 2**30
 IMAGES_PER_BATCH = 32

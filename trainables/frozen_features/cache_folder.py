@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from trainables.data import cache_dir
+from toprung.trainables.data import cache_dir
 
 IMAGES_PER_PIECE = 256
 """What one process computes before it looks again what is left to do."""

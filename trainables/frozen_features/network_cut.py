@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.networks.classifier import Classifier
+from toprung.trainables.networks.classifier import Classifier
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.data.build import FORM
-from trainables.data.listing.cache import digest_of
-from trainables.frozen_features.cache import Activations, Layout, stored
-from trainables.inference.precision import Precision
-from trainables.inference.predict import Normaliser, evaluation_mode
-from trainables.pretrained.weights import weights_digest
-from trainables.recipe.augmenter import Augmenter
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.data.build import FORM
+from toprung.trainables.data.listing.cache import digest_of
+from toprung.trainables.frozen_features.cache import Activations, Layout, stored
+from toprung.trainables.inference.precision import Precision
+from toprung.trainables.inference.predict import Normaliser, evaluation_mode
+from toprung.trainables.pretrained.weights import weights_digest
+from toprung.trainables.recipe.augmenter import Augmenter
 
 FORMAT = 1  # to be raised when the same images and module would give other values
 

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from trainables.networks.classifier import Outputs
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.networks.classifier import Outputs
+from toprung.trainables.system.typed_settings import ConfigError
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.inference.precision import Precision
+from toprung.trainables.inference.precision import Precision
 
 EVALUATION_BATCH_SIZE = 64
 """On a CPU larger batches are slower: what a layer gives no longer fits the processor's cache."""

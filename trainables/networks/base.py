@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator, model_validator
 
-from trainables.networks.freeze_policies import FreezePolicy
-from trainables.pretrained.weights import SUFFIXES
-from trainables.system.typed_settings import ConfigError, Settings
+from toprung.trainables.networks.freeze_policies import FreezePolicy
+from toprung.trainables.pretrained.weights import SUFFIXES
+from toprung.trainables.system.typed_settings import ConfigError, Settings
 
 if TYPE_CHECKING:
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.networks.classifier import Classifier
 
 NO_WEIGHTS = "none"
 
@@ -24,7 +24,7 @@ class NetworkSettings(Settings):
 
     * `weights`: `none` (random), or a file with a state dict (`.pth`, `.pt`, `.safetensors`);
       torchvision's networks know further names.
-    * `freeze_policy`: see `trainables.networks.freeze_policies`.
+    * `freeze_policy`: see `toprung.trainables.networks.freeze_policies`.
     """
 
     weights: str = NO_WEIGHTS

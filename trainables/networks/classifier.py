@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trainables.networks.downsampling import downsampling_parts
-from trainables.networks.parameter_locations import HEAD, LayerKind, Place
+from toprung.trainables.networks.downsampling import downsampling_parts
+from toprung.trainables.networks.parameter_locations import HEAD, LayerKind, Place
 
 _KINDS: dict[type[nn.Module], LayerKind] = {
     nn.modules.conv._ConvNd: "convolution",

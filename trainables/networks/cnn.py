@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.cnn_settings import CnnSettings
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from trainables.networks.base import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
-from trainables.networks.limits import (
+from toprung.trainables.networks.base import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
+from toprung.trainables.networks.limits import (
     MAX_DENSE_LAYERS,
     MAX_LAYERS,
     MAX_WIDTH,
     MAX_WINDOW,
     check_size,
 )
-from trainables.pretrained.weights import SUFFIXES, load_state, read_state
+from toprung.trainables.pretrained.weights import SUFFIXES, load_state, read_state
 
 if TYPE_CHECKING:
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.networks.classifier import Classifier
 
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"]
@@ -205,8 +205,8 @@ class CnnSettings(NetworkSettings):
 
         Its stages are the blocks and the hidden dense layers.
         """
-        from trainables.networks.classifier import Classifier
-        from trainables.networks.cnn import Cnn
+        from toprung.trainables.networks.classifier import Classifier
+        from toprung.trainables.networks.cnn import Cnn
 
         check_size(self.num_parameters(image_shape, num_classes))
         network = Cnn(self, image_shape, num_classes)

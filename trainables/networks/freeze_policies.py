@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import re2
 from pydantic import AfterValidator
 
-from trainables.networks.parameter_locations import LayerKind, Place
-from trainables.system.typed_settings import nearest, shown
+from toprung.trainables.networks.parameter_locations import LayerKind, Place
+from toprung.trainables.system.typed_settings import nearest, shown
 
 MAX_COUNT = 1000
 """Stages of a network, or epochs between two of them: more than there are in practice."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainables.networks.freeze_policies import Policy, Rule, rules_of
-from trainables.networks.parameter_locations import Place
+from toprung.trainables.networks.freeze_policies import Policy, Rule, rules_of
+from toprung.trainables.networks.parameter_locations import Place
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.networks.classifier import Classifier
 
 
 class FreezeError(ValueError):

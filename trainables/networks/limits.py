@@ -4,7 +4,7 @@ Every bound is far above what is trained in practice and below what would stop t
 are checked by arithmetic, before torch allocates anything.
 """
 
-from trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.base import ImpossibleNetworkError
 
 MAX_PARAMETERS = 1_000_000_000
 """4 GB of weights. torchvision's largest classifier, RegNetY-128GF, has 645 million."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.classifier import Classifier
+from toprung.trainables.networks.classifier import Classifier
 
 _HEAD = "svm"
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from trainables.networks.base import NetworkSettings
-from trainables.networks.freeze_policies import FreezePolicy
-from trainables.networks.limits import check_size
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.pretrained.catalogue import checked_architecture
-from trainables.system.typed_settings import Settings
+from toprung.trainables.networks.base import NetworkSettings
+from toprung.trainables.networks.freeze_policies import FreezePolicy
+from toprung.trainables.networks.limits import check_size
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.pretrained.catalogue import checked_architecture
+from toprung.trainables.system.typed_settings import Settings
 
 if TYPE_CHECKING:
-    from trainables.config import TrialConfig
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.config import TrialConfig
+    from toprung.trainables.networks.classifier import Classifier
 
 _FREEZE_POLICY = "nothing_trains"
 _USED = {"data", "model", "seed", "labels"}
@@ -119,7 +119,7 @@ class SvmSettings(NetworkSettings):
             ImpossibleNetworkError: as `check`.
             ConfigError: if the weights cannot be had, or are another network's.
         """
-        from trainables.networks.svm import svm_classifier
+        from toprung.trainables.networks.svm import svm_classifier
 
         check_size(num_classes * (num_classes - 1) // 2)  # an intercept for each pair of classes
         backbone = self.backbone_settings().build(

@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.networks.classifier import Classifier
-from trainables.networks.cnn import ACTIVATIONS
-from trainables.networks.stages import find_stages
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.pretrained.weights import load_state, read_state
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.cnn import ACTIVATIONS
+from toprung.trainables.networks.stages import find_stages
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.pretrained.weights import load_state, read_state
+from toprung.trainables.system.typed_settings import ConfigError
 
 _IMAGENET_CLASSES = 1000
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from trainables.data.settings import IMAGENET_MEAN
-from trainables.networks.base import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
-from trainables.networks.cnn_settings import Activation, Probability, Width
-from trainables.networks.limits import check_size
-from trainables.pretrained.catalogue import (
+from toprung.trainables.data.settings import IMAGENET_MEAN
+from toprung.trainables.networks.base import NO_WEIGHTS, ImpossibleNetworkError, NetworkSettings
+from toprung.trainables.networks.cnn_settings import Activation, Probability, Width
+from toprung.trainables.networks.limits import check_size
+from toprung.trainables.pretrained.catalogue import (
     DEFAULT,
     OfferedWeights,
     checked_architecture,
@@ -20,11 +20,11 @@ from trainables.pretrained.catalogue import (
     first,
     offered,
 )
-from trainables.pretrained.weights import SUFFIXES, fetch
-from trainables.system.typed_settings import nearest
+from toprung.trainables.pretrained.weights import SUFFIXES, fetch
+from toprung.trainables.system.typed_settings import nearest
 
 if TYPE_CHECKING:
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.networks.classifier import Classifier
 
 _OTHER_ARCHITECTURES = ["cnn", "svm"]
 _TRUE_MIN_SIZES = {"efficientnet_v2": 1, "swin": 4}
@@ -167,7 +167,7 @@ class TorchvisionSettings(NetworkSettings):
             ImpossibleNetworkError: as `check`.
             ConfigError: if the weights cannot be had, or are another network's.
         """
-        from trainables.networks.torchvision import build
+        from toprung.trainables.networks.torchvision import build
 
         self._check_shape(image_shape)
         self._check_head(num_classes)

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trainables.data.listing.cache import cache_dir
-from trainables.files.atomic_files import atomic_file
-from trainables.system.typed_settings import nearest
+from toprung.trainables.data.listing.cache import cache_dir
+from toprung.trainables.files.atomic_files import atomic_file
+from toprung.trainables.system.typed_settings import nearest
 
 FORMAT = 1  # to be raised when the file holds something else than before
 DEFAULT = "DEFAULT"

@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.files.tensor_files import load_safetensors, load_torch_file
-from trainables.pretrained.catalogue import OfferedWeights
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.files.tensor_files import load_safetensors, load_torch_file
+from toprung.trainables.pretrained.catalogue import OfferedWeights
+from toprung.trainables.system.typed_settings import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

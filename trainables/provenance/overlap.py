@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainables.provenance.image_set import SplitImages
+from toprung.trainables.provenance.image_set import SplitImages
 
 HeldOut = Literal["test", "validation"]
 """The splits whose figures are too optimistic if the weights have seen their images."""

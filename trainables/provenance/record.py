@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from trainables.files.tensor_files import check_header
-from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
-from trainables.provenance.pixel_hash import FORM
+from toprung.trainables.files.tensor_files import check_header
+from toprung.trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages
+from toprung.trainables.provenance.pixel_hash import FORM
 
 METADATA_KEY = "toprung_images"
 """Of the record in a safetensors file's metadata."""

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from trainables.recipe.transforms import Above0UpTo1, ImageShape, Transform
-from trainables.system.typed_settings import ConfigError, Settings
+from toprung.trainables.recipe.transforms import Above0UpTo1, ImageShape, Transform
+from toprung.trainables.system.typed_settings import ConfigError, Settings
 
 DEFAULT_MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
 """What the two papers use on ImageNet."""

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from trainables.recipe.augmentation_settings import AugmentationSettings
+from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
 
 
 class Augmenter:

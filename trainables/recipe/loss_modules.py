@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.classifier import Outputs
+from toprung.trainables.networks.classifier import Outputs
 
 AUXILIARY_WEIGHT = 0.3
 """That of auxiliary heads (Szegedy et al., 2015, "Going deeper with convolutions", section 5)."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from trainables.system.typed_settings import ConfigError, Settings, default_name
+from toprung.trainables.system.typed_settings import ConfigError, Settings, default_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,7 @@ class CrossEntropy(_LossSettings):
         class_counts: NDArray[np.int64],
     ) -> "nn.Module":
         """The module."""
-        from trainables.recipe.loss_modules import CrossEntropyLoss
+        from toprung.trainables.recipe.loss_modules import CrossEntropyLoss
 
         return CrossEntropyLoss(self.label_smoothing, self._weights(num_classes, class_counts))
 
@@ -124,7 +124,7 @@ class Center(_LossSettings):
         class_counts: NDArray[np.int64],  # noqa: ARG002
     ) -> "nn.Module":
         """The module."""
-        from trainables.recipe.loss_modules import CenterLoss
+        from toprung.trainables.recipe.loss_modules import CenterLoss
 
         return CenterLoss(self.label_smoothing, self.alpha, num_classes, num_features)
 
@@ -152,7 +152,7 @@ class Triplet(_LossSettings):
         class_counts: NDArray[np.int64],  # noqa: ARG002
     ) -> "nn.Module":
         """The module."""
-        from trainables.recipe.loss_modules import TripletLoss
+        from toprung.trainables.recipe.loss_modules import TripletLoss
 
         return TripletLoss(self.label_smoothing, self.weight, self.margin, self.mining)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from trainables.system.typed_settings import MAX_EPOCHS, Epochs, Settings, default_name
+from toprung.trainables.system.typed_settings import MAX_EPOCHS, Epochs, Settings, default_name
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

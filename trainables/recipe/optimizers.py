@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from trainables.system.typed_settings import Settings, default_name
+from toprung.trainables.system.typed_settings import Settings, default_name
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from trainables.system.typed_settings import Settings
+from toprung.trainables.system.typed_settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -298,7 +298,7 @@ class TrivialAugment(_Transform):
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
         """The module."""
-        from trainables.recipe.auto_augment import AutoAugment, trivial_augment_limits
+        from toprung.trainables.recipe.auto_augment import AutoAugment, trivial_augment_limits
 
         return AutoAugment(image_shape, trivial_augment_limits())
 
@@ -315,7 +315,7 @@ class RandAugment(_Transform):
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
         """The module."""
-        from trainables.recipe.auto_augment import AutoAugment, rand_augment_limits
+        from toprung.trainables.recipe.auto_augment import AutoAugment, rand_augment_limits
 
         limits = rand_augment_limits(image_shape)
         return AutoAugment(image_shape, limits, self.num_ops, self.magnitude)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trainables.results.records import Record, Validation, history_of, with_best
-from trainables.system.secrecy import redacted
+from toprung.trainables.results.records import Record, Validation, history_of, with_best
+from toprung.trainables.system.secrecy import redacted
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """The one checkpoint in a trial's folder."""
@@ -29,7 +29,7 @@ have heard of it: it is to be written down, and nothing is to be decided by it. 
 FAILURE = "failure"
 """Why the trial failed, in one line."""
 FAILURE_KIND = "failure_kind"
-"""One of `trainables.results.failures.KINDS`."""
+"""One of `toprung.trainables.results.failures.KINDS`."""
 TRACEBACK = "traceback"
 _BEST = "best_"
 

@@ -4,7 +4,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from trainables.files.object_store import StoreError
+from toprung.trainables.files.object_store import StoreError
 
 OUT_OF_MEMORY = "out of memory"
 GPU_OUT_OF_MEMORY = "GPU out of memory"
@@ -75,8 +75,8 @@ def _kind(error: BaseException) -> str:
     # Not at the top: the driver, which needs the words only, does without torch.
     import torch
 
-    from trainables.results.records import DivergedError
-    from trainables.system.device import GpuMissingError
+    from toprung.trainables.results.records import DivergedError
+    from toprung.trainables.system.device import GpuMissingError
 
     if isinstance(error, DivergedError):
         return DIVERGED
@@ -110,8 +110,8 @@ def _by_text(error: BaseException) -> str | None:
 def _is_about_data(error: BaseException) -> bool:
     from PIL import Image, UnidentifiedImageError
 
-    from trainables.data import DataError
-    from trainables.data.decode import BadImageError
+    from toprung.trainables.data import DataError
+    from toprung.trainables.data.decode import BadImageError
 
     of_images = UnidentifiedImageError, Image.DecompressionBombError, BadImageError
     return isinstance(error, (DataError, *of_images)) or (
@@ -124,7 +124,7 @@ def _was_reading_data(error: OSError) -> bool:
     place = error.__traceback__
     while place is not None:
         module = place.tb_frame.f_globals.get("__name__", "")
-        if module.startswith(("trainables.data.", "PIL.")):
+        if module.startswith(("toprung.trainables.data.", "PIL.")):
             return True
         place = place.tb_next
     return False

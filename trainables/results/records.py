@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trainables.config import METRICS
+from toprung.trainables.config import METRICS
 
 T = TypeVar("T")
 

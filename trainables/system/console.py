@@ -6,8 +6,8 @@ from typing import IO, Any
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 
-from trainables.system.printable import printable
-from trainables.system.terminal import PrintableStream
+from toprung.trainables.system.printable import printable
+from toprung.trainables.system.terminal import PrintableStream
 
 
 class PrintableConsole(Console):

@@ -1,6 +1,6 @@
 """What an error says, for a message of ours: in one line, never empty, without secrets."""
 
-from trainables.system.secrecy import redacted
+from toprung.trainables.system.secrecy import redacted
 
 MAX_CHARACTERS = 400
 

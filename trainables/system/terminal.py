@@ -3,11 +3,11 @@
 import sys
 from typing import Any
 
-from trainables.system.printable import printable
+from toprung.trainables.system.printable import printable
 
 
 class PrintableStream:
-    """A text stream that writes what is printable of a text, see `trainables.system.printable`.
+    """A text stream that writes what is printable of a text, see `printable`.
 
     It has no `buffer`, through which bytes would go by it. Only a `PrintableConsole` may: the
     escapes that it writes are its own.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.networks.svm_settings import SvmSettings
-from trainables.results.records import Validation
-from trainables.training.fit import fit
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.results.records import Validation
+from toprung.trainables.training.fit import fit
 
 
 def fit_any(
@@ -20,7 +20,9 @@ def fit_any(
 ) -> Iterator[Validation]:
     """Train a network, or fit an SVM on one's features; see `fit` and `fit_svm`."""
     if isinstance(config.model, SvmSettings):
-        from trainables.training.fit_svm import fit_svm  # scikit-learn takes seconds to import
+        from toprung.trainables.training.fit_svm import (
+            fit_svm,  # scikit-learn takes seconds to import
+        )
 
         return fit_svm(config, data, device, resume_from)
     return fit(config, data, device, resume_from)

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from trainables.config import TrialConfig, as_plain, flatten
-from trainables.files.archives import check_archive
-from trainables.files.atomic_files import atomic_file
-from trainables.files.tensor_files import load_torch_file
-from trainables.files.untrusted_files import MAX_CHECKPOINT_BYTES, open_file
-from trainables.results.failures import DISK_IS_FULL, OUT_OF_MEMORY, failure_of
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.config import TrialConfig, as_plain, flatten
+from toprung.trainables.files.archives import check_archive
+from toprung.trainables.files.atomic_files import atomic_file
+from toprung.trainables.files.tensor_files import load_torch_file
+from toprung.trainables.files.untrusted_files import MAX_CHECKPOINT_BYTES, open_file
+from toprung.trainables.results.failures import DISK_IS_FULL, OUT_OF_MEMORY, failure_of
+from toprung.trainables.system.typed_settings import ConfigError
 
 WAIT_FOR_ROOM_SECONDS = 600
 """How long a trial waits for room on a full disk before it fails."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.networks import freezing
-from trainables.networks.freezing import Assignment
-from trainables.recipe.losses import Center, Triplet
-from trainables.system.typed_settings import ConfigError
-from trainables.training.parameter_groups import parameter_groups
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.freezing import Assignment
+from toprung.trainables.recipe.losses import Center, Triplet
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.parameter_groups import parameter_groups
 
 if TYPE_CHECKING:
-    from trainables.config import TrialConfig
+    from toprung.trainables.config import TrialConfig
 
 
 def check_network(config: "TrialConfig", num_classes: int) -> Assignment:

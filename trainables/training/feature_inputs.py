@@ -8,23 +8,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data import TrainingData
-from trainables.frozen_features.cache import Activations, TooLargeError
-from trainables.frozen_features.network_cut import Cut, cut
-from trainables.frozen_features.values import (
+from toprung.trainables.data import TrainingData
+from toprung.trainables.frozen_features.cache import Activations, TooLargeError
+from toprung.trainables.frozen_features.network_cut import Cut, cut
+from toprung.trainables.frozen_features.values import (
     augmented_rows,
     frozen_values,
     identity,
     rows_of,
     run_frozen,
 )
-from trainables.inference.precision import in_float32
-from trainables.inference.predict import EVALUATION_BATCH_SIZE, evaluation_mode
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.classifier import Outputs
-from trainables.networks.freeze_policies import ALL_TRAINS
-from trainables.training.image_inputs import ImageInputs, Inputs
-from trainables.training.state import TrainingState
+from toprung.trainables.inference.precision import in_float32
+from toprung.trainables.inference.predict import EVALUATION_BATCH_SIZE, evaluation_mode
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.classifier import Outputs
+from toprung.trainables.networks.freeze_policies import ALL_TRAINS
+from toprung.trainables.training.image_inputs import ImageInputs, Inputs
+from toprung.trainables.training.state import TrainingState
 
 MIN_WORK_PER_BYTE = {"cpu": 50, "cuda": 4000}
 """Multiply-accumulates that a stored byte must save. A CPU core does about 30 of them in the

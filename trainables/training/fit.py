@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.inference.predict import score
-from trainables.results.records import (
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.inference.predict import score
+from toprung.trainables.results.records import (
     DivergedError,
     LoggedStep,
     Record,
@@ -18,10 +18,10 @@ from trainables.results.records import (
     is_finite,
     with_best,
 )
-from trainables.training.feature_inputs import open_inputs
-from trainables.training.image_inputs import Inputs
-from trainables.training.state import TrainingState
-from trainables.training.steps import batch_bounds, train, validation_steps
+from toprung.trainables.training.feature_inputs import open_inputs
+from toprung.trainables.training.image_inputs import Inputs
+from toprung.trainables.training.state import TrainingState
+from toprung.trainables.training.steps import batch_bounds, train, validation_steps
 
 
 def fit(

@@ -16,17 +16,17 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor
 
-from trainables.config import TrialConfig, as_plain
-from trainables.data import DataError, TrainingData
-from trainables.frozen_features.cache import TooLargeError
-from trainables.frozen_features.values import frozen_values, identity, rows_of, run_frozen
-from trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, Score, score
-from trainables.networks.svm import SvmHead, SvmNetwork
-from trainables.networks.svm_settings import SvmSettings
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.results.records import Record, Validation
-from trainables.training.checkpoint import check_same_trial, write_checkpoint
-from trainables.training.state import read_checkpoint
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.data import DataError, TrainingData
+from toprung.trainables.frozen_features.cache import TooLargeError
+from toprung.trainables.frozen_features.values import frozen_values, identity, rows_of, run_frozen
+from toprung.trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, Score, score
+from toprung.trainables.networks.svm import SvmHead, SvmNetwork
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.results.records import Record, Validation
+from toprung.trainables.training.checkpoint import check_same_trial, write_checkpoint
+from toprung.trainables.training.state import read_checkpoint
 
 
 def fit_svm(

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data import TrainingData
-from trainables.inference.precision import in_float32
-from trainables.inference.predict import Normaliser, on_device, predict_logits
-from trainables.networks.classifier import Outputs
-from trainables.training.state import TrainingState
+from toprung.trainables.data import TrainingData
+from toprung.trainables.inference.precision import in_float32
+from toprung.trainables.inference.predict import Normaliser, on_device, predict_logits
+from toprung.trainables.networks.classifier import Outputs
+from toprung.trainables.training.state import TrainingState
 
 RESIDENT_SHARE = 1 / 8
 """The images stay on a GPU if they take at most this share of its free memory.

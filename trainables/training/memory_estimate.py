@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, predict_logits
-from trainables.networks import freezing
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.svm import SvmNetwork
-from trainables.results.failures import GPU_OUT_OF_MEMORY, failure_of
-from trainables.system.device import give_back_memory
-from trainables.training.image_inputs import RESIDENT_SHARE, ImageInputs
-from trainables.training.state import TrainingState
-from trainables.training.steps import batch_bounds, train
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, predict_logits
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.svm import SvmNetwork
+from toprung.trainables.results.failures import GPU_OUT_OF_MEMORY, failure_of
+from toprung.trainables.system.device import give_back_memory
+from toprung.trainables.training.image_inputs import RESIDENT_SHARE, ImageInputs
+from toprung.trainables.training.state import TrainingState
+from toprung.trainables.training.steps import batch_bounds, train
 
 _FLOAT_BYTES = 4
 _STATES = 4

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from trainables.networks.freezing import resolve
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.networks.freezing import resolve
+from toprung.trainables.system.typed_settings import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainables.config import TrialConfig
-    from trainables.networks.classifier import Classifier
+    from toprung.trainables.config import TrialConfig
+    from toprung.trainables.networks.classifier import Classifier
 
 Group = dict[str, Any]
 

@@ -20,20 +20,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from trainables.config import TrialConfig, as_plain
-from trainables.data import TrainingData
-from trainables.inference import precision
-from trainables.networks import freezing
-from trainables.networks.base import NO_WEIGHTS
-from trainables.networks.dropout import use_fast_dropout
-from trainables.pretrained.weights import weights_digest
-from trainables.recipe.augmenter import Augmenter
-from trainables.recipe.lr_schedules import set_to_position
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.results.records import LoggedStep, Record, history_of, is_better, pack_history
-from trainables.system.typed_settings import ConfigError
-from trainables.training.checkpoint import check_same_trial, load_checkpoint, write_checkpoint
-from trainables.training.parameter_groups import parameter_groups
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.data import TrainingData
+from toprung.trainables.inference import precision
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.dropout import use_fast_dropout
+from toprung.trainables.pretrained.weights import weights_digest
+from toprung.trainables.recipe.augmenter import Augmenter
+from toprung.trainables.recipe.lr_schedules import set_to_position
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.results.records import (
+    LoggedStep,
+    Record,
+    history_of,
+    is_better,
+    pack_history,
+)
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.checkpoint import (
+    check_same_trial,
+    load_checkpoint,
+    write_checkpoint,
+)
+from toprung.trainables.training.parameter_groups import parameter_groups
 
 
 class TrainingState:

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import TrainingSettings, TrialConfig
-from trainables.data import TrainingData
-from trainables.results.records import LoggedStep
-from trainables.training.image_inputs import Inputs
-from trainables.training.state import TrainingState
+from toprung.trainables.config import TrainingSettings, TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.results.records import LoggedStep
+from toprung.trainables.training.image_inputs import Inputs
+from toprung.trainables.training.state import TrainingState
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
 """How often the running loss is looked at for NaN; on a GPU each look waits for the device."""

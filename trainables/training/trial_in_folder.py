@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.files.atomic_files import remove_leftovers
-from trainables.results.columns import (
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.files.atomic_files import remove_leftovers
+from toprung.trainables.results.columns import (
     CHECKPOINT_FILE,
     REPLAYED,
     RESTARTED,
     failure_report,
     to_report,
 )
-from trainables.results.failures import DIVERGED, failure_of
-from trainables.system.device import give_back_memory
-from trainables.training.any_fit import fit_any
-from trainables.training.checkpoint import (
+from toprung.trainables.results.failures import DIVERGED, failure_of
+from toprung.trainables.system.device import give_back_memory
+from toprung.trainables.training.any_fit import fit_any
+from toprung.trainables.training.checkpoint import (
     OtherTrialError,
     UnreadableCheckpointError,
     when_there_is_room,

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.files.object_store import ObjectStore, StoreError
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.training.trial_in_folder import train_kept
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.files.object_store import ObjectStore, StoreError
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.training.trial_in_folder import train_kept
 
 T = TypeVar("T")
 

@@ -16,18 +16,18 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
 
-from analysis.exporting.card_facts import CardFacts, Exported
-from analysis.exporting.model_card import as_text
-from analysis.exporting.model_code import image_code
-from analysis.models.intervals import share_interval
-from analysis.models.model import load_model
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.analysis.test_sweep import Made
 from tests.support.helpers import tiny_config
 from tests.support.hostile_sweep import CLASSES, NAME, hostile_sweep
-from trainables.data import DataSettings, decode_image, prepare
-from trainables.system.printable import printable
+from toprung.analysis.exporting.card_facts import CardFacts, Exported
+from toprung.analysis.exporting.model_card import as_text
+from toprung.analysis.exporting.model_code import image_code
+from toprung.analysis.models.intervals import share_interval
+from toprung.analysis.models.model import load_model
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.data import DataSettings, decode_image, prepare
+from toprung.trainables.system.printable import printable
 
 
 @pytest.fixture(autouse=True, scope="module")

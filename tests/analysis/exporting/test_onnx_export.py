@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from analysis.exporting.export import export_model
-from analysis.exporting.onnx_export import TOLERANCE, _exported, compare, to_onnx
-from analysis.models.model import TrainedModel, load_model
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.analysis.test_sweep import CONFIG, Made
 from tests.support.helpers import TRUSTED
-from trainables.config import TrialConfig
-from trainables.data import prepare
-from trainables.networks.cnn import ACTIVATIONS
-from trainables.networks.dropout import use_fast_dropout
-from trainables.provenance.record import METADATA_KEY, read_provenance
+from toprung.analysis.exporting.export import export_model
+from toprung.analysis.exporting.onnx_export import TOLERANCE, _exported, compare, to_onnx
+from toprung.analysis.models.model import TrainedModel, load_model
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import prepare
+from toprung.trainables.networks.cnn import ACTIVATIONS
+from toprung.trainables.networks.dropout import use_fast_dropout
+from toprung.trainables.provenance.record import METADATA_KEY, read_provenance
 
 CLASSES = ("a", "<b>", "ç", "d", "e")
 
@@ -170,7 +170,7 @@ class TestADifference:
             compare(torch_NK * np.nan, torch_NK, num_validation=0, may_differ=0)
 
     def test_leaves_no_file_behind(self, sweep: Sweep, tmp_path: Path) -> None:
-        from analysis.exporting.card_facts import Exported
+        from toprung.analysis.exporting.card_facts import Exported
 
         model = sweep.model()
         with torch.no_grad():  # now torch's network is not that of the weights

@@ -8,15 +8,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from analysis.findings.comparison import ABSENT, by_value, compare, compare_sweeps, openings_of
-from analysis.seal.openings import TestResult
-from analysis.study.trials import TrialResult
-from analysis.sweep import Sweep
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.helpers import tiny_config
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.comparison import (
+    ABSENT,
+    by_value,
+    compare,
+    compare_sweeps,
+    openings_of,
+)
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.study.trials import TrialResult
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.cli.main import toprung
-from trainables.results.records import Record
+from toprung.trainables.results.records import Record
 
 
 def trial(

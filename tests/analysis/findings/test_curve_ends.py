@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.findings.curve_ends import CurveScores
-from analysis.findings.results import Results
 from benchmarks.stopped_trials import one_draw, stopped_by_asha
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.curve_ends import CurveScores
+from toprung.analysis.findings.results import Results
 
 CURVES = [
     [0.1, 0.2, 0.3, 0.8],  # the first: there is nothing to compare with, at no rung

@@ -18,23 +18,29 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from sklearn.metrics import matthews_corrcoef
 
-from analysis.findings.failure_region import Region, _boundary, find_region
-from analysis.findings.failures import ADVICE, IMPOSSIBLE, UNSORTED, FailureGroup, failure_groups
-from analysis.findings.importance import Parameter
-from analysis.findings.results import Results
-from analysis.report import how_it_ran
-from analysis.report.sections import SECTIONS
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.failure_region import Region, _boundary, find_region
+from toprung.analysis.findings.failures import (
+    ADVICE,
+    IMPOSSIBLE,
+    UNSORTED,
+    FailureGroup,
+    failure_groups,
+)
+from toprung.analysis.findings.importance import Parameter
+from toprung.analysis.findings.results import Results
+from toprung.analysis.report import how_it_ran
+from toprung.analysis.report.sections import SECTIONS
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
 from toprung.cli import text_sweep
-from trainables.data import DataError, DataSettings, decode_image
-from trainables.data.store import Store
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.results import failures
-from trainables.results.failures import MAX_REASON, failure_of
-from trainables.results.records import DivergedError
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.data import DataError, DataSettings, decode_image
+from toprung.trainables.data.store import Store
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.results import failures
+from toprung.trainables.results.failures import MAX_REASON, failure_of
+from toprung.trainables.results.records import DivergedError
+from toprung.trainables.system.typed_settings import ConfigError
 
 FULL = Path("/dev/full")
 SCRIPT = "<script>alert(1)</script>"
@@ -163,7 +169,7 @@ class TestKinds:
 
     def test_the_words_are_known_without_torch(self) -> None:
         code = (
-            "import sys, trainables.results.failures; "
+            "import sys, toprung.trainables.results.failures; "
             "assert not {'torch', 'PIL'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
@@ -473,7 +479,7 @@ class TestTheReport:
         self, tmp_path: Path, results: Results, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         two = tuple(section for section in SECTIONS if section.anchor in ("answer", "how"))
-        monkeypatch.setattr("analysis.report.page.SECTIONS", two)
+        monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", two)
         written = Sweep(results.sweep.folder.path).report(tmp_path)
         page = written.path.read_text("utf-8")
         assert written.problems == ()

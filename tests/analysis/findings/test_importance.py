@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 from scipy.stats import pearsonr, rankdata
 
-from analysis.findings.importance import importances, parameters_of
+from toprung.analysis.findings.importance import importances, parameters_of
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1e-1, log=True),

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.findings.results import Results
-from analysis.findings.worth import Worth, expected_best, worth
-from analysis.pictures.worth import search_against_simpler, worth_table
-from analysis.sweep_folder import attributes
 from tests.support.simulated_sweep import Simulated, random_trials, simulated_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.findings.worth import Worth, expected_best, worth
+from toprung.analysis.pictures.worth import search_against_simpler, worth_table
+from toprung.analysis.sweep_folder import attributes
 
 EARLY = attributes.STOPPED_EARLY
 

@@ -15,29 +15,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import VisionTransformer
 
-from analysis.drawing.picture import Rows, parts_in
-from analysis.drawing.tiles import each_stretched, grid_shape, tiled
-from analysis.findings.results import Results
-from analysis.inside_model.augmentation_samples import augmented, compared, some_images, steps
-from analysis.inside_model.guided_backprop import guided_backprop, strongest_neurons
-from analysis.inside_model.layers import (
+from tests.analysis.test_sweep import CONFIG, Made
+from tests.support.helpers import tiny_config, tiny_data
+from toprung.analysis.drawing.picture import Rows, parts_in
+from toprung.analysis.drawing.tiles import each_stretched, grid_shape, tiled
+from toprung.analysis.findings.results import Results
+from toprung.analysis.inside_model.augmentation_samples import (
+    augmented,
+    compared,
+    some_images,
+    steps,
+)
+from toprung.analysis.inside_model.guided_backprop import guided_backprop, strongest_neurons
+from toprung.analysis.inside_model.layers import (
     activation_maps,
     convolutions,
     filters,
     layer_at,
     network_input,
 )
-from analysis.models.model import TrainedModel
-from analysis.pictures import data as data_pictures
-from analysis.pictures import inside as inside_pictures
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from tests.analysis.test_sweep import CONFIG, Made
-from tests.support.helpers import tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.data import prepare
-from trainables.recipe.augmentation_settings import AugmentationSettings
-from trainables.system.typed_settings import ConfigError
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.pictures import data as data_pictures
+from toprung.analysis.pictures import inside as inside_pictures
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import prepare
+from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
+from toprung.trainables.system.typed_settings import ConfigError
 
 RNG = np.random.default_rng(0)
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, t
 
-from analysis.models.intervals import (
+from toprung.analysis.models.intervals import (
     Interval,
     large_mean_interval,
     mean_interval,

@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from analysis.models.intervals import Interval, share_interval
-from analysis.models.predictions import Predictions, collect
-from analysis.models.scores import NUM_BINS, Measure, Scores
-from analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.models.intervals import Interval, share_interval
+from toprung.analysis.models.predictions import Predictions, collect
+from toprung.analysis.models.scores import NUM_BINS, Measure, Scores
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 
 def predictions(

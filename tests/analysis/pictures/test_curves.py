@@ -8,10 +8,10 @@ from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 
-from analysis.findings.results import Results
-from analysis.pictures import curves, steps
-from analysis.sweep_folder import attributes
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures import curves, steps
+from toprung.analysis.sweep_folder import attributes
 
 CHOICE = {"optimizer/name": CategoricalDistribution(["sgd", "adam", "adamw"])}
 ACCURACIES = {

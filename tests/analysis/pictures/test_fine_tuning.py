@@ -10,20 +10,20 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from torch import Tensor
 
-from analysis.drawing.picture import Rows, parts_in
-from analysis.findings.before_training import before_and_after, network_before_training
-from analysis.findings.results import Results
-from analysis.models.model import TrainedModel
-from analysis.pictures import fine_tuning as pictures
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.analysis.test_sweep import CONFIG, Made
 from tests.support.helpers import tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.data import TrainingData, prepare
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
+from toprung.analysis.drawing.picture import Rows, parts_in
+from toprung.analysis.findings.before_training import before_and_after, network_before_training
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.pictures import fine_tuning as pictures
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData, prepare
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
 
 
 def weights_of_first_validation(

@@ -11,15 +11,15 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from analysis.drawing.picture import parts_in
-from analysis.drawing.style import styled
-from analysis.findings.importance import Parameter
-from analysis.findings.results import Results
-from analysis.pictures import comparisons, curves, parameters, search, steps, worth
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.simulated_sweep import Simulated, random_trials, simulated_sweep
+from toprung.analysis.drawing.picture import parts_in
+from toprung.analysis.drawing.style import styled
+from toprung.analysis.findings.importance import Parameter
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures import comparisons, curves, parameters, search, steps, worth
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 MODULES = (search, parameters, curves, steps, comparisons, worth)
 HOSTILE = (

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import Rows, parts_in
-from analysis.drawing.shown_images import draw_mistakes, draw_random, tile
-from analysis.drawing.style import as_png, styled
-from analysis.findings.results import Results
-from analysis.models.predictions import Predictions, collect, save_predictions
-from analysis.models.scores import Scores
-from analysis.pictures import duplicates, seal, test_set
-from analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
-from analysis.seal.openings import TestResult
-from analysis.sweep import Sweep
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.drawing.picture import Rows, parts_in
+from toprung.analysis.drawing.shown_images import draw_mistakes, draw_random, tile
+from toprung.analysis.drawing.style import as_png, styled
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.predictions import Predictions, collect, save_predictions
+from toprung.analysis.models.scores import Scores
+from toprung.analysis.pictures import duplicates, seal, test_set
+from toprung.analysis.pictures.classification import draw_calibration, draw_confusion, draw_rocs
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.sweep import Sweep
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -14,27 +14,27 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from analysis.evaluating.evaluation import evaluate
-from analysis.exporting.weights_file import digest_in_file
-from analysis.findings.comparison import compare_sweeps
-from analysis.findings.results import Results
-from analysis.models.model import load_model
-from analysis.provenance.starting_weights import provenance_of, read_starting_weights
-from analysis.report.answer import notices
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.analysis.test_sweep import Made
 from tests.support.helpers import tiny_config
 from tests.toprung.cli.test_evaluate import write_images
+from toprung.analysis.evaluating.evaluation import evaluate
+from toprung.analysis.exporting.weights_file import digest_in_file
+from toprung.analysis.findings.comparison import compare_sweeps
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.model import load_model
+from toprung.analysis.provenance.starting_weights import provenance_of, read_starting_weights
+from toprung.analysis.report.answer import notices
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
 from toprung.cli import text_sweep
 from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.planning.sweep_files import write_changed_settings
 from toprung.planning.sweep_state import begun
 from toprung.planning.weights_pins import WeightsPins
 from toprung.storage.retry import Patience
-from trainables.config import TrialConfig, as_plain
-from trainables.data import prepare
-from trainables.provenance.record import read_provenance
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.data import prepare
+from toprung.trainables.provenance.record import read_provenance
 
 SEEN = "test images were in the training split of the weights that it started from"
 

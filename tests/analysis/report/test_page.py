@@ -12,21 +12,21 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 
-from analysis.drawing.picture import Rows, parts_in, picture
-from analysis.drawing.style import ACCENT, INK, new_figure, short, styled
-from analysis.findings.results import Results
-from analysis.models.intervals import share_interval
-from analysis.report import answer, how_it_ran
-from analysis.report.cells import numeric_columns, texts
-from analysis.report.page import FIGURES_FILE, PAGE_FILE
-from analysis.report.sections import SECTIONS
-from analysis.report.svg import as_svg
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from tests.support.hostile_sweep import CLASSES, REASON, SCRIPT, hostile_sweep
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.drawing.picture import Rows, parts_in, picture
+from toprung.analysis.drawing.style import ACCENT, INK, new_figure, short, styled
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.intervals import share_interval
+from toprung.analysis.report import answer, how_it_ran
+from toprung.analysis.report.cells import numeric_columns, texts
+from toprung.analysis.report.page import FIGURES_FILE, PAGE_FILE
+from toprung.analysis.report.sections import SECTIONS
+from toprung.analysis.report.svg import as_svg
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.cli.report import report
 
 
@@ -229,7 +229,7 @@ class TestTheFolder:
     @pytest.fixture(autouse=True)
     def _two_sections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         two = tuple(section for section in SECTIONS if section.anchor in ("answer", "search"))
-        monkeypatch.setattr("analysis.report.page.SECTIONS", two)
+        monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", two)
 
     def test_its_files(self, sweep: Sweep) -> None:
         written = sweep.report()
@@ -259,7 +259,7 @@ class TestTheFolder:
         sweep.report()
         (sweep.folder.report / "mine.png").write_bytes(b"mine")
         before = {path.name for path in sweep.folder.report.glob("*.png")}
-        monkeypatch.setattr("analysis.report.page.SECTIONS", SECTIONS[:1])
+        monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", SECTIONS[:1])
         sweep.report()
         assert len(before) > 2
         assert {p.name for p in sweep.folder.report.glob("*.png")} == {"mine.png"}

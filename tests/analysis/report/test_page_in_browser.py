@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page
 
-from analysis.findings.results import Results
-from analysis.report.page import Report
-from analysis.sweep import Sweep
 from tests.support.browser import chromium
 from tests.support.hostile_sweep import CLASSES, NAME, REASON, SCRIPT, hostile_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.report.page import Report
+from toprung.analysis.sweep import Sweep
 
 LAPTOP, PHONE = 1280, 390
 A4 = 688  # within the page's margins

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from tests.analysis.test_sweep import CONFIG, Made
 from tests.support.helpers import remember_configs
-from trainables.config import TrialConfig
-from trainables.data import prepare
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import prepare
 
 ID = "0123456789abcdef" * 2
 

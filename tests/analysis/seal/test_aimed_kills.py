@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import toprung
-from analysis.models.model import TrainedModel
-from analysis.seal.evidence import read_seal
-from analysis.sweep import Sweep
-from analysis.sweep_folder import stored_files
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.analysis.seal.conftest import Sealed, resume, use_records
 from tests.support.s3 import BUCKET, S3Server
-from trainables.files.object_store import ObjectStore
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import stored_files
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.files.object_store import ObjectStore
 
 
 class Killed(BaseException):
@@ -120,7 +120,7 @@ def test_predictions_that_are_whole_are_used_instead_of_the_images(
     with killed_before(lambda _, name: "sealed" in name), pytest.raises(Killed):
         unopened.test()
     with monkeypatch.context() as patch:
-        patch.setattr("analysis.seal.sealed_test.open_test_data", _must_not_be_opened)
+        patch.setattr("toprung.analysis.seal.sealed_test.open_test_data", _must_not_be_opened)
         patch.setattr(TrainedModel, "predict_all", _must_not_be_opened)
         completed = unopened.test()
     assert completed.opening is not None

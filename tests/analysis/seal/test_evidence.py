@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from analysis.findings.results import Results
-from analysis.models.predictions import load_predictions, save_predictions
-from analysis.report import answer
-from analysis.seal.evidence import read_seal
-from analysis.sweep import Sweep
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.user_state import state_dir
 from tests.analysis.seal.conftest import Sealed, resume
 from tests.support.helpers import printed
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.predictions import load_predictions, save_predictions
+from toprung.analysis.report import answer
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.user_state import state_dir
 
 PREDICTIONS = "test_predictions/trial_00000.npz"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from analysis.seal.intent import new_intent
-from analysis.seal.ledger import History, history_of
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.seal.intent import new_intent
+from toprung.analysis.seal.ledger import History, history_of
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.errors import ToprungError
 from toprung.planning.fresh_test import fresh_test, opened_before
-from trainables.data import DataSettings, drawn_test_sets, prepare
-from trainables.provenance.image_set import ImageSet
+from toprung.trainables.data import DataSettings, drawn_test_sets, prepare
+from toprung.trainables.provenance.image_set import ImageSet
 
 DIGITS = DataSettings(source="digits", image_size=8, channels=1)
 

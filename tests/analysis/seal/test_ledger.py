@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.seal import intent as intent_module
-from analysis.seal import ledger as ledger_module
-from analysis.seal.intent import Intent, new_intent
-from analysis.seal.ledger import BESIDE, Earlier, Ledger, history_of
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.user_state import state_dir
-from trainables.provenance.image_set import ImageSet, ProvenanceError
+from toprung.analysis.seal import intent as intent_module
+from toprung.analysis.seal import ledger as ledger_module
+from toprung.analysis.seal.intent import Intent, new_intent
+from toprung.analysis.seal.ledger import BESIDE, Earlier, Ledger, history_of
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.user_state import state_dir
+from toprung.trainables.provenance.image_set import ImageSet, ProvenanceError
 
 
 def hashes(*numbers: int) -> list[str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from analysis.evaluating.evaluation import evaluate
-from analysis.seal.openings import TestResult, read_openings
-from analysis.sweep import Sweep
-from analysis.sweep_folder.folder import SweepFolderError
-from analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
 from tests.toprung.cli.test_evaluate import home, images_of, trained, write_images
 from tests.toprung.cli.test_main import Cli, cli
+from toprung.analysis.evaluating.evaluation import evaluate
+from toprung.analysis.seal.openings import TestResult, read_openings
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
 
 __all__ = ["cli", "home", "trained"]  # fixtures
 

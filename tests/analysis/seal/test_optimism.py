@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.seal.optimism import expected_maximum, optimism
+from toprung.analysis.seal.optimism import expected_maximum, optimism
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.findings.results import Results
-from analysis.pictures import seal as seal_parts
-from analysis.report import answer
-from analysis.seal.evidence import read_seal
-from analysis.seal.ledger import BESIDE
-from analysis.seal.optimism import optimism
-from analysis.sweep import Sweep
-from analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
 from tests.analysis.seal.conftest import ID, Sealed
 from tests.analysis.test_sweep import CONFIG
 from tests.support.helpers import printed, remember_configs
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.pictures import seal as seal_parts
+from toprung.analysis.report import answer
+from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.ledger import BESIDE
+from toprung.analysis.seal.optimism import optimism
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE, state_dir
 from toprung.cluster.jobs.fetching import fetch
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from analysis.findings.results import Results
-from analysis.study.rungs import Rung, rungs
-from analysis.sweep_folder import attributes
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.study.rungs import Rung, rungs
+from toprung.analysis.sweep_folder import attributes
 
 EARLY = attributes.STOPPED_EARLY
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.study.trials import TrialResult, select_best
-from analysis.sweep_folder import attributes
-from trainables.results.records import Record
+from toprung.analysis.study.trials import TrialResult, select_best
+from toprung.analysis.sweep_folder import attributes
+from toprung.trainables.results.records import Record
 
 
 def record(accuracy: float, loss: float = 1.0) -> Record:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.known_sweeps import (
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.known_sweeps import (
     Place,
     known_places,
     new_id,
@@ -14,7 +14,7 @@ from analysis.sweep_folder.known_sweeps import (
     remember,
     url_of_working_copies,
 )
-from analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 
 URL = "s3://bucket/sweeps?region=us-east-1"
 IMAGES, WEIGHTS = Place("images", "/data"), Place("weights", "w.pth", "in words")

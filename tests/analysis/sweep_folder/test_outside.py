@@ -13,14 +13,6 @@ import yaml
 from PIL import Image
 
 import toprung
-from analysis.exporting.onnx_export import _validation_images
-from analysis.report.sections import SECTIONS
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.known_sweeps import known_places, new_id
-from analysis.sweep_folder.outside import NotConfirmedError
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from tests.support.fuzzed_sweep import WINNER, Place, commands, digests, run
 from tests.support.watchers import (
     Bait,
@@ -30,8 +22,16 @@ from tests.support.watchers import (
     refuse_sockets,
     touched,
 )
-from trainables.config import TrialConfig, dump_config
-from trainables.system.typed_settings import parse
+from toprung.analysis.exporting.onnx_export import _validation_images
+from toprung.analysis.report.sections import SECTIONS
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.known_sweeps import known_places, new_id
+from toprung.analysis.sweep_folder.outside import NotConfirmedError
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.trainables.config import TrialConfig, dump_config
+from toprung.trainables.system.typed_settings import parse
 
 CHECKPOINT = f"trials/trial_{WINNER:05d}/checkpoint.pt"
 LOOKS = ("status", "best", "compare", "export", "inspect", "evaluate")
@@ -66,7 +66,7 @@ def watched(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _few_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     few = tuple(s for s in SECTIONS if s.anchor in ("answer", "inside", "data"))
-    monkeypatch.setattr("analysis.report.page.SECTIONS", few)
+    monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", few)
 
 
 def every_command(place: Place) -> dict[str, list[str]]:
@@ -144,9 +144,9 @@ class TestStudyInADatabase:
             toprung.open(stranger.sweep)
 
     def test_of_one_s_own_is_spoken_to(self, place: Place, server: Bait) -> None:
-        from analysis.sweep_folder.known_sweeps import remember
-        from analysis.sweep_folder.outside import study_at
-        from analysis.sweep_folder.study_place import StudyPlace
+        from toprung.analysis.sweep_folder.known_sweeps import remember
+        from toprung.analysis.sweep_folder.outside import study_at
+        from toprung.analysis.sweep_folder.study_place import StudyPlace
 
         url = f"postgresql://someone@127.0.0.1:{server.port}/db"
         rewrite(place.sweep, storage={"url": url, "name": "sweep"})

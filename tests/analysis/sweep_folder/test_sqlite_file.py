@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.sweep_folder.sqlite_file import check_study_file
 from tests.support.fuzzed_sweep import Place, commands, run
+from toprung.analysis.sweep_folder.sqlite_file import check_study_file
 from toprung.storage.study_copy import copy_study
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")

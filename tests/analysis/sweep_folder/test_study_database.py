@@ -7,10 +7,15 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from analysis.sweep_folder.study_database import connect_arguments, hosts, open_storage, reason
-from analysis.sweep_folder.study_place import StudyPlace
 from tests.support.postgres import PostgresServer
 from tests.support.watchers import Bait, bait, greedy_postgres
+from toprung.analysis.sweep_folder.study_database import (
+    connect_arguments,
+    hosts,
+    open_storage,
+    reason,
+)
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 
 PASSWORD = "pass-word-of-the-test"
 VARIABLES = ("PGSSLMODE", "PGREQUIREAUTH", "PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE")

@@ -11,18 +11,18 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from analysis.evaluating.evaluation import evaluate
-from analysis.models.predictions import load_predictions
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.analysis.test_sweep import Made
 from tests.support.helpers import tiny_config
 from tests.toprung.cli.test_main import Cli, cli
+from toprung.analysis.evaluating.evaluation import evaluate
+from toprung.analysis.models.predictions import load_predictions
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.cli import text_scores
-from trainables.config import TrialConfig
-from trainables.data import DataError, open_test_data, prepare
-from trainables.provenance.record import read_provenance
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import DataError, open_test_data, prepare
+from toprung.trainables.provenance.record import read_provenance
 
 __all__ = ["cli"]  # a fixture
 

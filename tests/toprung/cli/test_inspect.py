@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
 from tests.analysis.test_sweep import CONFIG, Made
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
 from toprung.cli.main import main
-from trainables.data import prepare
+from toprung.trainables.data import prepare
 
 
 class Ran(NamedTuple):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from search_spaces import shipped
 from tests.support.helpers import tiny_config
 from toprung.cli.main import main
 from toprung.cluster import machine_checks
 from toprung.cluster.machine_checks import Check
-from trainables.config import dump_config
+from toprung.search_spaces import shipped
+from toprung.trainables.config import dump_config
 
 
 class Ran(NamedTuple):

@@ -9,8 +9,8 @@ from toprung.cluster.placement.autoscaling import has_kinds_of_nodes
 from toprung.cluster.placement.packing import Packing
 from toprung.cluster.placement.resources import settle
 from toprung.settings import SweepSettings
+from toprung.trainables.system.typed_settings import parse
 from toprung.tune.capacity import SECONDS_BETWEEN_LOOKS, SECONDS_TO_GROW, Capacity
-from trainables.system.typed_settings import parse
 
 SMALL = {"CPU": 1.0, "GPU": 0.0}
 LARGE = {"CPU": 8.0, "GPU": 2.0}

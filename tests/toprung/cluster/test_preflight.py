@@ -15,9 +15,9 @@ from toprung.cluster.placement.packing import Packing
 from toprung.cluster.placement.resources import Resources
 from toprung.cluster.preflight import can_train, summary
 from toprung.settings import SweepSettings
+from toprung.trainables.data import DataSettings, prepare
+from toprung.trainables.system.typed_settings import parse
 from toprung.tune.callbacks.starvation_watch import SECONDS_TO_WAIT, RoomWatch
-from trainables.data import DataSettings, prepare
-from trainables.system.typed_settings import parse
 
 SHARED = "nonce"
 

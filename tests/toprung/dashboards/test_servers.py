@@ -17,13 +17,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from tests.analysis.test_sweep import CONFIG, Made
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.dashboards.servers import Server, serving, watch
 from toprung.errors import ToprungError
 from toprung.storage.event_file import EventFile
-from trainables.data import prepare
+from toprung.trainables.data import prepare
 
 COMMAND = [sys.executable, "-c", "from toprung.cli.main import main; main()", "dashboard"]
 LISTENING = "0A"  # as /proc/net/tcp writes the state

@@ -7,8 +7,8 @@ import torch
 
 from tests.support.helpers import tiny_config
 from toprung.planning.network_checks import NetworkChecks
-from trainables.networks.freezing import FreezeError
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.networks.freezing import FreezeError
+from toprung.trainables.system.typed_settings import ConfigError
 
 NORMED = tiny_config(model__batch_norm="before", model__freeze_policy="head_and_batch_norms")
 PLAIN = tiny_config(model__freeze_policy="head_and_batch_norms")

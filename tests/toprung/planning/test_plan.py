@@ -13,7 +13,7 @@ from toprung.errors import ToprungError
 from toprung.planning.data_pins import DataPins
 from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.planning.study_location import checked_url
-from trainables.config import dump_config
+from toprung.trainables.config import dump_config
 
 DIGITS = {"source": "digits", "image_size": 8, "channels": 1}
 

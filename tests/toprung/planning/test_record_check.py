@@ -9,11 +9,11 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import toprung
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.study_place import study_in_file
 from benchmarks.kills.pretend_sweep import begin, go_on
 from toprung import events
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.study_place import study_in_file
 from toprung.planning.record_check import problems
 from toprung.search import proposals
 from toprung.storage.retry import Patience

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 import toprung as package
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.outside import NotConfirmedError
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.pretend_sweep import begin, go_on
 from tests.support.fuzzed_sweep import run
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.outside import NotConfirmedError
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.planning.kept_code import IS_SENT
 from toprung.search import proposals
 from toprung.tune.patches import replaced

@@ -16,21 +16,21 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.study.trials import has_score
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.study_place import StudyPlace
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import SPACE, begin, go_on
 from benchmarks.kills.strikes import run_struck
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trials import has_score
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 from toprung.errors import ToprungError
 from toprung.search import proposals
 from toprung.storage import driver_lock, study_database
+from toprung.trainables.files import atomic_files
+from toprung.trainables.training import trial_in_folder
 from toprung.tune.patches import replaced
 from toprung.tune.searcher import StudySearcher
-from trainables.files import atomic_files
-from trainables.training import trial_in_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 FROZEN = Path(__file__).with_name("frozen_decisions.jsonl")

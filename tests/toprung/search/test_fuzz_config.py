@@ -12,14 +12,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search_spaces import load
 from tests.support.helpers import tiny_config
 from toprung.cli.main import _overrides, toprung
 from toprung.errors import USER_ERRORS
 from toprung.search.proposals import Proposals
+from toprung.search_spaces import load
 from toprung.settings import SweepSettings, resolve
-from trainables.config import TrialConfig, as_plain, dump_config, load_config
-from trainables.system.typed_settings import ConfigError, parse, setting_paths
+from toprung.trainables.config import TrialConfig, as_plain, dump_config, load_config
+from toprung.trainables.system.typed_settings import ConfigError, parse, setting_paths
 
 FEW = settings(
     max_examples=50,

@@ -6,16 +6,16 @@ from typing import Any
 import optuna
 import pytest
 
-from search_spaces import SearchSpace, SearchSpaceError, load
 from toprung.errors import ToprungError
 from toprung.search import proposals as module
 from toprung.search.proposals import Proposals
+from toprung.search_spaces import SearchSpace, SearchSpaceError, load
 from toprung.settings import resolve
-from trainables.config import TrialConfig
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.system.secrecy import names_secret
-from trainables.system.typed_settings import ConfigError, setting_paths
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.system.secrecy import names_secret
+from toprung.trainables.system.typed_settings import ConfigError, setting_paths
 
 SPACE_OPTIMIZERS = ["sgd", "adam"]
 

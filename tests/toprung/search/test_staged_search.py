@@ -6,11 +6,11 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from search_spaces import SearchSpace, SearchSpaceError
 from toprung.search.proposals import Proposals
 from toprung.search.staged_search import StagePlan, fixing_sampler
+from toprung.search_spaces import SearchSpace, SearchSpaceError
 from toprung.settings import SweepSettings, resolve
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.system.typed_settings import ConfigError
 
 STAGES = [
     {"name": "optimizer", "share": 3, "searches": ["optimizer/*"]},

@@ -17,21 +17,21 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from analysis.findings.results import Results
-from analysis.seal.openings import TestResult
-from analysis.study.sweep_record import SweepRecord
-from analysis.study.trials import read_trials
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from search_spaces import SearchSpace
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.findings.results import Results
+from toprung.analysis.seal.openings import TestResult
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trials import read_trials
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
 from toprung.errors import ToprungError
 from toprung.search.distributions import can_be
 from toprung.search.proposals import Proposals
 from toprung.search.samplers import sampler_of
 from toprung.search.warm_start import WarmStart, warm_start
+from toprung.search_spaces import SearchSpace
 from toprung.settings import resolve
-from trainables.config import as_plain
+from toprung.trainables.config import as_plain
 
 Space = Callable[[optuna.Trial], dict[str, Any]]
 DATA = "a"

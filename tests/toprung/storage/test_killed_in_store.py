@@ -13,18 +13,18 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
-from analysis.study.sweep_record import SweepRecord
-from analysis.sweep_folder.folder import SweepFolder
 from benchmarks.kills.invariants import read_study
 from benchmarks.kills.pretend_sweep import begin, go_on
 from tests.support.s3 import BUCKET, S3Server
+from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.search import proposals
 from toprung.storage.working_copy import fetch_from_store
+from toprung.trainables.files.object_store import ObjectStore
+from toprung.trainables.results import columns
+from toprung.trainables.training import trial_in_folder
 from toprung.tune.callbacks.mirror import Mirror
 from toprung.tune.patches import replaced
-from trainables.files.object_store import ObjectStore
-from trainables.results import columns
-from trainables.training import trial_in_folder
 
 EPOCHS = 5
 SETTINGS: dict[str, Any] = {

@@ -13,7 +13,7 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
+from toprung.analysis.sweep_folder.study_place import STUDY_NAME, study_in_file
 from toprung.storage.retry import Patience
 from toprung.storage.study_database import Event, StudyFile
 
@@ -93,7 +93,7 @@ import os, sys
 import optuna
 from optuna.study import StudyDirection
 from pathlib import Path
-from analysis.sweep_folder.study_place import study_in_file
+from toprung.analysis.sweep_folder.study_place import study_in_file
 from toprung.storage.retry import Patience
 from toprung.storage.study_database import StudyFile
 

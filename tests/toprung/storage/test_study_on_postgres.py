@@ -9,9 +9,9 @@ import pytest
 from optuna.study import StudyDirection
 from sqlalchemy import make_url
 
-from analysis.sweep_folder.folder import SweepFolder
-from analysis.sweep_folder.study_place import StudyPlace
 from tests.support.postgres import PostgresServer
+from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.study_place import StudyPlace
 from toprung.errors import ToprungError
 from toprung.planning.study_location import new_study_place
 from toprung.storage import retry

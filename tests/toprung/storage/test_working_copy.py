@@ -16,32 +16,32 @@ from typing import Any
 import pytest
 
 import toprung
-from analysis.findings.results import Results
-from analysis.models.model import TrainedModel
-from analysis.models.predictions import Predictions
-from analysis.report import answer
-from analysis.sweep_folder import stored_files
-from analysis.sweep_folder.folder import LEASE, SweepFolder, SweepFolderError
-from analysis.sweep_folder.user_state import STATE_VARIABLE
 from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
 from benchmarks.kills.pretend_sweep import begin, go_on
 from tests.support.fuzzed_sweep import Place
 from tests.support.s3 import BUCKET, S3Server
+from toprung.analysis.findings.results import Results
+from toprung.analysis.models.model import TrainedModel
+from toprung.analysis.models.predictions import Predictions
+from toprung.analysis.report import answer
+from toprung.analysis.sweep_folder import stored_files
+from toprung.analysis.sweep_folder.folder import LEASE, SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
 from toprung.errors import ToprungError
 from toprung.planning.kept_code import IS_SENT
 from toprung.search import proposals
 from toprung.storage import lease
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.storage.working_copy import fetch_from_store, local_path, taken_up
+from toprung.trainables.files.object_store import ObjectStore, Stored, StoreError
 from toprung.tune.callbacks.mirror import Mirror, mirrored
 from toprung.tune.patches import replaced
-from trainables.files.object_store import ObjectStore, Stored, StoreError
 
 KILLED = """
 import os, signal
 from benchmarks.kills.pretend_sweep import begin
 from toprung import mirror
-from trainables import kept_trial
+from toprung.trainables import kept_trial
 mirror.SECONDS_BETWEEN_PASSES = 0.05
 original, calls = kept_trial.to_report, 0
 def struck(*arguments):

@@ -7,8 +7,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from toprung.settings import SweepSettings
+from toprung.trainables.results import columns
 from toprung.tune.scheduler import SearchOnly, trial_scheduler
-from trainables.results import columns
 
 
 def trial(number: int, confirms: int | None = None) -> Any:

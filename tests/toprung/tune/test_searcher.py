@@ -12,21 +12,21 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from yaml import safe_load as load_yaml
 
-from analysis.study.confirmation import Confirmation as ReadConfirmation
-from analysis.study.confirmation import read_confirmation
-from analysis.study.trials import read_trials
-from analysis.sweep_folder.folder import SweepFolder
-from search_spaces import load
 from tests.support.helpers import tiny_config, tiny_data
+from toprung.analysis.study.confirmation import Confirmation as ReadConfirmation
+from toprung.analysis.study.confirmation import read_confirmation
+from toprung.analysis.study.trials import read_trials
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.cluster.placement.packing import Packing
 from toprung.search.confirmation_runs import Confirmation
 from toprung.search.proposals import Proposals
 from toprung.search.samplers import sampler_of
+from toprung.search_spaces import load
 from toprung.settings import resolve
+from toprung.trainables.results.columns import failure_report, to_report
+from toprung.trainables.results.failures import CODE_ERROR, DIVERGED, KINDS
+from toprung.trainables.training.fit import fit
 from toprung.tune.searcher import StudySearcher
-from trainables.results.columns import failure_report, to_report
-from trainables.results.failures import CODE_ERROR, DIVERGED, KINDS
-from trainables.training.fit import fit
 
 README = Path(__file__).parents[3] / "README.md"
 

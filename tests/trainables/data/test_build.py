@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import DataSettings, cache_dir, open_training_data, prepare
-from trainables.data.listing.cache import Cache
+from toprung.trainables.data import DataSettings, cache_dir, open_training_data, prepare
+from toprung.trainables.data.listing.cache import Cache
 
 # A builder whose images take long, so that another process or a signal can come in between.
 SLOW_BUILDER = r"""
 import os, sys, time
 from pathlib import Path
 from typing import Any
-from trainables.data import DataSettings, build, prepare
+from toprung.trainables.data import DataSettings, build, prepare
 decode = build.decode_and_hash
 def slow_decode(content, settings):
     os.write(1, b"decoding\n")  # in one piece, whatever the other threads write
@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainables.data.build.decode_and_hash", interrupt)
+    monkeypatch.setattr("toprung.trainables.data.build.decode_and_hash", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(settings(flat_folder))
     assert not list((cache / "stores").iterdir())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter
 
-from trainables.data import DataError, DataSettings, decode_image
+from toprung.trainables.data import DataError, DataSettings, decode_image
 
 
 def settings(**changes: Any) -> DataSettings:

@@ -18,8 +18,8 @@ from rich.console import Console
 from toprung.planning.plan import plan_sweep
 from toprung.planning.sweep_state import begun
 from toprung.storage.retry import Patience
-from trainables.data import DataSettings, prepare
-from trainables.data.duplicates import Duplicates, SplitRow
+from toprung.trainables.data import DataSettings, prepare
+from toprung.trainables.data.duplicates import Duplicates, SplitRow
 
 SPLITS = {"train": 4, "val": 2, "test": 2}
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.toprung.search.test_fuzz_config import FEW
-from trainables.data import DataError, DataSettings, prepare
-from trainables.data.decode import BadImageError, decode
+from toprung.trainables.data import DataError, DataSettings, prepare
+from toprung.trainables.data.decode import BadImageError, decode
 
 FORMATS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "AVIF"]
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]

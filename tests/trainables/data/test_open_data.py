@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import (
+from toprung.trainables.data import (
     DataError,
     DataSettings,
     decode_image,

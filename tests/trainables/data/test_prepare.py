@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from trainables.data import BadImage, DataError, DataSettings, decode_image, prepare
-from trainables.data.listing.errors import BadImagesError
-from trainables.provenance.pixel_hash import pixel_hash
+from toprung.trainables.data import BadImage, DataError, DataSettings, decode_image, prepare
+from toprung.trainables.data.listing.errors import BadImagesError
+from toprung.trainables.provenance.pixel_hash import pixel_hash
 
 pytestmark = pytest.mark.usefixtures("cache")
 

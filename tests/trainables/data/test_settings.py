@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainables.data import DataSettings
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.data.sources import NAMES
+from toprung.trainables.data import DataSettings
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.data.sources import NAMES
 
 
 def test_one_number_is_a_square() -> None:

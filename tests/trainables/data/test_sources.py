@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import DataError, DataSettings
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.image_list import Source
-from trainables.data.sources import find_source, located
+from toprung.trainables.data import DataError, DataSettings
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.image_list import Source
+from toprung.trainables.data.sources import find_source, located
 
 
 def source(name: str) -> Source:
@@ -72,8 +72,8 @@ def test_the_identity_changes_with_any_file(flat_folder: Path) -> None:
 
 def test_the_package_is_light() -> None:
     heavy = {"ray", "optuna", "torch", "torchvision", "sklearn", "rich"}
-    above = {"search_spaces", "analysis", "toprung"}
-    code = f"import sys, trainables.data; print(*({heavy | above} & set(sys.modules)))"
+    above = {"toprung.search_spaces", "toprung.analysis", "toprung.api"}
+    code = f"import sys, toprung.trainables.data; print(*({heavy | above} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from trainables.data import DataError, DataSettings
-from trainables.data.classes import first_classes
-from trainables.data.draws import drawn_test_sets
-from trainables.data.listing.errors import NoSuchDrawError
-from trainables.data.listing.image_list import ListedImage, Split
-from trainables.data.splits import assign_splits
+from toprung.trainables.data import DataError, DataSettings
+from toprung.trainables.data.classes import first_classes
+from toprung.trainables.data.draws import drawn_test_sets
+from toprung.trainables.data.listing.errors import NoSuchDrawError
+from toprung.trainables.data.listing.image_list import ListedImage, Split
+from toprung.trainables.data.splits import assign_splits
 
 
 def settings(**changes: Any) -> DataSettings:

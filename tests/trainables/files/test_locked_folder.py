@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from trainables.files.locked_folder import LockedFolder
-from trainables.system.environment import environment_kept
+from toprung.trainables.files.locked_folder import LockedFolder
+from toprung.trainables.system.environment import environment_kept
 
 PREFIX = "toprung-test-"
 MAKE_AND_WAIT = f"""
 import time
-from trainables.files.locked_folder import LockedFolder
+from toprung.trainables.files.locked_folder import LockedFolder
 print(LockedFolder({PREFIX!r}).path.name, flush=True)
 time.sleep(100)
 """

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.s3 import BUCKET, S3Server
-from trainables.files import conditional_write, object_store
-from trainables.files.object_store import ObjectStore, StoreError, is_url, url_within
-from trainables.results.failures import STORE_AWAY, failure_of
+from toprung.trainables.files import conditional_write, object_store
+from toprung.trainables.files.object_store import ObjectStore, StoreError, is_url, url_within
+from toprung.trainables.results.failures import STORE_AWAY, failure_of
 
 
 @pytest.fixture

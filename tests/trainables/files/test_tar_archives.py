@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trainables.files import tar_archives
-from trainables.files.archives import ArchiveError
-from trainables.files.tar_archives import unpack_tar
+from toprung.trainables.files import tar_archives
+from toprung.trainables.files.archives import ArchiveError
+from toprung.trainables.files.tar_archives import unpack_tar
 
 
 def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -16,14 +16,14 @@ import pytest
 import torch
 import yaml
 
-from analysis.models.model import load_model
-from analysis.models.predictions import load_predictions
-from analysis.report.sections import SECTIONS
-from analysis.sweep import Sweep
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.fuzzed_sweep import WINNER, Place, commands, run
-from trainables.config import TrialConfig, load_config
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.analysis.models.model import load_model
+from toprung.analysis.models.predictions import load_predictions
+from toprung.analysis.report.sections import SECTIONS
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import TrialConfig, load_config
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 CHECKPOINT = f"trials/trial_{WINNER:05d}/checkpoint.pt"
 PREDICTIONS = f"test_predictions/trial_{WINNER:05d}.npz"
@@ -146,7 +146,7 @@ class TestPlaces:
     @pytest.fixture(autouse=True)
     def _two_sections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         two = tuple(s for s in SECTIONS if s.anchor in ("answer", "how"))
-        monkeypatch.setattr("analysis.report.page.SECTIONS", two)
+        monkeypatch.setattr("toprung.analysis.report.page.SECTIONS", two)
 
     @pytest.fixture
     def victim(self, tmp_path: Path) -> Path:

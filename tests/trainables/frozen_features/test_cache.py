@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data import DataError
-from trainables.frozen_features.cache import Activations, Layout, TooLargeError, stored
-from trainables.frozen_features.cache_folder import IMAGES_PER_PIECE, num_images_building
+from toprung.trainables.data import DataError
+from toprung.trainables.frozen_features.cache import Activations, Layout, TooLargeError, stored
+from toprung.trainables.frozen_features.cache_folder import IMAGES_PER_PIECE, num_images_building
 
 NUM_IMAGES = 2 * IMAGES_PER_PIECE + 44
 LAYOUT = Layout(NUM_IMAGES, ((2, 3, 4), ()), ("float32", "bfloat16"), (True, False))

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torchvision import models
 
-from analysis.models.model import model_from_checkpoint
-from analysis.sweep_folder.folder import SweepFolderError
 from tests.support.helpers import TRUSTED, figures, tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.results.records import Validation
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
+from toprung.analysis.models.model import model_from_checkpoint
+from toprung.analysis.sweep_folder.folder import SweepFolderError
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.results.records import Validation
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
 
 DATA = tiny_data(24, 12, shape_HWC=(32, 32, 3))
 FLIPS = {"transforms": [{"name": "horizontal_flip"}]}

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.helpers import tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.data import TrainingData
-from trainables.frozen_features.values import (
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.data import TrainingData
+from toprung.trainables.frozen_features.values import (
     augmented_rows,
     frozen_values,
     identity,
     rows_of,
     run_frozen,
 )
-from trainables.inference.precision import Precision
-from trainables.inference.predict import Normaliser
-from trainables.recipe.augmenter import Augmenter
+from toprung.trainables.inference.precision import Precision
+from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.recipe.augmenter import Augmenter
 
 DATA = tiny_data(100, 50)
 FLIPS = [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 40}]

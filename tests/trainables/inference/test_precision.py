@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from tests.support.helpers import figures, records, tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.inference import precision
-from trainables.inference.predict import Normaliser
-from trainables.networks.freezing import resolve
-from trainables.recipe.optimizers import Adam
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
-from trainables.training.image_inputs import RESIDENT_SHARE, fits_on, uploaded
-from trainables.training.state import TrainingState, read_checkpoint
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.inference import precision
+from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.networks.freezing import resolve
+from toprung.trainables.recipe.optimizers import Adam
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.image_inputs import RESIDENT_SHARE, fits_on, uploaded
+from toprung.trainables.training.state import TrainingState, read_checkpoint
 
 CPU = torch.device("cpu")
 DATA = tiny_data(shape_HWC=(6, 6, 3))
@@ -202,6 +202,6 @@ class TestOnAGpu:
         assert not fits_on(CPU, images_NHWC)
 
     def test_they_are_moved_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("trainables.training.image_inputs.UPLOAD_BYTES", 3 * 6 * 6 * 3)
+        monkeypatch.setattr("toprung.trainables.training.image_inputs.UPLOAD_BYTES", 3 * 6 * 6 * 3)
         there_NHWC = uploaded(DATA.images_NHWC, CPU)
         assert np.array_equal(there_NHWC.numpy(), DATA.images_NHWC)

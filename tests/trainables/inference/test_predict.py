@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.inference import predict as evaluation
-from trainables.inference.predict import Normaliser, predict_logits, score
+from toprung.trainables.inference import predict as evaluation
+from toprung.trainables.inference.predict import Normaliser, predict_logits, score
 
 CPU = torch.device("cpu")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.study_c_networks import SIMPLE
-from trainables.inference.summary import Layer, summarise
-from trainables.networks.cnn_settings import CnnSettings
+from toprung.search_spaces.study_c_networks import SIMPLE
+from toprung.trainables.inference.summary import Layer, summarise
+from toprung.trainables.networks.cnn_settings import CnnSettings
 
 
 def on_meta(settings: CnnSettings, shape_CHW: tuple[int, int, int], classes: int) -> nn.Module:

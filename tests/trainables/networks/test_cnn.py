@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.study_c_networks import GOOD, GOODEST, SIMPLE
-from trainables.inference.summary import summarise
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.cnn import ACTIVATIONS, Cnn
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.search_spaces.study_c_networks import GOOD, GOODEST, SIMPLE
+from toprung.trainables.inference.summary import summarise
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.cnn import ACTIVATIONS, Cnn
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 # torch's remark on an even kernel with "same" padding, which it pads rightly.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")

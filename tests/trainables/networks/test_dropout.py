@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.networks.dropout import FastDropout, use_fast_dropout
+from toprung.trainables.networks.dropout import FastDropout, use_fast_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])

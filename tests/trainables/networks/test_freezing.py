@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.networks import freezing
-from trainables.networks.base import NetworkSettings
-from trainables.networks.classifier import Classifier
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.networks.freeze_policies import policy_forms
-from trainables.networks.freezing import FreezeError, resolve
-from trainables.networks.parameter_locations import Place
-from trainables.networks.svm_settings import SvmSettings
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.networks import freezing
+from toprung.trainables.networks.base import NetworkSettings
+from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.freeze_policies import policy_forms
+from toprung.trainables.networks.freezing import FreezeError, resolve
+from toprung.trainables.networks.parameter_locations import Place
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 IMAGE = (3, 8, 8)
 CNN = CnnSettings(

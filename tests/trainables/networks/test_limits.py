@@ -7,13 +7,13 @@ import torch
 
 from tests.support.helpers import tiny_config
 from toprung.settings import resolve
-from trainables.config import TrialConfig, as_plain
-from trainables.networks.base import ImpossibleNetworkError, NetworkSettings
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.networks.limits import MAX_PARAMETERS
-from trainables.networks.svm_settings import SvmSettings
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.networks.base import ImpossibleNetworkError, NetworkSettings
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.limits import MAX_PARAMETERS
+from toprung.trainables.networks.svm_settings import SvmSettings
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 HUGE = 2_000_000_000
 MANY_TRANSFORMS = [{"name": "horizontal_flip"}] * 101

@@ -13,17 +13,17 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.svm import SVC
 from torchvision import models
 
-from analysis.models.model import model_from_checkpoint
 from tests.support.helpers import TRUSTED, figures, tiny_data
-from trainables.config import TrialConfig, as_plain
-from trainables.inference.summary import summarise
-from trainables.networks.parameter_locations import HEAD
-from trainables.networks.svm import SvmHead
-from trainables.networks.svm_settings import SvmSettings, refuse_unused
-from trainables.results.records import Record
-from trainables.system.typed_settings import ConfigError, parse
-from trainables.training.fit_svm import fit_svm, fitted_state
-from trainables.training.state import read_checkpoint
+from toprung.analysis.models.model import model_from_checkpoint
+from toprung.trainables.config import TrialConfig, as_plain
+from toprung.trainables.inference.summary import summarise
+from toprung.trainables.networks.parameter_locations import HEAD
+from toprung.trainables.networks.svm import SvmHead
+from toprung.trainables.networks.svm_settings import SvmSettings, refuse_unused
+from toprung.trainables.results.records import Record
+from toprung.trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.training.fit_svm import fit_svm, fitted_state
+from toprung.trainables.training.state import read_checkpoint
 
 SCALERS = {"none": FunctionTransformer, "standard": StandardScaler, "min_max": MinMaxScaler}
 NUM_FEATURES = 8

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.config import TrialConfig
-from trainables.networks.base import ImpossibleNetworkError
-from trainables.networks.classifier import Classifier, Outputs
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.classifier import Classifier, Outputs
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 NUM_CLASSES = 7
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from torchvision import models
 
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.pretrained.catalogue import (
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD, DataSettings
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.pretrained.catalogue import (
     architectures,
     checked_architecture,
     default_name,
@@ -21,7 +21,7 @@ from trainables.pretrained.catalogue import (
 OTHER_NORMALISATION = {("efficientnet_v2_l", "IMAGENET1K_V1")}
 CHECK_A_CONFIG = """
 import sys
-from trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 TorchvisionSettings(architecture="resnet18", weights="DEFAULT").check((3, 224, 224))
 print(sorted({"torch", "torchvision"} & set(sys.modules)))
 """
@@ -82,7 +82,7 @@ def test_a_full_disk_is_no_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trainables.files.atomic_files.os.fsync", full)
+    monkeypatch.setattr("toprung.trainables.files.atomic_files.os.fsync", full)
     assert "resnet18" in architectures()
     assert list(cache.iterdir()) == []
 

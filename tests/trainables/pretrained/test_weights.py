@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
-from trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
-from trainables.networks.classifier import Classifier
-from trainables.networks.torchvision_settings import TorchvisionSettings
-from trainables.pretrained import catalogue
-from trainables.pretrained.catalogue import OfferedWeights, architectures, first
-from trainables.pretrained.weights import checkpoint_file, fetch
-from trainables.system.typed_settings import ConfigError
+from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
+from toprung.trainables.pretrained import catalogue
+from toprung.trainables.pretrained.catalogue import OfferedWeights, architectures, first
+from toprung.trainables.pretrained.weights import checkpoint_file, fetch
+from toprung.trainables.system.typed_settings import ConfigError
 
 SIZE = 32
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.provenance.image_set import ImageSet, SplitImages
-from trainables.provenance.overlap import Overlap, overlap
+from toprung.trainables.provenance.image_set import ImageSet, SplitImages
+from toprung.trainables.provenance.overlap import Overlap, overlap
 
 
 def test_against_counting_one_by_one() -> None:

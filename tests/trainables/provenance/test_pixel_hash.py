@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from trainables.data import DataSettings
-from trainables.data.decode import decode, decode_and_hash
-from trainables.provenance.pixel_hash import STRIP_BYTES, pixel_hash
+from toprung.trainables.data import DataSettings
+from toprung.trainables.data.decode import decode, decode_and_hash
+from toprung.trainables.provenance.pixel_hash import STRIP_BYTES, pixel_hash
 
 ORIENTATION = 0x0112
 
@@ -178,10 +178,10 @@ def test_the_hash_stays_what_it_is() -> None:
 
 def test_named_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A digit of scikit-learn's and its picture in a file."""
-    from trainables.data import prepare
+    from toprung.trainables.data import prepare
 
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(tmp_path))
-    from trainables.data.named.digits import digits
+    from toprung.trainables.data.named.digits import digits
 
     (image, *_) = digits()
     data = prepare(DataSettings(source="digits", image_size=4, channels=1))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages, union
-from trainables.provenance.record import METADATA_KEY, Provenance, read_provenance
+from toprung.trainables.provenance.image_set import ImageSet, ProvenanceError, SplitImages, union
+from toprung.trainables.provenance.record import METADATA_KEY, Provenance, read_provenance
 
 
 def hashes(*numbers: int) -> list[str]:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.recipe import transforms
-from trainables.recipe.augmentation_settings import AugmentationSettings
-from trainables.recipe.augmenter import Augmenter
-from trainables.recipe.auto_augment import (
+from toprung.trainables.recipe import transforms
+from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
+from toprung.trainables.recipe.augmenter import Augmenter
+from toprung.trainables.recipe.auto_augment import (
     OPERATIONS,
     AutoAugment,
     rand_augment_limits,
     trivial_augment_limits,
 )
-from trainables.system.typed_settings import ConfigError, Settings, parse
+from toprung.trainables.system.typed_settings import ConfigError, Settings, parse
 
 WITHOUT_STRENGTH = {"_identity", "_auto_contrast", "_equalize"}
 VARIED: dict[str, dict[str, Any]] = {
@@ -388,9 +388,10 @@ class TestSettings:
     def test_settings_and_checks_of_it_and_of_losses_load_no_torch(self) -> None:
         code = (
             "import sys; "
-            "from trainables.recipe.augmentation_settings import AugmentationSettings as A; "
+            "from toprung.trainables.recipe import augmentation_settings; "
+            "A = augmentation_settings.AugmentationSettings; "
             "A(transforms=[{'name': 'crop', 'size': 3}], mix='mixup').check((3, 4, 4)); "
-            "from trainables.recipe.losses import Center, Triplet; Center(), Triplet(); "
+            "from toprung.trainables.recipe.losses import Center, Triplet; Center(), Triplet(); "
             "sys.exit(bool({'torch', 'kornia', 'pytorch_metric_learning'} & set(sys.modules)))"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

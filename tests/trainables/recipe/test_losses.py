@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from trainables.networks.classifier import Outputs
-from trainables.recipe.loss_modules import AUXILIARY_WEIGHT
-from trainables.recipe.losses import CrossEntropy, Loss
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.networks.classifier import Outputs
+from toprung.trainables.recipe.loss_modules import AUXILIARY_WEIGHT
+from toprung.trainables.recipe.losses import CrossEntropy, Loss
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 NUM_CLASSES, NUM_FEATURES = 3, 5
 COUNTS = np.array([6, 3, 1])

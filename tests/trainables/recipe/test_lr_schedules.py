@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch.nn import Parameter
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from trainables.recipe.lr_schedules import LrSchedule
+from toprung.trainables.recipe.lr_schedules import LrSchedule
 
 LR = 0.2
 STEPS_PER_EPOCH = 5

@@ -7,7 +7,7 @@ import torch
 from torch.nn import Parameter
 
 from tests.support.helpers import tiny_config
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 
 def build(**settings: Any) -> tuple[Parameter, torch.optim.Optimizer]:

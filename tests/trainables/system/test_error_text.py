@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainables.system.error_text import innermost, last_line, one_line
+from toprung.trainables.system.error_text import innermost, last_line, one_line
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ValueError(" \n"), RuntimeError("."), OSError()])

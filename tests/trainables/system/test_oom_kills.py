@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.system.oom_kills import oom_kills
+from toprung.trainables.system.oom_kills import oom_kills
 
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
 V2 = "low 0\nhigh 0\nmax 7\noom 5\noom_kill {}\noom_group_kill 0\n"

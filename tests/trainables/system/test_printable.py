@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from trainables.files.plain_yaml import read_yaml, write_yaml
-from trainables.system.console import PrintableConsole
-from trainables.system.printable import printable, printable_json, printable_line
-from trainables.system.terminal import PrintableStream, print_only_printable
+from toprung.trainables.files.plain_yaml import read_yaml, write_yaml
+from toprung.trainables.system.console import PrintableConsole
+from toprung.trainables.system.printable import printable, printable_json, printable_line
+from toprung.trainables.system.terminal import PrintableStream, print_only_printable
 
 VISIBLE_FORMAT = {0x110BD, 0x110CD, 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, *range(0x600, 0x606)}
 """Format characters with a glyph of their own, such as the Arabic number sign."""

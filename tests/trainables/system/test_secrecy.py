@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.support.canaries import CANARY, VARIABLES, canaries_set
-from trainables.system import secrecy
-from trainables.system.secrecy import (
+from toprung.trainables.system import secrecy
+from toprung.trainables.system.secrecy import (
     HIDDEN,
     names_secret,
     redacted,

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import get_args
 
 from tests.support.helpers import tiny_config, tiny_data
-from trainables.recipe.optimizers import Optimizer
-from trainables.training.fit import fit
+from toprung.trainables.recipe.optimizers import Optimizer
+from toprung.trainables.training.fit import fit
 
 NAMES = [settings.model_fields["name"].default for settings in get_args(get_args(Optimizer)[0])]
 
 TRAIN_IN_A_NEW_PROCESS = """
 import json, sys, torch
-from trainables.system.without_compiler import leave_compiler_out
+from toprung.trainables.system.without_compiler import leave_compiler_out
 leave_compiler_out()
 torch.set_num_threads(1)
 from tests.trainables.system.test_without_compiler import NAMES, last_loss

@@ -15,23 +15,23 @@ import pytest
 import torch
 
 from tests.support.helpers import tiny_config, tiny_data
-from trainables.files.atomic_files import atomic_file, remove_leftovers
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.training import checkpoint
-from trainables.training.checkpoint import (
+from toprung.trainables.files.atomic_files import atomic_file, remove_leftovers
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.training import checkpoint
+from toprung.trainables.training.checkpoint import (
     UnreadableCheckpointError,
     load_checkpoint,
     write_checkpoint,
 )
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
 
 DATA = tiny_data()
 CONFIG = tiny_config()
 
 WRITE_AGAIN_AND_AGAIN = """
 import itertools, pathlib, sys
-from trainables.files.atomic_files import atomic_file
+from toprung.trainables.files.atomic_files import atomic_file
 for number in itertools.count():
     with atomic_file(pathlib.Path(sys.argv[1])) as file:
         for _ in range(1000):
@@ -42,7 +42,7 @@ for number in itertools.count():
 
 WRITE_AND_WAIT = """
 import pathlib, sys, time
-from trainables.files.atomic_files import atomic_file
+from toprung.trainables.files.atomic_files import atomic_file
 with atomic_file(pathlib.Path(sys.argv[1])) as file:
     print("half", flush=True)
     time.sleep(100)
@@ -120,7 +120,7 @@ class TestFullDisk:
         """The clock runs only while somebody waits; how long each did."""
         waited: list[float] = []
         clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited))
-        monkeypatch.setattr("trainables.training.checkpoint.time", clock)
+        monkeypatch.setattr("toprung.trainables.training.checkpoint.time", clock)
         return waited
 
     @staticmethod

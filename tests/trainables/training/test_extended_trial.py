@@ -8,11 +8,11 @@ import pytest
 from torch.optim import Optimizer
 
 from tests.support.helpers import figures, tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.recipe.lr_schedules import LrSchedule
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.recipe.lr_schedules import LrSchedule
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
 
 DATA = tiny_data()
 LR_SCHEDULES = [s.model_fields["name"].default for s in get_args(get_args(LrSchedule)[0])]

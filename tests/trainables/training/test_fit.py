@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tests.support.helpers import figures, records, tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.inference.predict import Normaliser
-from trainables.results.records import Record, Validation
-from trainables.system.typed_settings import ConfigError
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
-from trainables.training.steps import epoch_order
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.results.records import Record, Validation
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
+from toprung.trainables.training.steps import epoch_order
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "radam", "rmsprop"]
 LR_SCHEDULES = [
@@ -307,7 +307,7 @@ class TestLoggedSteps:
             assert step.update_norm == pytest.approx(0.05 * step.gradient_norm, rel=1e-4)
 
     def test_are_thinned_out_evenly(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("trainables.training.steps.MAX_LOGGED_STEPS", 4)
+        monkeypatch.setattr("toprung.trainables.training.steps.MAX_LOGGED_STEPS", 4)
         config = tiny_config(training__log_steps=True, training__batch_size=2, training__epochs=1)
         (validation,) = fit(config, DATA)
         assert [step.step for step in validation.steps] == [1, 4, 7, 10]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.support.helpers import records, tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.inference.predict import Normaliser, predict_logits, score
-from trainables.results.records import DivergedError, Record, Validation, is_better
-from trainables.training.fit import fit
-from trainables.training.state import read_checkpoint
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.inference.predict import Normaliser, predict_logits, score
+from toprung.trainables.results.records import DivergedError, Record, Validation, is_better
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.state import read_checkpoint
 
 LR_SCHEDULES = ["constant", "step", "cosine", "one_cycle", "warmup_cosine", "reduce_on_plateau"]
 DATA = tiny_data()
@@ -176,7 +176,7 @@ def run_with_losses(
     def scored(*args: Any) -> Any:
         return replace(score(*args), loss=next(losses))
 
-    monkeypatch.setattr("trainables.training.fit.score", scored)
+    monkeypatch.setattr("toprung.trainables.training.fit.score", scored)
     per_epoch = settings.get("training__validations_per_epoch", 1)
     config = tiny_config(
         training__epochs=-(-len(val_losses) // per_epoch), training__metric="val_loss", **settings

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from tests.support.helpers import tiny_config
-from trainables.config import TrialConfig
-from trainables.networks.classifier import Classifier
-from trainables.networks.cnn_settings import CnnSettings
-from trainables.networks.freezing import FreezeError
-from trainables.system.typed_settings import ConfigError
-from trainables.training.compatibility import check_network
-from trainables.training.parameter_groups import parameter_groups
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.freezing import FreezeError
+from toprung.trainables.system.typed_settings import ConfigError
+from toprung.trainables.training.compatibility import check_network
+from toprung.trainables.training.parameter_groups import parameter_groups
 
 IMAGE = (3, 8, 8)
 LR = 0.2

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tests.support.helpers import tiny_config, tiny_data
-from trainables.config import TrialConfig
-from trainables.results import columns, failures
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.training.state import read_checkpoint
-from trainables.training.trial_in_folder import tell_failure, train_kept
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.results import columns, failures
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.training.state import read_checkpoint
+from toprung.trainables.training.trial_in_folder import tell_failure, train_kept
 
 DATA = tiny_data()
 CPU = torch.device("cpu")
@@ -92,7 +92,7 @@ class TestKeptTrial:
         def full(path: Path) -> None:
             raise OSError(errno.EROFS, f"cannot write {path}")
 
-        monkeypatch.setattr("trainables.training.checkpoint.atomic_file", full)
+        monkeypatch.setattr("toprung.trainables.training.checkpoint.atomic_file", full)
         assert list(kept(tmp_path / "whole")) == again(whole, 5)
         with pytest.raises(OSError, match="cannot write"):
             next(kept(tmp_path / "other"))

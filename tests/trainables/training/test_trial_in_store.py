@@ -11,12 +11,12 @@ import torch
 
 from tests.support.helpers import tiny_config, tiny_data
 from tests.support.s3 import BUCKET, S3Server
-from trainables.config import TrialConfig
-from trainables.files.object_store import ObjectStore, StoreError
-from trainables.results import columns
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.training import trial_in_store
-from trainables.training.trial_in_store import train_stored, when_it_answers
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.files.object_store import ObjectStore, StoreError
+from toprung.trainables.results import columns
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.training import trial_in_store
+from toprung.trainables.training.trial_in_store import train_stored, when_it_answers
 
 DATA = tiny_data()
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ from toprung.cluster.token import use_token
 from toprung.console import echo_line
 from toprung.errors import ToprungError
 from toprung.planning.code_package import Package
-from trainables.system.error_text import one_line
+from toprung.trainables.system.error_text import one_line
 
 CLIENT = "ray://"
 _ON_THE_HEAD = {"node:__internal_head__": 0.001}

@@ -5,17 +5,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from analysis.seal.intent import intents_of
-from analysis.seal.ledger import keep_openings
-from analysis.seal.openings import read_openings
-from analysis.sweep_folder.driver import still_runs, this_driver
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.seal.intent import intents_of
+from toprung.analysis.seal.ledger import keep_openings
+from toprung.analysis.seal.openings import read_openings
+from toprung.analysis.sweep_folder.driver import still_runs, this_driver
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.cluster.jobs.options import name_of
 from toprung.cluster.jobs.send import from_lines, pack, unpack
 from toprung.errors import ToprungError
-from trainables.files.object_store import is_url
-from trainables.files.plain_yaml import read_yaml
-from trainables.files.untrusted_files import check_folder
+from toprung.trainables.files.object_store import is_url
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.files.untrusted_files import check_folder
 
 
 def fetch(

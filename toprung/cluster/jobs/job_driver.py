@@ -9,8 +9,8 @@ from importlib.metadata import version
 from platform import node, python_version
 
 from toprung.planning.kept_code import IS_SENT
-from trainables.system.error_text import last_line
-from trainables.system.terminal import print_only_printable
+from toprung.trainables.system.error_text import last_line
+from toprung.trainables.system.terminal import print_only_printable
 
 STARTED = "driver: "
 """What the first line begins with that a sweep's driver prints; others may print before it."""

@@ -20,7 +20,7 @@ from typing import Any
 from toprung.cluster.jobs.http_address import API_SERVER, http_address
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
-from trainables.system.error_text import innermost, last_line, one_line
+from toprung.trainables.system.error_text import innermost, last_line, one_line
 
 _SECONDS_TO_ANSWER = 10
 _SECONDS_OF_SILENCE = 60

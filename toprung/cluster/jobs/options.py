@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from toprung.errors import ToprungError
 from toprung.planning.code_package import Package, package, whole_path
-from trainables.files.object_store import check_url, is_url, url_within
-from trainables.system.typed_settings import nearest
+from toprung.trainables.files.object_store import check_url, is_url, url_within
+from toprung.trainables.system.typed_settings import nearest
 
 _NOT_SETTINGS = {"config", "data", "name", "out", "storage", "warm_start", "fresh_test"}
 _NEVER = {"space", "overrides", "console", "address"}
@@ -123,7 +123,7 @@ def _check_names(given: Mapping[str, Any]) -> None:
 
 def _check_data(source: str, root: str | None) -> None:
     """Data are not sent: a named data set, or a path that all nodes have."""
-    from trainables.data.sources import NAMES
+    from toprung.trainables.data.sources import NAMES
 
     for name, value in (("data", source), ("data/root", root)):
         is_named = name == "data" and value in NAMES

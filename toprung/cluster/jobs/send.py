@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder, SweepFolderError
 from toprung.errors import ToprungError
 from toprung.storage.study_copy import copy_study
-from trainables.files.archives import ArchiveError
-from trainables.files.tar_archives import unpack_tar
-from trainables.results.columns import CHECKPOINT_FILE
-from trainables.system.terminal import print_only_printable
+from toprung.trainables.files.archives import ArchiveError
+from toprung.trainables.files.tar_archives import unpack_tar
+from toprung.trainables.results.columns import CHECKPOINT_FILE
+from toprung.trainables.system.terminal import print_only_printable
 
 MOST_BYTES = 256 * 2**20
 """Of a sweep that is sent so; the job server holds it in memory four times over, as measured."""

@@ -20,8 +20,8 @@ from toprung.cluster.jobs.job_server import JobExistsError, JobServer, Unreachab
 from toprung.cluster.jobs.options import as_options, check_sweep_place, name_of, submitted_sweep
 from toprung.errors import NOT_FINISHED, USER_ERROR, ToprungError
 from toprung.planning.code_package import FOLDER, Package
-from trainables.files.object_store import is_url
-from trainables.system.error_text import last_line
+from toprung.trainables.files.object_store import is_url
+from toprung.trainables.system.error_text import last_line
 
 _SECONDS_TO_STOP = 30
 """A driver's time to end its trials in order when it is stopped; Ray itself would give 3."""

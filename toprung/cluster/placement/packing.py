@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from toprung.cluster.placement.resources import Resources
 from toprung.settings import GPU_RESOLUTION, SweepSettings
-from trainables.results.failures import GPU_OUT_OF_MEMORY
+from toprung.trainables.results.failures import GPU_OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
-    from trainables.training.memory_estimate import MemoryNeeded
+    from toprung.trainables.training.memory_estimate import MemoryNeeded
 
 MARGIN = 1.15
 """What a trial needs is taken for so much more: other batches, and the holes between blocks."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toprung.errors import ToprungError
 from toprung.settings import SweepSettings
-from trainables.system.machine import num_cpus
+from toprung.trainables.system.machine import num_cpus
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """NVIDIA's driver, Windows' (WSL), AMD's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.tune.callbacks.mirror import Mirror
 from toprung.tune.callbacks.not_pickled import NotPickled
 

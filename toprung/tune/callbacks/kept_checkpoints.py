@@ -7,9 +7,9 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune import Callback
 
-from analysis.study.trials import TrialResult, has_score, rank, recipe, trial_result
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.study.trials import TrialResult, has_score, rank, recipe, trial_result
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.settings import SweepSettings
 from toprung.storage.retry import Patience
 from toprung.tune.callbacks.not_pickled import NotPickled

@@ -10,16 +10,16 @@ from typing import Any
 
 from ray.tune import Callback
 
-from analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
-from analysis.sweep_folder.stored_files import each, visible_files
+from toprung.analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
+from toprung.analysis.sweep_folder.stored_files import each, visible_files
 from toprung.errors import ToprungError
 from toprung.planning.plan import SweepPlan
 from toprung.storage import lease
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.storage.study_copy import copy_study
 from toprung.storage.working_copy import clear_copy
+from toprung.trainables.files.object_store import ObjectStore, StoreError
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.files.object_store import ObjectStore, StoreError
 
 SECONDS_BETWEEN_PASSES = 1.0
 

@@ -8,8 +8,8 @@ from typing import Any
 from ray.tune import Callback
 
 from toprung.cluster.messages import Node, alive_nodes, answered, ask, heard
+from toprung.trainables.system.oom_kills import oom_kills
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.system.oom_kills import oom_kills
 
 SECONDS_BETWEEN_LOOKS = 5.0
 MAX_SECONDS_TO_ANSWER = 10.0

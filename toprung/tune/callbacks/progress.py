@@ -12,17 +12,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from analysis.study.trials import TrialResult, has_score
-from analysis.sweep_folder import attributes
+from toprung.analysis.study.trials import TrialResult, has_score
+from toprung.analysis.sweep_folder import attributes
 from toprung.cluster.placement.packing import Packing
 from toprung.console import show_line
 from toprung.settings import SweepSettings
+from toprung.trainables.frozen_features.cache_folder import num_images_building
+from toprung.trainables.results import columns
+from toprung.trainables.results.records import Record, is_better
+from toprung.trainables.system.printable import printable_line
+from toprung.trainables.system.terminal import print_only_printable
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.frozen_features.cache_folder import num_images_building
-from trainables.results import columns
-from trainables.results.records import Record, is_better
-from trainables.system.printable import printable_line
-from trainables.system.terminal import print_only_printable
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONFIRMED = "runs to confirm"

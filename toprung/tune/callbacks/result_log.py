@@ -6,11 +6,11 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.utils.util import SafeFallbackEncoder
 
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.storage.append import append, cut_torn_line
 from toprung.storage.retry import Patience
+from toprung.trainables.results import columns
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.results import columns
 
 
 class ResultLog(NotPickled, Callback):  # type: ignore[misc]

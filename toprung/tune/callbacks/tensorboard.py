@@ -8,13 +8,13 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import DONE
 
-from analysis.sweep_folder.folder import SweepFolder
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.storage.event_file import EventFile, steps_of
 from toprung.storage.retry import Patience
+from toprung.trainables.config import flatten
+from toprung.trainables.results import columns
+from toprung.trainables.system.printable import printable_line
 from toprung.tune.callbacks.not_pickled import NotPickled
-from trainables.config import flatten
-from trainables.results import columns
-from trainables.system.printable import printable_line
 
 _SCALARS = {
     "train_loss": "loss/train",

@@ -4,7 +4,7 @@
 <cache>/scans/<key>.json          what a source held when it was last read, found without reading
 <cache>/scans/<key>.lock          held while that source is being read
 <cache>/stores/tmp-<key>/         a store half-built
-<cache>/activations/              see `trainables.frozen_features.cache`
+<cache>/activations/              see `toprung.trainables.frozen_features.cache`
 <cache>/datasets/                 the files of data sets known by name, if data/root is not set
 """
 
@@ -20,9 +20,9 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.files import TEMP_PREFIX
-from trainables.files.atomic_files import atomic_file
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.files import TEMP_PREFIX
+from toprung.trainables.files.atomic_files import atomic_file
 
 CACHE_VARIABLE = "TOPRUNG_CACHE_DIR"
 LIMIT_VARIABLE = "TOPRUNG_CACHE_LIMIT_GB"

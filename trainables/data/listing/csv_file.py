@@ -4,9 +4,9 @@ import csv
 import os
 from pathlib import Path
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.image_list import SPLIT_WORDS, ListedImage
-from trainables.system.typed_settings import nearest
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.image_list import SPLIT_WORDS, ListedImage
+from toprung.trainables.system.typed_settings import nearest
 
 REQUIRED = ("path", "label")
 COLUMNS = (*REQUIRED, "split")

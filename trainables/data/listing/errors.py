@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainables.system.printable import printable_line
+from toprung.trainables.system.printable import printable_line
 
 MAX_SHOWN = 20
 

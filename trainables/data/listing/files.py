@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from trainables.data.listing.errors import DataError
-from trainables.files.atomic_files import atomic_file
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.files.atomic_files import atomic_file
 
 TEMP_PREFIX = "tmp-"
 

@@ -4,9 +4,9 @@ import mimetypes
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.image_list import SPLIT_WORDS, ListedImage, Split
-from trainables.system.typed_settings import nearest
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.image_list import SPLIT_WORDS, ListedImage, Split
+from toprung.trainables.system.typed_settings import nearest
 
 Identity = tuple[int, int]
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}

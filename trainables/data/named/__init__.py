@@ -6,18 +6,18 @@ and, where the files can be checked, the function that downloads them.
 
 from functools import partial
 
-from trainables.data.named.caltech101 import download_caltech101, open_caltech101
-from trainables.data.named.dogs_vs_cats import open_dogs_vs_cats
-from trainables.data.named.inaturalist12k import open_inaturalist12k
-from trainables.data.named.named_set import NamedSet
-from trainables.data.named.pacs import open_pacs
-from trainables.data.named.pixel_sets import (
+from toprung.trainables.data.named.caltech101 import download_caltech101, open_caltech101
+from toprung.trainables.data.named.dogs_vs_cats import open_dogs_vs_cats
+from toprung.trainables.data.named.inaturalist12k import open_inaturalist12k
+from toprung.trainables.data.named.named_set import NamedSet
+from toprung.trainables.data.named.pacs import open_pacs
+from toprung.trainables.data.named.pixel_sets import (
     download_cifar10,
     download_stl10,
     open_cifar10,
     open_stl10,
 )
-from trainables.data.named.tiny_imagenet import download_tiny_imagenet, open_tiny_imagenet
+from toprung.trainables.data.named.tiny_imagenet import download_tiny_imagenet, open_tiny_imagenet
 
 _PACS = "https://dali-dl.github.io/project_iccv2017.html"
 

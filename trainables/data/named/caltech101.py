@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from trainables.data.listing.folder import list_classes
-from trainables.data.listing.image_list import Source, source_of_files
-from trainables.data.named.named_set import find_folder
-from trainables.data.named.split_lists import find_lists, list_split_files
+from toprung.trainables.data.listing.folder import list_classes
+from toprung.trainables.data.listing.image_list import Source, source_of_files
+from toprung.trainables.data.named.named_set import find_folder
+from toprung.trainables.data.named.split_lists import find_lists, list_split_files
 
 IMAGES = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"  # pictures of nothing in particular: no class

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data.listing.image_list import ListedImage
+from toprung.trainables.data.listing.image_list import ListedImage
 
 
 @dataclass(frozen=True)

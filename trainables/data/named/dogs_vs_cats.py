@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.folder import visible
-from trainables.data.listing.image_list import ListedImage, Source, source_of_files
-from trainables.data.named.named_set import find_folder
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.folder import visible
+from toprung.trainables.data.listing.image_list import ListedImage, Source, source_of_files
+from toprung.trainables.data.named.named_set import find_folder
 
 NAME = re.compile(r"(cat|dog)\.\d+\.jpg")
 

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trainables.data.listing.cache import Cache, digest_of
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.files import absolute
-from trainables.data.listing.image_list import Source
-from trainables.data.named import NAMED_SETS
-from trainables.data.named.named_set import MissingFilesError
+from toprung.trainables.data.listing.cache import Cache, digest_of
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.files import absolute
+from toprung.trainables.data.listing.image_list import Source
+from toprung.trainables.data.named import NAMED_SETS
+from toprung.trainables.data.named.named_set import MissingFilesError
 
 
 def find_named(name: str, root: str | None, cache: Cache, *, download: bool) -> Source:

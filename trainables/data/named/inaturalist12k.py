@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from trainables.data.listing.folder import list_classes
-from trainables.data.listing.image_list import Source, source_of_files
-from trainables.data.named.named_set import find_folder
+from toprung.trainables.data.listing.folder import list_classes
+from toprung.trainables.data.listing.image_list import Source, source_of_files
+from toprung.trainables.data.named.named_set import find_folder
 
 
 def open_inaturalist12k(root: Path) -> Source:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.image_list import Source
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.image_list import Source
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from trainables.data.listing.folder import list_classes
-from trainables.data.listing.image_list import Source, Split, source_of_files
-from trainables.data.named.named_set import find_folder
-from trainables.data.named.split_lists import find_lists, list_split_files
+from toprung.trainables.data.listing.folder import list_classes
+from toprung.trainables.data.listing.image_list import Source, Split, source_of_files
+from toprung.trainables.data.named.named_set import find_folder
+from toprung.trainables.data.named.split_lists import find_lists, list_split_files
 
 PLACES = ("", "PACS", "kfold", "PACS/kfold", "pacs_data")
 PLACES_OF_LISTS = (*PLACES, "pacs_label", "splits")

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.image_list import ListedImage, Source, Split, file_facts
-from trainables.data.named.named_set import find_folder
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.image_list import ListedImage, Source, Split, file_facts
+from toprung.trainables.data.named.named_set import find_folder
 
 Labelled = tuple[NDArray[np.uint8], list[str]]  # images_NHWC and the class of each
 OFFICIAL_SPLITS: tuple[Split, Split] = ("train", "test")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.image_list import ListedImage, Split
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.image_list import ListedImage, Split
 
 ListFiles = Mapping[Split, Path]
 

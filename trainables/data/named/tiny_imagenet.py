@@ -3,11 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from trainables.data.listing.errors import DataError, bullets
-from trainables.data.listing.folder import visible
-from trainables.data.listing.image_list import ListedImage, Source, source_of_files
-from trainables.data.named.named_set import find_folder
-from trainables.data.named.split_lists import read_lines
+from toprung.trainables.data.listing.errors import DataError, bullets
+from toprung.trainables.data.listing.folder import visible
+from toprung.trainables.data.listing.image_list import ListedImage, Source, source_of_files
+from toprung.trainables.data.named.named_set import find_folder
+from toprung.trainables.data.named.split_lists import read_lines
 
 CONTENTS = ("wnids.txt", "words.txt", "train", "val/images", "val/val_annotations.txt")
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

@@ -24,9 +24,8 @@ import optuna
 import pytest
 import ray
 
-from analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from search_spaces.loading import load, load_copy
 from tests.support.real_cluster import free_port
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.cli.main import toprung as command
 from toprung.cluster.jobs import job_driver, job_server, send
 from toprung.cluster.jobs.fetching import fetch
@@ -42,6 +41,7 @@ from toprung.cluster.jobs.send import as_lines, from_lines, pack, unpack
 from toprung.cluster.jobs.sweep_jobs import Job, job_of
 from toprung.errors import ToprungError
 from toprung.planning.kept_code import IS_SENT, keep_code
+from toprung.search_spaces.loading import load, load_copy
 from toprung.storage.driver_lock import driver_lock
 
 SPACE = '''"""Mine."""

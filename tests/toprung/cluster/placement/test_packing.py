@@ -27,14 +27,19 @@ from toprung.cluster.placement.packing import (
 )
 from toprung.cluster.placement.resources import num_fitting, settle, without_gpus
 from toprung.settings import SweepSettings, resolve
+from toprung.trainables.config import TrialConfig
+from toprung.trainables.results.columns import failure_report, to_report
+from toprung.trainables.results.failures import GPU_MISSING, GPU_OUT_OF_MEMORY, failure_of
+from toprung.trainables.system.device import GpuMissingError, device_for
+from toprung.trainables.training.fit import fit
+from toprung.trainables.training.memory_estimate import (
+    DataSize,
+    MemoryNeeded,
+    dry_steps,
+    reckoned_bytes,
+)
 from toprung.tune.gpu_memory import find_packing, gpu_kinds, largest
 from toprung.tune.patches import lean_tune
-from trainables.config import TrialConfig
-from trainables.results.columns import failure_report, to_report
-from trainables.results.failures import GPU_MISSING, GPU_OUT_OF_MEMORY, failure_of
-from trainables.system.device import GpuMissingError, device_for
-from trainables.training.fit import fit
-from trainables.training.memory_estimate import DataSize, MemoryNeeded, dry_steps, reckoned_bytes
 
 GIB = 2**30
 SERVER = {"CPU": 16.0, "GPU": 4.0}

@@ -5,7 +5,7 @@ import pytest
 from toprung.cluster.placement.resources import settle, without_gpus
 from toprung.errors import ToprungError
 from toprung.settings import SweepSettings
-from trainables.system.typed_settings import ConfigError, parse
+from toprung.trainables.system.typed_settings import ConfigError, parse
 
 LAPTOP = {"CPU": 2.0, "GPU": 0.0}
 SERVER = {"CPU": 16.0, "GPU": 4.0}

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from analysis.sweep import Sweep
-from analysis.sweep_folder import attributes
-from analysis.sweep_folder.folder import SweepFolder
 from tests.support.simulated_sweep import Simulated, simulated_sweep
+from toprung.analysis.sweep import Sweep
+from toprung.analysis.sweep_folder import attributes
+from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.settings import SweepSettings
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.tune.callbacks.kept_checkpoints import KeptCheckpoints

@@ -12,10 +12,10 @@ from tests.support.helpers import tiny_config, tiny_data
 from toprung.cluster.placement.packing import Packing
 from toprung.console import show_line
 from toprung.settings import SweepSettings
+from toprung.trainables.results.columns import FROZEN_PART, PRECISION, failure_report, to_report
+from toprung.trainables.results.failures import DIVERGED
+from toprung.trainables.training.fit import fit
 from toprung.tune.callbacks.progress import Progress
-from trainables.results.columns import FROZEN_PART, PRECISION, failure_report, to_report
-from trainables.results.failures import DIVERGED
-from trainables.training.fit import fit
 
 
 @pytest.fixture(scope="module")

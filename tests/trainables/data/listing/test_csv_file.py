@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data import DataError
-from trainables.data.listing.csv_file import list_csv
+from toprung.trainables.data import DataError
+from toprung.trainables.data.listing.csv_file import list_csv
 
 
 def written(folder: Path, *lines: str) -> Path:

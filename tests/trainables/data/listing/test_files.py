@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.listing.errors import DataError
-from trainables.data.listing.files import absolute, write_csv
+from toprung.trainables.data.listing.errors import DataError
+from toprung.trainables.data.listing.files import absolute, write_csv
 
 
 def test_a_csv_file_has_names_byte_for_byte(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data import DataError
-from trainables.data.listing.folder import list_folder
+from toprung.trainables.data import DataError
+from toprung.trainables.data.listing.folder import list_folder
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from trainables.data import DataError, DataSettings, open_training_data, prepare
-from trainables.data.listing.cache import Cache
-from trainables.data.listing.image_list import ListedImage
-from trainables.data.named import NAMED_SETS
-from trainables.data.sources import NAMES, find_source
+from toprung.trainables.data import DataError, DataSettings, open_training_data, prepare
+from toprung.trainables.data.listing.cache import Cache
+from toprung.trainables.data.listing.image_list import ListedImage
+from toprung.trainables.data.named import NAMED_SETS
+from toprung.trainables.data.sources import NAMES, find_source
 
 pytestmark = pytest.mark.usefixtures("cache")
 WriteImage = Callable[..., Path]

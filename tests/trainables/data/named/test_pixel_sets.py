@@ -28,14 +28,14 @@ from tests.support.named_data import (
     write_pickle,
     write_stl10,
 )
-from trainables.data import (
+from toprung.trainables.data import (
     DataError,
     DataSettings,
     open_test_data,
     open_training_data,
     prepare,
 )
-from trainables.data.named import tiny_imagenet
+from toprung.trainables.data.named import tiny_imagenet
 
 pytestmark = pytest.mark.usefixtures("cache")
 
