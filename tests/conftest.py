@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.kills.pretend_sweep import tables_known
+from benchmarks.kills.pretended.sweep import tables_known
 from tests.support.canaries import canaries_set
 from tests.support.fuzzed_sweep import Place, whole_sweep
 from tests.support.postgres import PostgresServer, postgres_server

@@ -84,8 +84,8 @@ def main() -> None:
 
 
 def _pretend(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tally]:
-    from benchmarks.kills.pretend import MODES, Campaign, chosen
-    from benchmarks.kills.pretend_sweep import tables_known
+    from benchmarks.kills.pretended.campaign import MODES, Campaign, chosen
+    from benchmarks.kills.pretended.sweep import tables_known
 
     tallies = {}
     with tables_known():

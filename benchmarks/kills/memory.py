@@ -30,7 +30,7 @@ from tests.support.real_cluster import real_cluster
 from toprung.analysis.sweep import Sweep
 from toprung.trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
 
-_SPACE = Path(__file__).with_name("memory_space.py")
+_SPACE = Path(__file__).parent / "spaces" / "memory.py"
 _NESTED = "step_0/task_0"
 
 

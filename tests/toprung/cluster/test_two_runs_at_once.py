@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills.pretend_sweep import begin
+from benchmarks.kills.pretended.sweep import begin
 from toprung.errors import ToprungError
 
 SPACE = """
 from pathlib import Path
-from benchmarks.kills.space import *
-from benchmarks.kills.space import search_space as original
+from benchmarks.kills.spaces.small import *
+from benchmarks.kills.spaces.small import search_space as original
 
 def search_space(trial):
     (Path({folder!r}) / "trials").mkdir(parents=True, exist_ok=True)  # the other is quicker

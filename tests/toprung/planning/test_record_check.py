@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import toprung
-from benchmarks.kills.pretend_sweep import begin, go_on
+from benchmarks.kills.pretended.sweep import begin, go_on
 from toprung import events
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import toprung as package
-from benchmarks.kills.pretend_sweep import begin, go_on
+from benchmarks.kills.pretended.sweep import begin, go_on
 from tests.support.fuzzed_sweep import run
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.analysis.sweep_folder.outside import NotConfirmedError
@@ -20,7 +20,7 @@ from toprung.search import proposals
 from toprung.tune.patches import replaced
 
 SPACE = "from helper_of_a_stranger import *\n"
-HELPER = "from benchmarks.kills.space import *\n"
+HELPER = "from benchmarks.kills.spaces.small import *\n"
 EVIL = "from pathlib import Path\nPath({marker!r}).touch()\n"
 
 

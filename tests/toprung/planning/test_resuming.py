@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.kills.facts import decisions, differences, ended_trials, facts_of, lost
-from benchmarks.kills.pretend_sweep import SPACE, begin, go_on
+from benchmarks.kills.pretended.sweep import SPACE, begin, go_on
 from benchmarks.kills.strikes import run_struck
 from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.study.trials import has_score
@@ -67,7 +67,7 @@ class Kill:
         setattr(self.owner, self.name, struck)
 
 
-STAGED = {"space": "benchmarks.kills.staged_space", "trials": 4}
+STAGED = {"space": "benchmarks.kills.spaces.staged", "trials": 4}
 CONFIRMED = {"trials": 4, "confirm": 1, "seeds": 2}
 KILLS = {  # `benchmarks.kills` strikes at every point
     "in a transaction": Kill(study_database, "write_study_attributes", 9),

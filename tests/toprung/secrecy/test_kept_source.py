@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills.pretend_sweep import begin
+from benchmarks.kills.pretended.sweep import begin
 
 
 def test_a_secret_in_the_source_that_is_kept_is_named_and_not_shown(
@@ -12,7 +12,7 @@ def test_a_secret_in_the_source_that_is_kept_is_named_and_not_shown(
 ) -> None:
     monkeypatch.setenv("KILLS_SHOW", "1")
     space = tmp_path / "mine.py"
-    space.write_text("from benchmarks.kills.space import *\nPASSWORD = 'hunter2!'\n")
+    space.write_text("from benchmarks.kills.spaces.small import *\nPASSWORD = 'hunter2!'\n")
     begin(tmp_path / "sweep", str(space), trials=1)
     told = capsys.readouterr().err
     assert (

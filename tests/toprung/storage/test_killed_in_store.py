@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from benchmarks.kills.invariants import read_study
-from benchmarks.kills.pretend_sweep import begin, go_on
+from benchmarks.kills.pretended.sweep import begin, go_on
 from tests.support.s3 import BUCKET, S3Server
 from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.sweep_folder.folder import SweepFolder

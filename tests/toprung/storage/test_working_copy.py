@@ -17,7 +17,7 @@ import pytest
 
 import toprung
 from benchmarks.kills.facts import differences, ended_trials, facts_of, lost
-from benchmarks.kills.pretend_sweep import begin, go_on
+from benchmarks.kills.pretended.sweep import begin, go_on
 from tests.support.fuzzed_sweep import Place
 from tests.support.s3 import BUCKET, S3Server
 from toprung.analysis.findings.results import Results
@@ -39,7 +39,7 @@ from toprung.tune.patches import replaced
 
 KILLED = """
 import os, signal
-from benchmarks.kills.pretend_sweep import begin
+from benchmarks.kills.pretended.sweep import begin
 from toprung import mirror
 from toprung.trainables import kept_trial
 mirror.SECONDS_BETWEEN_PASSES = 0.05
@@ -111,7 +111,7 @@ class TestRun:
     ) -> None:
         job = tmp_path / "job"
         job.mkdir()
-        (job / "helper_of_the_space.py").write_text("from benchmarks.kills.space import *\n")
+        (job / "helper_of_the_space.py").write_text("from benchmarks.kills.spaces.small import *\n")
         (job / "my_space.py").write_text("from helper_of_the_space import *\n")
         monkeypatch.setenv(IS_SENT, "1")
         begin(url, str(job / "my_space.py"), trials=1)

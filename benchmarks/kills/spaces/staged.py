@@ -1,11 +1,11 @@
 """The space of pretended trials, searched in two stages."""
 
-from benchmarks.kills import space
-from benchmarks.kills.space import search_space
+from benchmarks.kills.spaces import small
+from benchmarks.kills.spaces.small import search_space
 
 __all__ = ["SWEEP", "search_space"]
 
-SWEEP = space.SWEEP | {
+SWEEP = small.SWEEP | {
     "stages": [
         {"name": "optimizer", "searches": ["optimizer/*"]},
         {"name": "network", "searches": ["model/*"]},

@@ -13,13 +13,13 @@ from ray import tune
 from rich.console import Console
 
 import toprung
-from benchmarks.kills.pretend_trials import pretended_fit
-from benchmarks.kills.pretend_tune import PretendTuner
+from benchmarks.kills.pretended.trials import pretended_fit
+from benchmarks.kills.pretended.tune import PretendTuner
 from toprung import api
 from toprung.trainables.training import trial_in_folder
 from toprung.tune.patches import nothing, replaced
 
-SPACE = "benchmarks.kills.space"
+SPACE = "benchmarks.kills.spaces.small"
 
 
 def begin(path: Path | str, space: str = SPACE, **settings: Any) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks.kills import facts, strikes
-from benchmarks.kills.pretend_sweep import begin, go_on
+from benchmarks.kills.pretended.sweep import begin, go_on
 from benchmarks.kills.strikes import Strike, run_struck
 from benchmarks.kills.tally import Tally
 from toprung.analysis.sweep_folder.folder import SweepFolder
 
-PLACE = "benchmarks.kills"
+PLACE = "benchmarks.kills.spaces"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def _other(path: Path) -> None:
 
 SCENARIOS = (
     Scenario("tpe", begin),
-    Scenario("staged", partial(begin, space=f"{PLACE}.staged_space", trials=8)),
-    Scenario("grid", partial(begin, space=f"{PLACE}.grid_space")),
+    Scenario("staged", partial(begin, space=f"{PLACE}.staged", trials=8)),
+    Scenario("grid", partial(begin, space=f"{PLACE}.grid")),
     Scenario("confirmed", partial(begin, confirm=2, seeds=2, trials=5)),
     Scenario("extended", _more, _more, partial(begin, trials=5)),
     Scenario(

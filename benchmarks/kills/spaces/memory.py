@@ -1,6 +1,6 @@
 """Trials of which some want more memory than a group's limit: what `benchmarks.kills.memory` runs.
 
-Command:  toprung run benchmarks/kills/memory_space.py
+Command:  toprung run benchmarks/kills/spaces/memory.py
 """
 
 from typing import Any

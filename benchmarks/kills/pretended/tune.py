@@ -14,7 +14,7 @@ from ray.tune.result import DONE
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from benchmarks.kills.pretend_trials import WorkerDiedError, reports
+from benchmarks.kills.pretended.trials import WorkerDiedError, reports
 
 PENDING, RUNNING, TERMINATED, ERROR = "PENDING", "RUNNING", "TERMINATED", "ERROR"
 

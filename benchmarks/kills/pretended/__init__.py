@@ -1,0 +1,1 @@
+"""Sweeps without Ray, on trials that only pretend to train."""

@@ -1,0 +1,1 @@
+"""The search spaces of the sweeps that are killed."""
