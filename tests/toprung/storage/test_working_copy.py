@@ -40,15 +40,15 @@ from toprung.tune.patches import replaced
 KILLED = """
 import os, signal
 from benchmarks.kills.pretended.sweep import begin
-from toprung import mirror
-from toprung.trainables import kept_trial
+from toprung.tune.callbacks import mirror
+from toprung.trainables.training import trial_in_folder
 mirror.SECONDS_BETWEEN_PASSES = 0.05
-original, calls = kept_trial.to_report, 0
+original, calls = trial_in_folder.to_report, 0
 def struck(*arguments):
     global calls
     calls += 1
     return original(*arguments) if calls < 12 else os.kill(os.getpid(), signal.SIGKILL)
-kept_trial.to_report = struck
+trial_in_folder.to_report = struck
 begin({url!r}, trials=5)
 """
 
