@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import sqlite3
 import struct
@@ -25,6 +26,7 @@ from toprung.trainables.files.plain_yaml import MAX_VALUES, YamlError, read_yaml
 from toprung.trainables.files.tensor_files import MAX_TENSORS, check_header, check_tensors
 from toprung.trainables.files.untrusted_files import (
     MAX_COLUMNS,
+    MAX_SPARSE_BYTES,
     MAX_TEXT_BYTES,
     UntrustedFileError,
     read_table,
@@ -227,6 +229,12 @@ class TestTensors:
         _zip(path, **entries)
         with pytest.raises(SweepFolderError, match="has compressed entries"):
             Sweep(place.sweep).model()
+
+    @pytest.mark.parametrize("file", [CHECKPOINT, "best/model.safetensors"])
+    def test_a_sparse_file(self, file: str, place: Place) -> None:
+        os.truncate(place.sweep / file, MAX_SPARSE_BYTES + 1)
+        with pytest.raises(SweepFolderError, match="stored: a sparse file of more than"):
+            Sweep(place.sweep).model() if file == CHECKPOINT else load_model(place.sweep / "best")
 
     @pytest.mark.parametrize("is_old", [False, True])
     def test_a_pickle_of_a_tuple_without_end(self, is_old: bool, tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ MAX_CHECKPOINT_BYTES = 2 * MAX_WEIGHTS_BYTES
 MAX_PREDICTIONS_BYTES = 4 * GIB
 """Compressed logits: 50,000 test images of 21,841 classes."""
 
+MAX_SPARSE_BYTES = GIB
+"""A larger file must be on the disk in `_LEAST_STORED` of its size, so that few blocks do not stand
+for gigabytes of memory. File systems that compress store weights in more than half of theirs."""
+_LEAST_STORED = 0.1
+_BLOCK_BYTES = 512
+"""Of `st_blocks`, on Linux and macOS; file systems that do not count them say 0."""
+
 
 class UntrustedFileError(OSError, ValueError):
     """A file that is not opened, because it may lead out of its folder, block, or be too large."""
@@ -97,6 +104,13 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
     if status.st_size > most_bytes:
         raise UntrustedFileError(
             path, f"has {status.st_size:,} bytes; at most {most_bytes:,} are read"
+        )
+    stored = status.st_blocks * _BLOCK_BYTES
+    if status.st_size > MAX_SPARSE_BYTES and 0 < stored < _LEAST_STORED * status.st_size:
+        raise UntrustedFileError(
+            path,
+            f"has {status.st_size:,} bytes, of which only {stored:,} are stored: a sparse file of "
+            f"more than {MAX_SPARSE_BYTES:,} bytes is not read",
         )
 
 
