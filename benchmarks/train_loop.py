@@ -30,6 +30,7 @@ from benchmarks.tables import print_table, ratios
 from toprung.search_spaces.study_c_networks import GOOD
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import TrainingData, open_training_data
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.results.records import Validation
 from toprung.trainables.training.fit import fit
 
@@ -97,7 +98,7 @@ def random_data(case: Case) -> TrainingData:
 
 def bare_loop(case: Case, data: TrainingData, *, tuned: bool) -> BareLoop:
     """The peer, on the training images as it wants them."""
-    network = case.config("fp32").model.build(data.image_shape, NUM_CLASSES).network
+    network = build_network(case.config("fp32").model, data.image_shape, NUM_CLASSES).network
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)
     images_NHWC = (torch.from_numpy(data.images_NHWC[data.train_indices]) / 255 - mean) / std
     labels_N = torch.from_numpy(data.labels_N[data.train_indices])

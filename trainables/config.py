@@ -126,7 +126,7 @@ class TrialConfig(Settings):
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "TrialConfig":
         if isinstance(self.model, SvmSettings):
-            refuse_unused(self)
+            refuse_unused(self, self.training)
         epochs = self.training.epochs
         if any(rule.epochs_per_stage >= epochs for rule in rules_of(self.model.freeze_policy)):
             raise ValueError(

@@ -35,6 +35,7 @@ from toprung.trainables.data.listing.image_list import SPLITS
 from toprung.trainables.files.untrusted_files import read_table
 from toprung.trainables.inference.summary import Summary, summarise
 from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.svm_settings import SvmSettings
 from toprung.trainables.provenance.record import Provenance
 
@@ -264,7 +265,7 @@ class CardFacts:
     def _summary(self) -> Summary:
         shape, num_classes = self._config.image_shape, len(self._model.class_names)
         with torch.device("meta"):
-            classifier = self._config.model.build(shape, num_classes, with_weights=False)
+            classifier = build_network(self._config.model, shape, num_classes, with_weights=False)
         return summarise(classifier.network, shape)
 
     def data(self) -> Pairs:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from toprung.analysis.models.model import TrainedModel
 from toprung.trainables.inference.predict import Normaliser
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.system.typed_settings import ConfigError, nearest
 
 _ACTIVATIONS: dict[Callable[..., Any], str] = {
@@ -193,5 +194,7 @@ def _heads(model: TrainedModel) -> tuple[str, ...]:
     """The paths of the output layers."""
     config = model.config
     with torch.device("meta"):
-        built = config.model.build(config.image_shape, len(model.class_names), with_weights=False)
+        built = build_network(
+            config.model, config.image_shape, len(model.class_names), with_weights=False
+        )
     return built.heads

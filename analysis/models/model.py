@@ -30,6 +30,7 @@ from toprung.trainables.data import decode_image
 from toprung.trainables.files.tensor_files import check_tensors, load_safetensors
 from toprung.trainables.files.untrusted_files import read_text
 from toprung.trainables.inference.predict import Normaliser, predict_logits
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.pretrained.weights import load_state
 from toprung.trainables.system.typed_settings import ConfigError, has_surrogates, parse
 from toprung.trainables.training.state import read_checkpoint
@@ -70,8 +71,8 @@ class TrainedModel:
         Raises:
             ConfigError: if the weights are not this network's.
         """
-        network = self.config.model.build(
-            self.config.image_shape, len(self.class_names), with_weights=False
+        network = build_network(
+            self.config.model, self.config.image_shape, len(self.class_names), with_weights=False
         ).network
         load_state(network, self.weights, "of the trained model")
         return network.eval()
@@ -180,8 +181,8 @@ def _checked(
     if not len(model.mean) == len(model.std) == channels:
         raise ValueError(f"its mean and standard deviation are not of {channels} channels")
     with torch.device("meta"):  # before memory is taken for a network that its weights do not fit
-        network = config.model.build(
-            config.image_shape, len(model.class_names), with_weights=False
+        network = build_network(
+            config.model, config.image_shape, len(model.class_names), with_weights=False
         ).network
         load_state(network, {k: torch.empty(v.shape) for k, v in weights.items()}, "of it")
     return model

@@ -28,6 +28,7 @@ from toprung.search_spaces import load
 from toprung.settings import resolve
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import DataSettings
+from toprung.trainables.networks.build import build_network
 
 SIZE = 32
 
@@ -183,7 +184,7 @@ def test_the_fixed_sweeps_network_and_optimizer_are_its_peers(
 ) -> None:
     given, config = fixed_space.CONFIGS[number], fixed_configs[number]
     theirs = plain_ray_tune.build(given)
-    ours = config.model.build(config.image_shape, 10).network
+    ours = build_network(config.model, config.image_shape, 10).network
     weights = zip(theirs.state_dict(), ours.state_dict().values(), strict=True)
     theirs.load_state_dict(dict(weights))
     images_BCHW = torch.randn(4, 1, 8, 8)

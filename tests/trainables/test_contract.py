@@ -21,6 +21,7 @@ from toprung.trainables.config import TrialConfig
 from toprung.trainables.frozen_features import network_cut
 from toprung.trainables.inference.predict import evaluation_mode
 from toprung.trainables.networks import freezing
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.freeze_policies import policy_forms
 from toprung.trainables.networks.freezing import FreezeError, resolve
@@ -81,7 +82,7 @@ def config_of(architecture: str, size: int, **model: Any) -> TrialConfig:
 
 
 def build(architecture: str, size: int) -> Classifier:
-    return config_of(architecture, size).model.build((3, size, size), NUM_CLASSES)
+    return build_network(config_of(architecture, size).model, (3, size, size), NUM_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def test_cut_where_its_frozen_part_ends_it_is_the_same_network(
     architecture: str, size: int
 ) -> None:
     model = config_of(architecture, size).model
-    classifier = model.build((3, size, size), NUM_CLASSES)
+    classifier = build_network(model, (3, size, size), NUM_CLASSES)
     images_BCHW = torch.randn(2, 3, size, size)
     half = f"first_stages_frozen:{len(classifier.stages) // 2}"
     for policy in [half] if architecture in SLOW else ["head_only", half]:

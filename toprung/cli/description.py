@@ -20,6 +20,7 @@ from toprung.trainables.config import TrialConfig, load_config
 from toprung.trainables.data import DataError, prepare
 from toprung.trainables.inference.summary import Summary, summarise
 from toprung.trainables.networks import freezing
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.freezing import Assignment
 
 ASSUMED_CLASSES = 10
@@ -112,7 +113,9 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
     policy = config.model.freeze_policy
     try:
         with torch.device("meta"):
-            classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+            classifier = build_network(
+                config.model, config.image_shape, num_classes, with_weights=False
+            )
     except (OverflowError, RuntimeError, TypeError) as error:  # torch's, of sizes beyond 64 bits
         reason = str(error).partition("\n")[0]
         raise ToprungError(f"torch cannot build this network: {reason}") from error

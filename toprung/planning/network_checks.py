@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.freeze_policies import ALL_TRAINS
 from toprung.trainables.networks.freezing import FreezeError
 from toprung.trainables.training.compatibility import check_network
@@ -64,7 +65,7 @@ class NetworkChecks:
             raise misfit
         of_file = {str(c.model.weights_file): c for c in fitting if c.model.weights_file}
         for config in of_file.values():
-            config.model.build(config.image_shape, self._num_classes)
+            build_network(config.model, config.image_shape, self._num_classes)
 
 
 def _fits_anyhow(config: TrialConfig) -> bool:

@@ -1,16 +1,13 @@
 """What the settings of every network have in common."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import field_validator, model_validator
 
 from toprung.trainables.networks.freeze_policies import FreezePolicy
 from toprung.trainables.pretrained.weights import SUFFIXES
 from toprung.trainables.system.typed_settings import ConfigError, Settings
-
-if TYPE_CHECKING:
-    from toprung.trainables.networks.classifier import Classifier
 
 NO_WEIGHTS = "none"
 
@@ -74,19 +71,3 @@ class NetworkSettings(Settings):
     def weights_file(self) -> Path | None:
         """The file that the user named, if one was."""
         return Path(self.weights) if self.weights.endswith(SUFFIXES) else None
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
-    ) -> "Classifier":
-        """The network for images of `image_shape` (C, H, W), with its freeze policy not applied.
-
-        Args:
-            image_shape: of the images.
-            num_classes: the number of logits.
-            with_weights: load `weights`; False where others will be loaded, as of a checkpoint.
-
-        Raises:
-            ImpossibleNetworkError: as `check`.
-            ConfigError: if the weights cannot be had, or are another network's.
-        """
-        raise NotImplementedError

@@ -8,7 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.cnn_settings import CnnSettings
+from toprung.trainables.networks.limits import check_size
+from toprung.trainables.pretrained.weights import load_state, read_state
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -18,6 +21,23 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "mish": nn.Mish,
     "elu": nn.ELU,
 }
+
+
+def build(
+    settings: CnnSettings,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    with_weights: bool,
+) -> Classifier:
+    """The network, as `build_network` says; its stages are the blocks and hidden dense layers."""
+    check_size(settings.num_parameters(image_shape, num_classes))
+    network = Cnn(settings, image_shape, num_classes)
+    if with_weights and (file := settings.fetch_weights()):
+        load_state(network, read_state(file), settings.weights)
+    stages = [f"blocks.{n}" for n in range(len(network.blocks))]
+    stages += [f"dense.{n}" for n in range(len(network.dense))]
+    return Classifier(network, ["head"], {path: [path] for path in stages})
 
 
 class Cnn(nn.Module):

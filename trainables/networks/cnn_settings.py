@@ -6,7 +6,7 @@ is in `cnn_network`, so that settings can be checked without torch.
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -18,10 +18,7 @@ from toprung.trainables.networks.limits import (
     MAX_WINDOW,
     check_size,
 )
-from toprung.trainables.pretrained.weights import SUFFIXES, load_state, read_state
-
-if TYPE_CHECKING:
-    from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.pretrained.weights import SUFFIXES
 
 _LISTABLE = {"filters": "organisation", "block_dropout": "block_dropout_organisation"}
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "mish", "elu"]
@@ -197,24 +194,6 @@ class CnnSettings(NetworkSettings):
             count += units * (features + 1 + 2 * self.dense_batch_norm)
             features = units
         return count + num_classes * (features + 1)
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
-    ) -> "Classifier":
-        """The network for images of `image_shape` (C, H, W), as `NetworkSettings.build` says.
-
-        Its stages are the blocks and the hidden dense layers.
-        """
-        from toprung.trainables.networks.classifier import Classifier
-        from toprung.trainables.networks.cnn import Cnn
-
-        check_size(self.num_parameters(image_shape, num_classes))
-        network = Cnn(self, image_shape, num_classes)
-        if with_weights and (file := self.fetch_weights()):
-            load_state(network, read_state(file), self.weights)
-        stages = [f"blocks.{n}" for n in range(len(network.blocks))]
-        stages += [f"dense.{n}" for n in range(len(network.dense))]
-        return Classifier(network, ["head"], {path: [path] for path in stages})
 
     def conv_strides(self) -> tuple[int, ...]:
         """The stride of each convolution of a block."""

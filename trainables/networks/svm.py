@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toprung.trainables.networks import torchvision
 from toprung.trainables.networks.classifier import Classifier
+from toprung.trainables.networks.limits import check_size
+from toprung.trainables.networks.svm_settings import SvmSettings
 
 _HEAD = "svm"
 
@@ -130,12 +133,23 @@ class SvmNetwork(nn.Module):
         return super().train(False)
 
 
-def svm_classifier(backbone: Classifier, kernel: str, degree: int, num_classes: int) -> Classifier:
-    """The backbone with an SVM, still to be fitted, in place of its output layer."""
+def build(
+    settings: SvmSettings,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    with_weights: bool,
+) -> Classifier:
+    """The network, as `build_network` says: an SVM in place of the backbone's output layer."""
+    check_size(num_classes * (num_classes - 1) // 2)  # an intercept for each pair of classes
+    backbone = torchvision.build(
+        settings.backbone_settings(), image_shape, num_classes, with_weights=with_weights
+    )
     num_features = backbone.num_features
     for path in backbone.heads:
         backbone.network.set_submodule(path, nn.Identity())
-    network = SvmNetwork(backbone.network, SvmHead(kernel, degree, num_features, num_classes))
+    head = SvmHead(settings.kernel, settings.degree, num_features, num_classes)
+    network = SvmNetwork(backbone.network, head)
     stages = {
         name: [f"backbone.{path}" for path in paths] for name, paths in backbone.stages.items()
     }

@@ -10,14 +10,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from toprung.trainables.networks.base import NetworkSettings
 from toprung.trainables.networks.freeze_policies import FreezePolicy
-from toprung.trainables.networks.limits import check_size
 from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 from toprung.trainables.pretrained.catalogue import checked_architecture
 from toprung.trainables.system.typed_settings import Settings
 
 if TYPE_CHECKING:
-    from toprung.trainables.config import TrialConfig
-    from toprung.trainables.networks.classifier import Classifier
+    pass
 
 _FREEZE_POLICY = "nothing_trains"
 _USED = {"data", "model", "seed", "labels"}
@@ -105,37 +103,15 @@ class SvmSettings(NetworkSettings):
         """
         self.backbone_settings().check(image_shape)
 
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
-    ) -> "Classifier":
-        """The network for images of `image_shape` (C, H, W), its SVM still to be fitted or loaded.
 
-        Args:
-            image_shape: of the images.
-            num_classes: the number of scores.
-            with_weights: load the backbone's weights.
-
-        Raises:
-            ImpossibleNetworkError: as `check`.
-            ConfigError: if the weights cannot be had, or are another network's.
-        """
-        from toprung.trainables.networks.svm import svm_classifier
-
-        check_size(num_classes * (num_classes - 1) // 2)  # an intercept for each pair of classes
-        backbone = self.backbone_settings().build(
-            image_shape, num_classes, with_weights=with_weights
-        )
-        return svm_classifier(backbone, self.kernel, self.degree, num_classes)
-
-
-def refuse_unused(config: "TrialConfig") -> None:
+def refuse_unused(config: Settings, training: Settings) -> None:
     """Refuse what was set of a trial and has no effect on an SVM: it is not trained in steps.
 
     Raises:
         ValueError: naming every such setting and its value.
     """
     unused = _changed(config, _USED | {"training"})
-    unused |= _changed(config.training, _USED_OF_TRAINING, "training/")
+    unused |= _changed(training, _USED_OF_TRAINING, "training/")
     if unused:
         values = ", ".join(f"{path} = {value}" for path, value in unused.items())
         raise ValueError(

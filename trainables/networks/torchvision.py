@@ -36,7 +36,7 @@ def build(
     *,
     with_weights: bool,
 ) -> Classifier:
-    """The network for images of `image_shape` (C, H, W), its output layers replaced.
+    """The network, as `build_network` says, its output layers replaced.
 
     Its input is normalised as ImageNet's images are; a network whose weights were trained on
     another normalisation gets a hook that renormalises. Auxiliary classifiers are there as in
@@ -50,10 +50,8 @@ def build(
     Of torchvision's own weights only the output layers are left out: the head is always new. A
     user's file is loaded whole, with its head, if it has as many classes as there are here; if it
     has ImageNet's 1000 and there are others here, the head is new too.
-
-    Raises:
-        ConfigError: if the weights cannot be had, or are another network's.
     """
+    settings.check_shape(image_shape, num_classes)
     gets_weights = with_weights and settings.is_pretrained
     network = _torchvision_network(settings, image_shape, initialised=not gets_weights)
     main, *auxiliary = heads = _heads(network)

@@ -4,7 +4,7 @@ The network itself is built in `torchvision_network`, so that settings can be ch
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -22,9 +22,6 @@ from toprung.trainables.pretrained.catalogue import (
 )
 from toprung.trainables.pretrained.weights import SUFFIXES, fetch
 from toprung.trainables.system.typed_settings import nearest
-
-if TYPE_CHECKING:
-    from toprung.trainables.networks.classifier import Classifier
 
 _OTHER_ARCHITECTURES = ["cnn", "svm"]
 _TRUE_MIN_SIZES = {"efficientnet_v2": 1, "swin": 4}
@@ -127,12 +124,16 @@ class TorchvisionSettings(NetworkSettings):
             ImpossibleNetworkError: if it cannot.
             ConfigError: if the file of its weights is not there.
         """
-        self._check_shape(image_shape)
-        self._check_head(num_classes=1)
+        self.check_shape(image_shape, num_classes=1)
         if self.weights_file:
             self.fetch_weights()
 
-    def _check_shape(self, image_shape: tuple[int, int, int]) -> None:
+    def check_shape(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """See whether it can exist for such images (C, H, W) and classes; weights aside.
+
+        Raises:
+            ImpossibleNetworkError: if it cannot.
+        """
         channels, height, width = image_shape
         if channels not in (1, len(IMAGENET_MEAN)):
             raise ImpossibleNetworkError(
@@ -147,31 +148,9 @@ class TorchvisionSettings(NetworkSettings):
             raise ImpossibleNetworkError(
                 f"{self.architecture} takes images {rule}; these are {height}x{width}"
             )
-
-    def _check_head(self, num_classes: int) -> None:
-        """Refuse a head that is too large; what is below it torchvision has made."""
         hidden = self.head_hidden or 0
+        # What is below the head torchvision has made.
         check_size(_MOST_FEATURES * (hidden or num_classes) + hidden * num_classes)
-
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, *, with_weights: bool = True
-    ) -> "Classifier":
-        """The network for images of `image_shape` (C, H, W), with its freeze policy not applied.
-
-        Args:
-            image_shape: of the images; a single channel is given to the network three times.
-            num_classes: the number of logits.
-            with_weights: load `weights`; False where others will be loaded, as of a checkpoint.
-
-        Raises:
-            ImpossibleNetworkError: as `check`.
-            ConfigError: if the weights cannot be had, or are another network's.
-        """
-        from toprung.trainables.networks.torchvision import build
-
-        self._check_shape(image_shape)
-        self._check_head(num_classes)
-        return build(self, image_shape, num_classes, with_weights=with_weights)
 
     def _broken_size_rule(self, height: int, width: int) -> str | None:
         """What the size of an image must be, if this is not it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toprung.trainables.networks import freezing
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.freezing import Assignment
 from toprung.trainables.recipe.losses import Center, Triplet
 from toprung.trainables.system.typed_settings import ConfigError
@@ -34,7 +35,9 @@ def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
     import torch
 
     with torch.device("meta"):
-        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+        classifier = build_network(
+            config.model, config.image_shape, num_classes, with_weights=False
+        )
         assignment = freezing.resolve(config.model.freeze_policy, classifier.places())
         if assignment.trains_ever():  # nothing of an SVM does: it has no loss and no optimizer
             _check_loss(config, assignment)

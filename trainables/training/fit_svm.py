@@ -21,6 +21,7 @@ from toprung.trainables.data import DataError, TrainingData
 from toprung.trainables.frozen_features.cache import TooLargeError
 from toprung.trainables.frozen_features.values import frozen_values, identity, rows_of, run_frozen
 from toprung.trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, Score, score
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.svm import SvmHead, SvmNetwork
 from toprung.trainables.networks.svm_settings import SvmSettings
 from toprung.trainables.results.columns import CHECKPOINT_FILE
@@ -104,7 +105,7 @@ def fitted_state(
 def _build(config: TrialConfig, data: TrainingData) -> SvmNetwork:
     with torch.random.fork_rng([]):
         torch.manual_seed(config.seed)  # of random weights, if the backbone has those
-        network = config.model.build(data.image_shape, len(data.class_names)).network
+        network = build_network(config.model, data.image_shape, len(data.class_names)).network
     assert isinstance(network, SvmNetwork)
     return network
 

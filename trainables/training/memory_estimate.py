@@ -15,6 +15,7 @@ from toprung.trainables.data import TrainingData
 from toprung.trainables.inference.predict import EVALUATION_BATCH_SIZE, Normaliser, predict_logits
 from toprung.trainables.networks import freezing
 from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.svm import SvmNetwork
 from toprung.trainables.results.failures import GPU_OUT_OF_MEMORY, failure_of
 from toprung.trainables.system.device import give_back_memory
@@ -60,7 +61,9 @@ def reckoned_bytes(config: TrialConfig, num_classes: int) -> int:
     for a moment only, so it serves to rank trials, not to place them.
     """
     with torch.device("meta"):
-        classifier = config.model.build(config.image_shape, num_classes, with_weights=False)
+        classifier = build_network(
+            config.model, config.image_shape, num_classes, with_weights=False
+        )
         images_BCHW = torch.empty(config.training.batch_size, *config.image_shape)
     network = classifier.network
     kept: dict[int, Tensor] = {}  # by their storage, as several tensors may be views of one
@@ -134,7 +137,7 @@ def dry_steps(config: TrialConfig, size: DataSize, device: torch.device) -> None
 
 def _run_backbone(config: TrialConfig, data: TrainingData, device: torch.device) -> None:
     """An SVM is fitted on the CPU; on a GPU are its features computed."""
-    network = config.model.build(data.image_shape, len(data.class_names)).network
+    network = build_network(config.model, data.image_shape, len(data.class_names)).network
     assert isinstance(network, SvmNetwork)
     normalise = Normaliser(data.mean, data.std, device)
     predict_logits(network.backbone.to(device), normalise, data.images_NHWC)

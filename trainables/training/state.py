@@ -25,6 +25,7 @@ from toprung.trainables.data import TrainingData
 from toprung.trainables.inference import precision
 from toprung.trainables.networks import freezing
 from toprung.trainables.networks.base import NO_WEIGHTS
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.dropout import use_fast_dropout
 from toprung.trainables.pretrained.weights import weights_digest
 from toprung.trainables.recipe.augmenter import Augmenter
@@ -72,8 +73,8 @@ class TrainingState:
         with self._forked_randomness():
             torch.manual_seed(config.seed)
             num_classes = len(data.class_names)
-            self.classifier = config.model.build(
-                data.image_shape, num_classes, with_weights=resume_from is None
+            self.classifier = build_network(
+                config.model, data.image_shape, num_classes, with_weights=resume_from is None
             )
             use_fast_dropout(self.classifier.network)
             self.precision = precision.resolve(
@@ -282,7 +283,7 @@ def read_checkpoint(
 def _pretrained_and_frozen(saved: dict[str, Any], config: TrialConfig) -> dict[str, Tensor]:
     """The weights that a checkpoint does not hold, from where they came from."""
     with torch.random.fork_rng([]):
-        network = config.model.build(config.image_shape, len(saved["class_names"])).network
+        network = build_network(config.model, config.image_shape, len(saved["class_names"])).network
     weights = {
         name: tensor for name, tensor in network.state_dict().items() if name not in saved["model"]
     }

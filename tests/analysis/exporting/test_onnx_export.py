@@ -26,6 +26,7 @@ from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import prepare
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.cnn import ACTIVATIONS
 from toprung.trainables.networks.dropout import use_fast_dropout
 from toprung.trainables.provenance.record import METADATA_KEY, read_provenance
@@ -49,7 +50,9 @@ def trained(size: int, channels: int, **model: Any) -> TrainedModel:
     """A network with random weights and batch statistics."""
     settings = config(size, channels, **model)
     torch.manual_seed(5)
-    network = settings.model.build(settings.image_shape, len(CLASSES), with_weights=False).network
+    network = build_network(
+        settings.model, settings.image_shape, len(CLASSES), with_weights=False
+    ).network
     with torch.no_grad():
         network.train()(torch.randn(8, *settings.image_shape))
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -62,7 +65,9 @@ def svm(kernel: str) -> TrainedModel:
         32, 3, architecture="svm", backbone="squeezenet1_1", weights="none", kernel=kernel
     )
     torch.manual_seed(5)
-    network = settings.model.build(settings.image_shape, len(CLASSES), with_weights=False).network
+    network = build_network(
+        settings.model, settings.image_shape, len(CLASSES), with_weights=False
+    ).network
     state = network.state_dict()
     num_features, counts = len(state["svm.offset"]), torch.tensor([3, 0, 4, 2, 3])
     support = int(counts.sum())

@@ -41,6 +41,7 @@ from toprung.analysis.sweep import Sweep
 from toprung.analysis.sweep_folder import attributes
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import prepare
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
 from toprung.trainables.system.typed_settings import ConfigError
 
@@ -52,7 +53,7 @@ def built(size: int, channels: int = 3, seed: int = 0, **model: Any) -> TrainedM
     data = {"source": "tiny", "image_size": size, "channels": channels}
     config = TrialConfig.model_validate({"data": data, "model": model})
     torch.manual_seed(seed)
-    network = config.model.build(config.image_shape, 3).network
+    network = build_network(config.model, config.image_shape, 3).network
     weights = dict(network.state_dict())
     return TrainedModel(config, weights, ("a", "b", "c"), (0.5,) * channels, (0.25,) * channels)
 

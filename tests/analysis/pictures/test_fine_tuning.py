@@ -21,6 +21,7 @@ from toprung.analysis.sweep import Sweep
 from toprung.analysis.sweep_folder import attributes
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import TrainingData, prepare
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.system.typed_settings import ConfigError
 from toprung.trainables.training.fit import fit
 from toprung.trainables.training.state import read_checkpoint
@@ -50,9 +51,8 @@ class TestNetwork:
         data = tiny_data(shape_HWC=(32, 32, 3))
         torch.manual_seed(1)
         values: dict[str, Any] = {"data": {"source": "tiny", "image_size": 32, "channels": 3}}
-        pretrained = TrialConfig.model_validate(
-            values | {"model": {"architecture": "squeezenet1_1"}}
-        ).model.build((3, 32, 32), 1000)
+        config = TrialConfig.model_validate(values | {"model": {"architecture": "squeezenet1_1"}})
+        pretrained = build_network(config.model, (3, 32, 32), 1000)
         torch.save(pretrained.network.state_dict(), tmp_path / "weights.pth")
         model = {"architecture": "squeezenet1_1", "weights": str(tmp_path / "weights.pth")}
         networks = [

@@ -23,6 +23,7 @@ from toprung.analysis.report.sections import SECTIONS
 from toprung.analysis.sweep import Sweep
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.trainables.config import TrialConfig, load_config
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.system.typed_settings import ConfigError, parse
 
 CHECKPOINT = f"trials/trial_{WINNER:05d}/checkpoint.pt"
@@ -109,7 +110,7 @@ class TestPickles:
         values = {"data": {"source": "digits"}, "model": {"weights": str(file)}}
         config = parse(TrialConfig, values, "config")
         with pytest.raises(ConfigError, match="cannot be read"):
-            config.model.build((3, 8, 8), 10)
+            build_network(config.model, (3, 8, 8), 10)
         assert not payload.marker.exists()
 
 

@@ -6,12 +6,13 @@ from torch import nn
 
 from toprung.search_spaces.study_c_networks import SIMPLE
 from toprung.trainables.inference.summary import Layer, summarise
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.cnn_settings import CnnSettings
 
 
 def on_meta(settings: CnnSettings, shape_CHW: tuple[int, int, int], classes: int) -> nn.Module:
     with torch.device("meta"):
-        return settings.build(shape_CHW, classes).network
+        return build_network(settings, shape_CHW, classes).network
 
 
 def test_a_convolution_and_a_dense_layer_by_hand() -> None:

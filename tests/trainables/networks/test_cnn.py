@@ -11,6 +11,7 @@ from torch import nn
 from toprung.search_spaces.study_c_networks import GOOD, GOODEST, SIMPLE
 from toprung.trainables.inference.summary import summarise
 from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.cnn import ACTIVATIONS, Cnn
 from toprung.trainables.networks.cnn_settings import CnnSettings
 from toprung.trainables.system.typed_settings import ConfigError, parse
@@ -28,7 +29,7 @@ def settings_of(values: dict[str, Any]) -> CnnSettings:
 def network_of(
     settings: CnnSettings, image_shape: tuple[int, int, int] = CIFAR, num_classes: int = 10
 ) -> Cnn:
-    return cast("Cnn", settings.build(image_shape, num_classes).network)
+    return cast("Cnn", build_network(settings, image_shape, num_classes).network)
 
 
 def count(values: dict[str, Any]) -> int:
@@ -102,7 +103,7 @@ class TestShapes:
                 expected = settings.feature_shape(input_shape)
             except ImpossibleNetworkError:
                 with pytest.raises(ImpossibleNetworkError):
-                    settings.build(input_shape, 2)
+                    build_network(settings, input_shape, 2)
                 continue
             with torch.device("meta"):
                 network = network_of(settings, input_shape, 2)
@@ -126,7 +127,7 @@ class TestShapes:
         with pytest.raises(ImpossibleNetworkError, match="block 4 of 4"):
             settings.check((1, 8, 8))
         with pytest.raises(ImpossibleNetworkError, match="block 4 of 4"):
-            settings.build((1, 8, 8), 10)
+            build_network(settings, (1, 8, 8), 10)
 
     def test_the_shorter_side_decides(self) -> None:
         settings = settings_of({"num_blocks": 3, "filters": 2})
@@ -184,8 +185,8 @@ class TestOrganisation:
 
 
 def test_the_stages_are_the_blocks_and_the_hidden_dense_layers() -> None:
-    classifier = settings_of({"num_blocks": 2, "dense": [7, 5], "batch_norm": "after"}).build(
-        CIFAR, 3
+    classifier = build_network(
+        settings_of({"num_blocks": 2, "dense": [7, 5], "batch_norm": "after"}), CIFAR, 3
     )
     assert list(classifier.stages) == ["blocks.0", "blocks.1", "dense.0", "dense.1"]
     stages = [place.stage for place in classifier.places()]
@@ -322,7 +323,7 @@ class TestWeights:
         settings.check(CIFAR)
         loaded = network_of(settings).state_dict()
         assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
-        other = settings.build(CIFAR, 10, with_weights=False).network.state_dict()
+        other = build_network(settings, CIFAR, 10, with_weights=False).network.state_dict()
         assert not torch.equal(other["head.weight"], state["head.weight"])
 
     def test_those_of_another_network_are_refused(self, tmp_path: Path) -> None:
@@ -330,7 +331,7 @@ class TestWeights:
         torch.save(network_of(settings_of(self.VALUES)).state_dict(), file)
         settings = settings_of(self.VALUES | {"weights": str(file), "dense": 6})
         with pytest.raises(ConfigError, match=r"dense.0.0.bias \(5 instead of 6\)"):
-            settings.build(CIFAR, 10)
+            build_network(settings, CIFAR, 10)
 
     def test_a_missing_file_is_told_before_anything_is_built(self, tmp_path: Path) -> None:
         settings = settings_of({"weights": str(tmp_path / "cnn.safetensors")})

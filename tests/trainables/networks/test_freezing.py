@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from toprung.trainables.networks import freezing
 from toprung.trainables.networks.base import NetworkSettings
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.cnn_settings import CnnSettings
 from toprung.trainables.networks.freeze_policies import policy_forms
@@ -67,7 +68,7 @@ def trained(classifier: Classifier) -> list[str]:
 def torchvision_network(architecture: str) -> Classifier:
     with torch.device("meta"):
         settings = TorchvisionSettings(architecture=architecture)
-        return settings.build((3, 224, 224), 7, with_weights=False)
+        return build_network(settings, (3, 224, 224), 7, with_weights=False)
 
 
 def test_every_policy_that_fits_the_cnn_is_tried_on_it() -> None:
@@ -82,7 +83,7 @@ def test_a_step_moves_what_trains_and_nothing_else(
     policy: str, trains: Trains, optimizer: Any
 ) -> None:
     torch.manual_seed(0)
-    classifier = CNN.build(IMAGE, 3)
+    classifier = build_network(CNN, IMAGE, 3)
     network = classifier.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     freezing.apply(policy, classifier, epoch=0)
@@ -117,7 +118,7 @@ def _loss(classifier: Classifier) -> Tensor:
 
 
 def test_dropout_drops_also_in_a_frozen_network() -> None:
-    classifier = CNN.build(IMAGE, 3)
+    classifier = build_network(CNN, IMAGE, 3)
     classifier.network.eval()
     freezing.apply("head_only", classifier, epoch=0)
     freezing.train_mode(classifier)
@@ -141,7 +142,7 @@ def test_a_batch_norm_without_parameters_is_frozen_with_the_module_around_it() -
 
 
 def test_gradual_unfreezing_goes_from_the_top_down() -> None:
-    classifier = CNN.build(IMAGE, 3)
+    classifier = build_network(CNN, IMAGE, 3)
     stages = {place.name: place.stage for place in classifier.places()}
     seen = []
     for epoch in range(10):
@@ -258,7 +259,7 @@ def test_attentions_input_projection_is_a_linear_layer() -> None:
 def test_nothing_of_an_svm_trains_and_its_policy_says_so() -> None:
     settings = SvmSettings(backbone=RESNET, weights="none")
     with torch.device("meta"):
-        classifier = settings.build((3, 64, 64), 5, with_weights=False)
+        classifier = build_network(settings, (3, 64, 64), 5, with_weights=False)
     classifier.network.requires_grad_(True)
     freezing.apply(settings.freeze_policy, classifier, epoch=0)
     assert trained(classifier) == []
@@ -298,7 +299,7 @@ def test_a_rule_that_catches_nothing_and_a_policy_of_nothing_or_everything_are_r
     settings: NetworkSettings, policy: str, told: str
 ) -> None:
     with torch.device("meta"):
-        places = settings.build((3, 64, 64), 5, with_weights=False).places()
+        places = build_network(settings, (3, 64, 64), 5, with_weights=False).places()
     with pytest.raises(FreezeError) as error:
         resolve(policy, places)
     assert f"freeze_policy = {policy!r} does not fit this network" in str(error.value)
@@ -347,7 +348,7 @@ def test_from_scratch_refuses_weights() -> None:
 
 
 def test_what_is_told_of_a_policy() -> None:
-    places = CnnSettings(num_blocks=2, filters=4, dense=6).build(IMAGE, 3).places()
+    places = build_network(CnnSettings(num_blocks=2, filters=4, dense=6), IMAGE, 3).places()
     assert resolve("convolutions_frozen", places).lines() == [
         "convolutions frozen: 4 parameters with 408 values, in blocks.0, blocks.1",
         "everything else trains: 2 parameters with 198 values, in dense.0",

@@ -9,6 +9,7 @@ from tests.support.helpers import tiny_config
 from toprung.settings import resolve
 from toprung.trainables.config import TrialConfig, as_plain
 from toprung.trainables.networks.base import ImpossibleNetworkError, NetworkSettings
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.cnn_settings import CnnSettings
 from toprung.trainables.networks.limits import MAX_PARAMETERS
 from toprung.trainables.networks.svm_settings import SvmSettings
@@ -89,7 +90,7 @@ TOO_LARGE: list[tuple[NetworkSettings, tuple[int, int, int], str]] = [
 
 @pytest.mark.parametrize(("settings", "image_shape", "what"), TOO_LARGE)
 def test_a_network(settings: NetworkSettings, image_shape: tuple[int, int, int], what: str) -> None:
-    for see in (settings.check, lambda shape: settings.build(shape, 10)):
+    for see in (settings.check, lambda shape: build_network(settings, shape, 10)):
         with pytest.raises(ImpossibleNetworkError, match=what):
             see(image_shape)
 
@@ -105,7 +106,7 @@ def test_a_network(settings: NetworkSettings, image_shape: tuple[int, int, int],
 )
 def test_a_network_for_a_great_many_classes(settings: NetworkSettings) -> None:
     with pytest.raises(ImpossibleNetworkError, match=f"at most {MAX_PARAMETERS:,} are allowed"):
-        settings.build((3, 64, 64), HUGE)
+        build_network(settings, (3, 64, 64), HUGE)
 
 
 def test_too_many_layers() -> None:
@@ -125,7 +126,7 @@ def test_too_many_layers() -> None:
 )
 def test_parameters_are_counted_without_torch(settings: CnnSettings) -> None:
     with torch.device("meta"):
-        network = settings.build((3, 40, 32), 7).network
+        network = build_network(settings, (3, 40, 32), 7).network
     true = sum(parameter.numel() for parameter in network.parameters())
     assert settings.num_parameters((3, 40, 32), 7) == true
 
@@ -145,7 +146,7 @@ def test_what_people_train(
     settings = TorchvisionSettings(architecture=architecture, head_hidden=head_hidden)
     settings.check((3, image_size, image_size))
     with torch.device("meta"):
-        network = settings.build((3, image_size, image_size), num_classes).network
+        network = build_network(settings, (3, image_size, image_size), num_classes).network
     assert sum(p.numel() for p in network.parameters()) <= MAX_PARAMETERS
 
 

@@ -17,6 +17,7 @@ from tests.support.helpers import TRUSTED, figures, tiny_data
 from toprung.analysis.models.model import model_from_checkpoint
 from toprung.trainables.config import TrialConfig, as_plain
 from toprung.trainables.inference.summary import summarise
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.parameter_locations import HEAD
 from toprung.trainables.networks.svm import SvmHead
 from toprung.trainables.networks.svm_settings import SvmSettings, refuse_unused
@@ -129,7 +130,7 @@ class TestNetwork:
         ("backbone", "num_features"), [("resnet18", 512), ("squeezenet1_0", 512)]
     )
     def test_is_the_backbone_with_an_svm_for_a_head(self, backbone: str, num_features: int) -> None:
-        classifier = svm(backbone=backbone).build((3, 64, 64), 3)
+        classifier = build_network(svm(backbone=backbone), (3, 64, 64), 3)
         images_BCHW = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
             outputs = classifier(images_BCHW)
@@ -139,7 +140,7 @@ class TestNetwork:
         assert torch.equal(outputs.features_BF, features_BF)
 
     def test_nothing_of_it_trains(self) -> None:
-        classifier = svm().build((3, 64, 64), 3)
+        classifier = build_network(svm(), (3, 64, 64), 3)
         network = classifier.network.train()
         assert not any(module.training for module in network.modules())
         assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -148,7 +149,7 @@ class TestNetwork:
     @pytest.mark.parametrize("backbone", ["googlenet", "vit_b_16", "densenet121"])
     def test_any_backbone_will_do(self, backbone: str) -> None:
         with torch.device("meta"):
-            classifier = svm(backbone=backbone).build((3, 224, 224), 3, with_weights=False)
+            classifier = build_network(svm(backbone=backbone), (3, 224, 224), 3, with_weights=False)
             outputs = classifier(torch.empty(2, 3, 224, 224))
         assert outputs.logits_BK.shape == (2, 3)
         assert outputs.auxiliary_logits == ()
@@ -157,7 +158,7 @@ class TestNetwork:
 
     def test_can_be_summed_up_before_it_is_fitted(self) -> None:
         with torch.device("meta"):
-            network = svm().build((3, 64, 64), 3, with_weights=False).network
+            network = build_network(svm(), (3, 64, 64), 3, with_weights=False).network
         summary = summarise(network, (3, 64, 64))
         assert summary.layers[-1].output_shape == (3,)
         assert summary.num_trainable == 0
@@ -264,7 +265,8 @@ class TestSettings:
 
 class TestUnused:
     def test_the_settings_of_every_sweep_are_fine(self) -> None:
-        refuse_unused(config(training={"epochs": 3, "metric": "val_loss"}, seed=4))
+        given = config(training={"epochs": 3, "metric": "val_loss"}, seed=4)
+        refuse_unused(given, given.training)
 
     @pytest.mark.parametrize(
         ("settings", "mistake"),
@@ -281,4 +283,4 @@ class TestUnused:
     )
     def test_others_are_refused(self, settings: dict[str, Any], mistake: str) -> None:
         with pytest.raises(ValueError, match=mistake):
-            refuse_unused(config(**settings))
+            config(**settings)

@@ -11,6 +11,7 @@ from torch import nn
 
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.networks.base import ImpossibleNetworkError
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.classifier import Classifier, Outputs
 from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 from toprung.trainables.system.typed_settings import ConfigError, parse
@@ -34,7 +35,9 @@ def build(
 ) -> Classifier:
     height, width = (size, size) if isinstance(size, int) else size
     torch.manual_seed(0)
-    return settings_of(architecture, **settings).build((channels, height, width), NUM_CLASSES)
+    return build_network(
+        settings_of(architecture, **settings), (channels, height, width), NUM_CLASSES
+    )
 
 
 def on_meta(architecture: str, size: int, **settings: Any) -> Classifier:
@@ -200,10 +203,10 @@ def test_a_file_keeps_its_head_of_1000_classes_if_the_data_have_as_many(
     num_classes: int, keeps_head: bool, tmp_path: Path
 ) -> None:
     file = tmp_path / "trained.pth"
-    trained = settings_of("squeezenet1_1").build((3, 32, 32), 1000).network.state_dict()
+    trained = build_network(settings_of("squeezenet1_1"), (3, 32, 32), 1000).network.state_dict()
     torch.save(trained, file)
     settings = settings_of("squeezenet1_1", weights=str(file))
-    loaded = settings.build((3, 32, 32), num_classes).network.state_dict()
+    loaded = build_network(settings, (3, 32, 32), num_classes).network.state_dict()
     heads = "classifier.1.weight", "classifier.1.bias"
     same = {key for key, tensor in loaded.items() if torch.equal(tensor, trained[key])}
     assert same == set(trained) - (set() if keeps_head else set(heads))
@@ -213,10 +216,10 @@ def test_torchvisions_named_weights_always_get_a_new_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "squeezenet.pth"
-    trained = settings_of("squeezenet1_1").build((3, 32, 32), 1000).network.state_dict()
+    trained = build_network(settings_of("squeezenet1_1"), (3, 32, 32), 1000).network.state_dict()
     torch.save(trained, file)
     monkeypatch.setattr(TorchvisionSettings, "fetch_weights", lambda _: file)
-    named = settings_of("squeezenet1_1", weights="DEFAULT").build((3, 32, 32), 1000)
+    named = build_network(settings_of("squeezenet1_1", weights="DEFAULT"), (3, 32, 32), 1000)
     loaded = named.network.state_dict()
     assert torch.equal(loaded["features.0.weight"], trained["features.0.weight"])
     assert not torch.equal(loaded["classifier.1.weight"], trained["classifier.1.weight"])

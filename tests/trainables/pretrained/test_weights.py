@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 from toprung.trainables.pretrained import catalogue
@@ -56,7 +57,7 @@ def build(
 ) -> Classifier:
     torch.manual_seed(2)
     model = TorchvisionSettings(architecture=architecture, weights=str(weights), **settings)
-    return model.build((3, size, size), num_classes)
+    return build_network(model, (3, size, size), num_classes)
 
 
 def saved(state: Any, file: Path) -> Path:
@@ -143,7 +144,7 @@ def test_the_keys_of_torchvisions_old_densenet_files_are_understood(tmp_path: Pa
 def test_weights_of_another_normalisation_are_given_theirs() -> None:
     settings = TorchvisionSettings(architecture="efficientnet_v2_l", weights="DEFAULT")
     with torch.device("meta"):
-        network = settings.build((3, SIZE, SIZE), 7, with_weights=False).network
+        network = build_network(settings, (3, SIZE, SIZE), 7, with_weights=False).network
     (hook,) = network._forward_pre_hooks.values()
     pixels = torch.rand(2, 3, 4, 4)
 
@@ -254,7 +255,7 @@ def test_weights_are_downloaded_once_and_loaded_by_name(
     assert file.is_file()
     (tmp_path / "published" / file.name).unlink()
     key = "features.0.weight"
-    network = settings.build((3, SIZE, SIZE), 7).network
+    network = build_network(settings, (3, SIZE, SIZE), 7).network
     assert torch.equal(network.state_dict()[key], torchvisions("squeezenet1_1").state_dict()[key])
 
 

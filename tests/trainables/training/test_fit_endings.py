@@ -12,6 +12,7 @@ import torch
 from tests.support.helpers import records, tiny_config, tiny_data
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.inference.predict import Normaliser, predict_logits, score
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.results.records import DivergedError, Record, Validation, is_better
 from toprung.trainables.training.fit import fit
 from toprung.trainables.training.state import read_checkpoint
@@ -95,7 +96,7 @@ class TestBest:
         for validation in fit(config, DATA):
             validation.save_checkpoint(tmp_path)
             saved = read_checkpoint(tmp_path)
-            model = config.model.build(DATA.image_shape, 2).network
+            model = build_network(config.model, DATA.image_shape, 2).network
             model.load_state_dict(saved["best_weights"] or saved["model"])
             normalise = Normaliser(DATA.mean, DATA.std, torch.device("cpu"))
             indices = DATA.validation_indices

@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.support.helpers import tiny_config
 from toprung.trainables.config import TrialConfig
+from toprung.trainables.networks.build import build_network
 from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.cnn_settings import CnnSettings
 from toprung.trainables.networks.freezing import FreezeError
@@ -34,7 +35,7 @@ def config_of(
 
 def classifier_of(config: TrialConfig) -> Classifier:
     assert isinstance(config.model, CnnSettings)
-    return config.model.build(IMAGE, 3)
+    return build_network(config.model, IMAGE, 3)
 
 
 def optimizer_of(config: TrialConfig) -> torch.optim.Optimizer:
