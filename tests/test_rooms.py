@@ -117,6 +117,29 @@ def test_every_file_is_in_a_room() -> None:
     assert homeless == {*packages, str(ROOT / "toprung/__init__.py")}
 
 
+def test_imports_lead_downward() -> None:
+    upward = [
+        f"{path.relative_to(ROOT)} imports {module}: {here} is below {there}"
+        for name, path in files().items()
+        for module in sorted(modules(path))
+        for here, there in [(room(name), room(module))]
+        if here and there and ROOMS.index(here) < ROOMS.index(there)
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = {name: modules(path) - {name} for name, path in files().items()}
+    while outside := {
+        name
+        for name, needs in left.items()
+        if not needs & left.keys() or name not in set().union(*left.values())
+    }:
+        left = {name: needs for name, needs in left.items() if name not in outside}
+    circle = {name: sorted(needs & left.keys()) for name, needs in left.items()}
+    assert not circle, "\n".join(f"{name}: {', '.join(needs)}" for name, needs in circle.items())
+
+
 @pytest.mark.parametrize("folder", UNKNOWN_TO)
 def test_what_a_folder_does_not_know(folder: str) -> None:
     paths = sorted((ROOT / folder).rglob("*.py"))

@@ -10,15 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trusting import trust_from_now_on
 from toprung.analysis.sweep import Sweep
-from toprung.analysis.sweep_folder.trusting import trust_from_now_on
 from toprung.cluster.joining import joined
 from toprung.cluster.preflight import check_cluster
 from toprung.cluster.session import ray_session
 from toprung.console import show_line
 from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.planning.resuming import plan_resume
-from toprung.planning.sweep_state import leave_in_order
 from toprung.search_spaces.loading import SpaceFunction
 from toprung.storage.working_copy import bring_back, local_path, taken_up
 from toprung.trainables.system.console import PrintableConsole
@@ -209,6 +208,8 @@ def resume(
         plan = plan_resume(record, given, space=space, console=shown)
         record.close()  # one who reads would keep the driver from leaving one plain file behind
         if plan is None:
+            from toprung.tune.lost_lines import leave_in_order  # it needs Ray
+
             leave_in_order(record, shown)
             bring_back(record.folder)
         else:
@@ -217,10 +218,14 @@ def resume(
 
 
 def _launch(plan: SweepPlan) -> None:
-    with ray_session() as session:
+    with ray_session(_import_launch) as session:
         from toprung.tune.launch import launch
 
         launch(plan, session, check_cluster(plan) if session.joined else None)
+
+
+def _import_launch() -> None:
+    import toprung.tune.launch  # noqa: F401
 
 
 def open_sweep(path: str | Path, *, trust: bool = False) -> Sweep:

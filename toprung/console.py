@@ -11,6 +11,9 @@ from toprung.trainables.system.secrecy import redacted
 if TYPE_CHECKING:
     from rich.console import Console
 
+BEGAN = "sweep began: "
+"""What the line begins with that a driver prints when the sweep is its own, and no other's."""
+
 
 def show_line(console: "Console", text: str) -> None:
     """Show a line, above a live table if there is one.

@@ -14,7 +14,7 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.analysis.sweep_folder.known_sweeps import Place, known_places
@@ -25,9 +25,6 @@ from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import DataSettings, TrainingData, open_training_data
 from toprung.trainables.networks.base import NO_WEIGHTS, NetworkSettings
 from toprung.trainables.networks.svm_settings import SvmSettings
-
-if TYPE_CHECKING:
-    from toprung.analysis.study.sweep_record import SweepRecord
 
 _STUDY, _IMAGES, _WEIGHTS, _CODE = "study", "images", "weights", "code"
 _DECIDES_CODE = ("space", "space_origin", "directory", "overrides", "config")
@@ -91,13 +88,6 @@ def images_to_look_at(outside: Outside, data: DataSettings) -> TrainingData:
     """
     outside.confirm(images_of(data))
     return open_training_data(data.model_copy(update={"download": False}))
-
-
-def places_of(record: "SweepRecord") -> Iterator[Place]:
-    """Everything outside its folder that a sweep's files name; reads its study."""
-    yield from fixed_places(record.folder, record.study_place, record.description)
-    for config in record.configs():
-        yield from places_of_config(config)
 
 
 def fixed_places(

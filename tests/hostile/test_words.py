@@ -54,7 +54,7 @@ def search_space(trial):
 PROGRAMS = (
     "toprung/cli/main.py",
     "toprung/cluster/jobs/send.py",
-    "toprung/cluster/jobs/job_driver.py",
+    "toprung/cli/job_driver.py",
 )
 """Each makes stdout and stderr printable when it begins."""
 

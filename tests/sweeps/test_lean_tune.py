@@ -10,7 +10,8 @@ from ray.tune.experiment import trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from toprung.tune.patches import lean_tune, replaced
+from toprung.cluster.replaced import replaced
+from toprung.tune.patches import lean_tune
 
 
 def test_tune_is_as_before_afterwards() -> None:

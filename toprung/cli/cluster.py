@@ -167,13 +167,14 @@ def resume_job(sweep: str, address: str | None, python: str | None, given: dict[
 
 def status_there(sweep: str, address: str | None, python: str | None, *, trust: bool) -> str:
     """What `toprung status` says on the cluster, and how the sweep's job is."""
+    from toprung.cluster.jobs.driver_command import DRIVER
     from toprung.cluster.jobs.options import as_options
     from toprung.cluster.jobs.sweep_jobs import Cluster, job_of
 
     cluster = Cluster(address)
     folder = cluster.folder(sweep)
     options = as_options({"trust": trust})
-    command = ["toprung.cluster.jobs.job_driver", "status", *options, "--", folder]
+    command = [DRIVER, "status", *options, "--", folder]
     said = cluster.output_of(command, python)
     job = job_of(cluster.jobs(), folder)
     return said + (f"\n  job {job.id}: {job.status}" if job else "")
@@ -181,7 +182,8 @@ def status_there(sweep: str, address: str | None, python: str | None, *, trust: 
 
 def follow_the_start(cluster: "Cluster", job: "Job") -> None:
     """Show what a job prints until its sweep begins; end with its exit code if it never does."""
-    from toprung.cluster.jobs.job_driver import BEGAN, STARTED
+    from toprung.cluster.jobs.driver_command import STARTED
+    from toprung.console import BEGAN
     from toprung.errors import ToprungError
 
     echo_line(f"submitted as job {job.id}; Ctrl-C leaves it running")

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from toprung.cluster.placement.resources import is_joined
 from toprung.cluster.ray_environment import command_without_secrets
+from toprung.cluster.replaced import nothing, replaced
 from toprung.cluster.session import prepare_ray, signals_kept
 from toprung.cluster.token import use_token
 from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.trainables.system.error_text import one_line
-from toprung.tune.patches import nothing, replaced
 
 CLIENT = "ray://"
 _JOBS = ("http://", "https://")

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from shlex import join
 from typing import Any
 
+from toprung.cluster.replaced import replaced
 from toprung.trainables.system.secrecy import (
     LENT_CREDENTIALS,
     redacted_command,
     store_credentials,
     without_secrets,
 )
-from toprung.tune.patches import replaced
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from time import monotonic, sleep
@@ -17,12 +17,12 @@ from toprung.cluster.ray_environment import (
     environment_without_secrets,
     lend_store_credentials,
 )
+from toprung.cluster.replaced import nothing, replaced
 from toprung.cluster.token import have_own_token
 from toprung.cluster.worker_ready import READY_FOLDER
 from toprung.errors import ToprungError
 from toprung.trainables.files.locked_folder import LockedFolder
 from toprung.trainables.system.error_text import one_line
-from toprung.tune.patches import nothing, replaced
 
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -64,15 +64,18 @@ class RaySession:
         self._ready_folder = LockedFolder("toprung-ready-")
         os.environ[READY_FOLDER] = str(self._ready_folder.path)
 
-    def start(self) -> None:
+    def start(self, meanwhile: Callable[[], None] = nothing) -> None:
         """Start a Ray on loopback, unless one was joined.
 
         That is seconds of waiting, in which a thread imports what the driver needs.
 
+        Args:
+            meanwhile: does so.
+
         Raises:
             ToprungError: if it could not be started.
         """
-        imports = threading.Thread(target=_import_what_the_driver_needs, name="imports")
+        imports = threading.Thread(target=meanwhile, name="imports")
         imports.start()
         try:
             if not self.joined:
@@ -156,11 +159,11 @@ def prepare_ray() -> None:
 
 
 @contextmanager
-def ray_session() -> Iterator[RaySession]:
-    """Have a Ray, and end it afterwards if it was started here."""
+def ray_session(meanwhile: Callable[[], None] = nothing) -> Iterator[RaySession]:
+    """Have a Ray, and end it afterwards if it was started here; see `RaySession.start`."""
     session = RaySession()
     try:
-        session.start()
+        session.start(meanwhile)
         yield session
     finally:
         session.end()
@@ -234,7 +237,3 @@ def signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, handler)
-
-
-def _import_what_the_driver_needs() -> None:
-    import toprung.tune.launch  # noqa: F401

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from toprung.analysis.study.sweep_record import SweepRecord
+from toprung.analysis.study.trusting import places_of
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.known_sweeps import is_id, new_id
-from toprung.analysis.sweep_folder.outside import places_of
 from toprung.analysis.sweep_folder.typed import typed
 from toprung.cluster.placement import resources
 from toprung.console import show_line

@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from toprung import events
-from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.driver import this_driver
 from toprung.analysis.sweep_folder.folder import SweepFolder
@@ -116,7 +115,7 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         past = file.events()
         if not past:
             raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
-        _tell_problems(plan.console, plan.folder, file, [event for _, event in past])
+        tell_problems(plan.console, plan.folder, file, [event for _, event in past])
         before, has_time = _settings(file), _has_time(plan, past)
         _check_time(before, plan.settings, has_time=has_time)
         again, left = taken_up_again(
@@ -135,19 +134,6 @@ def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
         yield SweepState(study, file, OwnPlaces(plan, plan.said or {}), past)
 
 
-def leave_in_order(record: SweepRecord, console: Console) -> None:
-    """Bring the logs of a sweep that has ended up to date, if its driver was killed just then."""
-    # Not at the top: it needs Ray.
-    from toprung.tune.lost_lines import complete_logs, trial_logs
-
-    patience = Patience(print)
-    file = StudyFile(record.study_place, record.folder.decisions, patience)
-    _tell_problems(console, record.folder, file, [event for _, event in file.events()])
-    file.close()
-    parameters = sorted({name for trial in file.trials for name in trial.params})
-    complete_logs(file.trials, record.folder, trial_logs(record.folder, parameters, patience))
-
-
 def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
     """For how long trials have run; with a driver that was killed, up to what it wrote at last."""
     total, before, searches = 0.0, 0.0, False
@@ -159,7 +145,7 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
     return total
 
 
-def _tell_problems(
+def tell_problems(
     console: Console, folder: SweepFolder, file: StudyFile, past: Sequence[Event]
 ) -> None:
     """Say where the record is not whole; the sweep can go on all the same."""

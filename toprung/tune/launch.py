@@ -14,13 +14,12 @@ from toprung import events
 from toprung.analysis.study.trials import read_trials
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder
-from toprung.cluster.jobs.job_driver import BEGAN
 from toprung.cluster.messages import Node
 from toprung.cluster.own_ray import watched
 from toprung.cluster.placement import resources
 from toprung.cluster.placement.packing import Packing, resources_of
 from toprung.cluster.session import RaySession
-from toprung.console import show_line
+from toprung.console import BEGAN, show_line
 from toprung.planning.kept_code import IS_SENT
 from toprung.planning.network_checks import NetworkChecks
 from toprung.planning.plan import SweepPlan

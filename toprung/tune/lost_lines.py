@@ -12,10 +12,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 from ray.tune import Callback
+from rich.console import Console
 
+from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.planning.sweep_state import tell_problems
 from toprung.storage.retry import Patience
+from toprung.storage.study_database import StudyFile
 from toprung.trainables.results import columns
 from toprung.tune.callbacks.result_log import ResultLog
 from toprung.tune.callbacks.tensorboard import TensorBoardCallback
@@ -45,6 +49,16 @@ def complete_logs(
     for trial in trials:
         if trial.state.is_finished() and trial.number in kept and _is_behind(trial, folder):
             _complete(trial, folder.checkpoint(trial.number), logs)
+
+
+def leave_in_order(record: SweepRecord, console: Console) -> None:
+    """Bring the logs of a sweep that has ended up to date, if its driver was killed just then."""
+    patience = Patience(print)
+    file = StudyFile(record.study_place, record.folder.decisions, patience)
+    tell_problems(console, record.folder, file, [event for _, event in file.events()])
+    file.close()
+    parameters = sorted({name for trial in file.trials for name in trial.params})
+    complete_logs(file.trials, record.folder, trial_logs(record.folder, parameters, patience))
 
 
 def _is_behind(trial: FrozenTrial, folder: SweepFolder) -> bool:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from toprung.cluster.lost_node import is_node_lost
+from toprung.cluster.replaced import nothing, replaced
 
 MAX_SECONDS_IDLE = 60.0
 """For how long a trial's process waits for the next; to start another costs some five."""
@@ -80,22 +81,6 @@ def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]
             stack.enter_context(replaced(owner, name, method))
         stack.enter_context(_early_workers_for_trials())
         yield
-
-
-@contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Let a class or a module have another function, or value, for a while."""
-    original = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
-def nothing(*arguments: Any, **options: Any) -> None:
-    """Do nothing, whatever is asked."""
-    del arguments, options
 
 
 def _failed(original: Callable[..., None]) -> Callable[..., None]:

@@ -1,7 +1,7 @@
 """A sweep of pretended trials: all of Toprung's driver, without Ray and without training."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +16,8 @@ import toprung
 from benchmarks.kills.pretended.trials import pretended_fit
 from benchmarks.kills.pretended.tune import PretendTuner
 from toprung import api
+from toprung.cluster.replaced import nothing, replaced
 from toprung.trainables.training import trial_in_folder
-from toprung.tune.patches import nothing, replaced
 
 SPACE = "benchmarks.kills.spaces.small"
 
@@ -55,7 +55,8 @@ def _pretended() -> Iterator[Console]:
 
 
 @contextmanager
-def _no_session() -> Iterator[SimpleNamespace]:
+def _no_session(meanwhile: Callable[[], None]) -> Iterator[SimpleNamespace]:
+    del meanwhile
     yield SimpleNamespace(
         joined=False, own=None, wait=nothing, lend_credentials=nothing, end_at_once=nothing
     )

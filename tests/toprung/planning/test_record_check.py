@@ -14,11 +14,11 @@ from toprung import events
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.analysis.sweep_folder.study_place import study_in_file
+from toprung.cluster.replaced import replaced
 from toprung.planning.record_check import problems
 from toprung.search import proposals
 from toprung.storage.retry import Patience
 from toprung.storage.study_database import StudyFile
-from toprung.tune.patches import replaced
 
 VALUES = {1: 0.5, 2: 0.25, 3: 0.75, 4: 0.5}
 

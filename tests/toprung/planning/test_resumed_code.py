@@ -15,9 +15,9 @@ from tests.support.fuzzed_sweep import run
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.analysis.sweep_folder.outside import NotConfirmedError
 from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.cluster.replaced import replaced
 from toprung.planning.kept_code import IS_SENT
 from toprung.search import proposals
-from toprung.tune.patches import replaced
 
 SPACE = "from helper_of_a_stranger import *\n"
 HELPER = "from benchmarks.kills.spaces.small import *\n"

@@ -24,12 +24,12 @@ from toprung.analysis.study.trials import has_score
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.analysis.sweep_folder.study_place import StudyPlace
+from toprung.cluster.replaced import replaced
 from toprung.errors import ToprungError
 from toprung.search import proposals
 from toprung.storage import driver_lock, study_database
 from toprung.trainables.files import atomic_files
 from toprung.trainables.training import trial_in_folder
-from toprung.tune.patches import replaced
 from toprung.tune.searcher import StudySearcher
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

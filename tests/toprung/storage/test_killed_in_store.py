@@ -18,13 +18,13 @@ from benchmarks.kills.pretended.sweep import begin, go_on
 from tests.support.s3 import BUCKET, S3Server
 from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.sweep_folder.folder import SweepFolder
+from toprung.cluster.replaced import replaced
 from toprung.search import proposals
 from toprung.storage.working_copy import fetch_from_store
 from toprung.trainables.files.object_store import ObjectStore
 from toprung.trainables.results import columns
 from toprung.trainables.training import trial_in_folder
 from toprung.tune.callbacks.mirror import Mirror
-from toprung.tune.patches import replaced
 
 EPOCHS = 5
 SETTINGS: dict[str, Any] = {

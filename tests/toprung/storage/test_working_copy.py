@@ -27,6 +27,7 @@ from toprung.analysis.report import answer
 from toprung.analysis.sweep_folder import stored_files
 from toprung.analysis.sweep_folder.folder import LEASE, SweepFolder, SweepFolderError
 from toprung.analysis.sweep_folder.user_state import STATE_VARIABLE
+from toprung.cluster.replaced import replaced
 from toprung.errors import ToprungError
 from toprung.planning.kept_code import IS_SENT
 from toprung.search import proposals
@@ -35,7 +36,6 @@ from toprung.storage.retry import Patience, RecordLostError
 from toprung.storage.working_copy import fetch_from_store, local_path, taken_up
 from toprung.trainables.files.object_store import ObjectStore, Stored, StoreError
 from toprung.tune.callbacks.mirror import Mirror, mirrored
-from toprung.tune.patches import replaced
 
 KILLED = """
 import os, signal

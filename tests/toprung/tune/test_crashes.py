@@ -11,10 +11,11 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from toprung.cluster.replaced import replaced
 from toprung.trainables.results.columns import VALIDATION
 from toprung.trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
 from toprung.tune.crashes import MAX_DEATHS, MAX_NODES_LOST, Deaths
-from toprung.tune.patches import lean_tune, replaced
+from toprung.tune.patches import lean_tune
 
 _DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n"
 WORKER_DIED = (

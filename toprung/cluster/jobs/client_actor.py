@@ -11,10 +11,10 @@ import zipfile
 from collections import deque
 from typing import IO
 
+from toprung.cluster.jobs.driver_command import DRIVER
 from toprung.planning.code_package import FOLDER
 
 SECONDS_WITHOUT_CLIENT = 60.0
-_DRIVER = "toprung.cluster.jobs.job_driver"
 _SECONDS_TO_WAIT = 1.0
 
 
@@ -38,7 +38,7 @@ class RemoteDriver:
         first, *rest = arguments
         address = ray.get_runtime_context().gcs_address
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _DRIVER, first, f"--address={address}", *rest],
+            [sys.executable, "-P", "-m", DRIVER, first, f"--address={address}", *rest],
             cwd=f"{self._place.name}/{FOLDER}",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

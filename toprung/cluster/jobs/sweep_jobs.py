@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toprung.cluster.jobs import job_driver
-from toprung.cluster.jobs.job_driver import BEGAN
+from toprung.cluster.jobs import driver_command
 from toprung.cluster.jobs.job_server import JobExistsError, JobServer, UnreachableError
 from toprung.cluster.jobs.options import as_options, check_sweep_place, name_of, submitted_sweep
+from toprung.console import BEGAN
 from toprung.errors import NOT_FINISHED, USER_ERROR, ToprungError
 from toprung.planning.code_package import FOLDER, Package
 from toprung.trainables.files.object_store import is_url
@@ -157,7 +157,7 @@ class Cluster:
     def wrong_python(self, job: Job) -> str:
         """Why the Python that a job was given has not run Toprung."""
         entrypoint = self.server.info(job.id).entrypoint
-        return job_driver.wrong_python(entrypoint, job.exit_code, self.server.log(job.id))
+        return driver_command.wrong_python(entrypoint, job.exit_code, self.server.log(job.id))
 
     def rival(self, job: Job) -> Job | None:
         """The job that runs this job's sweep in its place, if one does."""
@@ -183,7 +183,7 @@ class Cluster:
             ToprungError: with its last line, if it fails.
         """
         job_id = f"toprung-asks-{secrets.token_hex(8)}"  # never again: Ray keeps a job's log file
-        command = job_driver.command(python or self.server.python(), *arguments)
+        command = driver_command.command(python or self.server.python(), *arguments)
         self.server.submit(job_id, command, {_VERSION: version("toprung")}, {})
         try:
             info = self.server.wait(job_id)
@@ -192,8 +192,10 @@ class Cluster:
             self.server.stop(job_id)
             raise
         self.server.delete(job_id)
-        if job_driver.has_not_run(info.driver_exit_code, log):
-            raise ToprungError(job_driver.wrong_python(info.entrypoint, info.driver_exit_code, log))
+        if driver_command.has_not_run(info.driver_exit_code, log):
+            raise ToprungError(
+                driver_command.wrong_python(info.entrypoint, info.driver_exit_code, log)
+            )
         if info.status != "SUCCEEDED":
             reason = last_line(log).removeprefix("error: ") or last_line(info.message or "")
             raise ToprungError(f"on the cluster: {reason or 'failed, and Ray does not say why'}")
@@ -205,7 +207,9 @@ class Cluster:
         self._check_not_run(name, folder)
         python = python or self.server.python()
         first, *rest = arguments
-        command = job_driver.command(python, job_driver.__name__, first, "--address=auto", *rest)
+        command = driver_command.command(
+            python, driver_command.DRIVER, first, "--address=auto", *rest
+        )
         with tempfile.TemporaryDirectory(prefix="toprung-") as place:
             archive = Path(place) / "package.zip"
             package.write(archive)

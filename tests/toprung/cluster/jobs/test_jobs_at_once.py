@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from toprung.cli.cluster import follow_the_start
-from toprung.cluster.jobs import job_driver, sweep_jobs
-from toprung.cluster.jobs.job_driver import BEGAN, STARTED, has_not_run, wrong_python
+from toprung.cluster.jobs import driver_command, sweep_jobs
+from toprung.cluster.jobs.driver_command import STARTED, has_not_run, wrong_python
 from toprung.cluster.jobs.job_server import JobExistsError
 from toprung.cluster.jobs.sweep_jobs import Cluster, Job
+from toprung.console import BEGAN
 from toprung.errors import ToprungError
 
 FOLDER = "/shared/sweeps/mine"
@@ -182,7 +183,7 @@ class TestTheStart:
     ],
 )
 def test_what_is_wrong_with_a_python(code: int, log: str, why: str) -> None:
-    entrypoint = "cd packaged && " + job_driver.command("/my python", "toprung.x", "a")
+    entrypoint = "cd packaged && " + driver_command.command("/my python", "toprung.x", "a")
     assert wrong_python(entrypoint, code, log).startswith(f"python = /my python: {why}; give ")
     assert has_not_run(code, log) is (code > 100 or "No module" in log)
 

@@ -26,8 +26,9 @@ import ray
 
 from tests.support.real_cluster import free_port
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.cli import job_driver
 from toprung.cli.main import toprung as command
-from toprung.cluster.jobs import job_driver, job_server, send
+from toprung.cluster.jobs import job_server, send
 from toprung.cluster.jobs.fetching import fetch
 from toprung.cluster.jobs.http_address import http_address
 from toprung.cluster.jobs.job_server import JobExistsError, JobServer, python_of_workers
