@@ -39,7 +39,7 @@ class Sweep(SweepRecord):
         Raises:
             SweepFolderError: if no trial has a result, or none has such a setting.
         """
-        return compare(self.trials(), by, self.metric, openings_of(self))
+        return compare(self.trials(), by, self.metric, openings_of(self, read_seal(self)))
 
     def test(self, trial: int | None = None, *, force: bool = False) -> TestResult:
         """Open the sealed test set for the winner, and record the opening.
@@ -108,10 +108,17 @@ class Sweep(SweepRecord):
         home = self.folder.best if result == winner else self.folder.export_of(result.number)
         place = home if to is None else Path(to)
         model = self.model(result.number)
-        test = read_seal(self).result_of(model.digest)
+        seal = read_seal(self)
         replace = force or real_path(place) == real_path(home)
         provenance = provenance_of(self.folder, model.config)
-        exported = Exported(self, result, model, test, provenance)
+        exported = Exported(
+            self,
+            result,
+            model,
+            seal.result_of(model.digest),
+            provenance,
+            tuple(seal.unknown_of(model.digest)),
+        )
         folder = export_model(place, exported, formats, replace=replace)
         self.folder.publish(folder)
         return folder

@@ -24,7 +24,7 @@ from toprung.analysis.models.model import TrainedModel
 from toprung.analysis.models.predictions import load_predictions
 from toprung.analysis.models.scores import Scores
 from toprung.analysis.provenance.starting_weights import seen_before, starting_weights_of
-from toprung.analysis.seal.evidence import predictions_of, read_seal
+from toprung.analysis.seal.evidence import UnknownResult, predictions_of
 from toprung.analysis.seal.openings import TestResult
 from toprung.analysis.seal.words import reuse_in_words
 from toprung.analysis.study.trials import METRIC_NAMES, TrialResult
@@ -59,6 +59,7 @@ class Exported:
         model: the trial's best.
         test: its test result, if the test set was opened for it.
         provenance: the images that it was made with, if the sweep has their hashes.
+        unknown: the openings of the test set for it whose result is not known.
     """
 
     sweep: "SweepRecord"
@@ -66,6 +67,7 @@ class Exported:
     model: TrainedModel
     test: TestResult | None
     provenance: Provenance | None = None
+    unknown: tuple[UnknownResult, ...] = ()
 
     @cached_property
     def weights_file(self) -> bytes:
@@ -196,8 +198,7 @@ class CardFacts:
         if self._test is None:
             has_none = self._num("test") == 0
             why = "the data have none" if has_none else "it has not been opened for this model"
-            unknown = read_seal(self._sweep).unknown_of(self._model.digest)
-            if unknown:
+            if unknown := self._exported.unknown:
                 yield f"Test: no figures. The test set was {unknown[0]}."
             else:
                 yield f"Test: no figures, for {why}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toprung.analysis.provenance.starting_weights import read_starting_weights
-from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.evidence import Seal, read_seal
 from toprung.analysis.seal.openings import TestResult
 from toprung.analysis.seal.reuse import reuse_among
 from toprung.analysis.study.trials import TrialResult, has_score, rank, select_best
@@ -145,25 +145,26 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
     if not everything:
         raise SweepFolderError("no trial has a validation result to compare")
     check_paths(by, everything)
+    seals = [read_seal(sweep) for sweep in sweeps]
     found = [
         replace(group, values=(name, *group.values)) if len(sweeps) > 1 else group
-        for sweep, name, trials in zip(sweeps, names, scored, strict=True)
-        for group in _groups(trials, by, metric, openings_of(sweep))
+        for sweep, name, trials, seal in zip(sweeps, names, scored, seals, strict=True)
+        for group in _groups(trials, by, metric, openings_of(sweep, seal))
     ]
     named = list(zip(names, sweeps, scored, strict=True))
     empty = [f"{name}: no trial has a validation result" for name, _, own in named if not own]
     partial = [f"{name}: is partial ({one.ended})" for name, one, _ in named if one.is_partial]
     seen = [told for name, one, own in named for told in _seen_before(name, one, own)]
-    seals = [(name, read_seal(sweep)) for name, sweep in zip(names, sweeps, strict=True)]
-    unknown = [f"{name}: the test set was {one}" for name, seal in seals for one in seal.unknown]
+    sealed = list(zip(names, seals, strict=True))
+    unknown = [f"{name}: the test set was {one}" for name, seal in sealed for one in seal.unknown]
     return Comparison(
         ("sweep", *by) if len(sweeps) > 1 else tuple(by),
         tuple(in_order(found, metric)),
-        (*empty, *partial, *_differences(sweeps), *seen, *unknown, *reuse_among(seals)),
+        (*empty, *partial, *_differences(sweeps), *seen, *unknown, *reuse_among(sealed)),
     )
 
 
-def openings_of(sweep: "SweepRecord") -> dict[int, TestResult]:
+def openings_of(sweep: "SweepRecord", seal: Seal) -> dict[int, TestResult]:
     """The openings of the test set by trial of the search: itself, or the run that confirmed it.
 
     Of several the one that was not forced, else the first.
@@ -171,7 +172,7 @@ def openings_of(sweep: "SweepRecord") -> dict[int, TestResult]:
     trials = sweep.study.get_trials(deepcopy=False)
     confirms = {trial.number: trial.user_attrs.get(attributes.CONFIRMS) for trial in trials}
     openings: dict[int, TestResult] = {}
-    for opening in sorted(read_seal(sweep).results, key=lambda one: one.forced):
+    for opening in sorted(seal.results, key=lambda one: one.forced):
         confirmed = confirms.get(opening.trial)
         openings.setdefault(opening.trial if confirmed is None else confirmed, opening)
     return openings

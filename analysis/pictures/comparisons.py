@@ -122,7 +122,7 @@ def _compared(results: Results) -> dict[str, list[tuple[str, Group]]]:
     if not results.scored:
         return {}
     check_paths(results.by, results.scored)
-    openings = openings_of(results.sweep)
+    openings = openings_of(results.sweep, results.seal)
     found = {}
     most_values = dict.fromkeys(results.by, _MAX_VALUES) | _settings(results)
     for path, most in most_values.items():

@@ -5,30 +5,33 @@ from pathlib import Path
 
 import numpy as np
 
+from toprung.analysis.provenance.splits_file import split_images
+from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.trainables.data import hash_image
-from toprung.trainables.provenance.image_set import ProvenanceError
+from toprung.trainables.provenance.image_set import ProvenanceError, SplitImages
 from toprung.trainables.provenance.record import read_provenance
 
 _MAX_NAMES = 3
 
 
-def of_sealed_test(weights: Path, images: Sequence[Path]) -> str:
+def of_sealed_test(model: Path, weights: str, images: Sequence[Path]) -> str:
     """A sentence on the images that are in the test set of a model's sweep; empty if none is.
 
     Args:
-        weights: the file of weights of the model's export.
+        model: an export's folder, or a sweep's.
+        weights: the name of an export's file of weights.
         images: files of images.
 
     Raises:
         DataError: if an image cannot be decoded.
     """
     try:
-        record = read_provenance(weights)
-    except ProvenanceError as error:
-        return f"{weights}: whether images are of the sealed test set is not known: {error}"
-    if record is None:
+        own = _images_of(model, weights)
+    except (ProvenanceError, SweepFolderError) as error:
+        return f"{model}: whether images are of the sealed test set is not known: {error}"
+    if own is None:
         return ""
-    found = np.flatnonzero(record.own.test.holds([hash_image(image) for image in images])).tolist()
+    found = np.flatnonzero(own.test.holds([hash_image(image) for image in images])).tolist()
     if not found:
         return ""
     named = ", ".join(str(images[index]) for index in found[:_MAX_NAMES])
@@ -37,3 +40,12 @@ def of_sealed_test(weights: Path, images: Sequence[Path]) -> str:
         f"{len(found)} of the {len(images)} images are of the sealed test set of the model's "
         f"sweep: {named}{more}"
     )
+
+
+def _images_of(model: Path, weights: str) -> SplitImages | None:
+    """The images of the sweep that made a model; None if nothing says which they are."""
+    folder = SweepFolder(model)
+    if folder.settings.is_file():
+        return split_images(folder.splits) if folder.splits.exists() else None
+    record = read_provenance(model / weights)
+    return record.own if record else None

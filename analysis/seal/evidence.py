@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toprung.analysis.models.predictions import Predictions, load_predictions
-from toprung.analysis.seal.intent import Intent, intents_of
+from toprung.analysis.seal.intent import RECORDS_INTENTS, Intent, intents_of, records_intents
 from toprung.analysis.seal.ledger import History, history_of
 from toprung.analysis.seal.openings import TestResult, read_openings
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
@@ -21,7 +21,6 @@ from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, dige
 if TYPE_CHECKING:
     from toprung.analysis.study.sweep_record import SweepRecord
 
-KILLED = "the process was killed, or has not ended"
 _MOST_ALONE = 10
 """Files of predictions without a record that are read: a killed opening leaves one."""
 _LOSS_DIFFERS = 1e-4
@@ -38,7 +37,8 @@ class UnknownResult:
         weights_sha256: of the model; empty where that is not known.
         opened_at: time; empty where that is not known.
         intent: what was written before the opening, if it is there.
-        may_complete: whether the same model may be tested again: nothing contradicts anything.
+        may_complete: whether the same model may be tested again: its intent is in the sweep, as an
+            interrupted opening leaves it, and nothing contradicts it.
     """
 
     why: str
@@ -95,24 +95,25 @@ def read_seal(sweep: "SweepRecord") -> Seal:
     folder = sweep.folder
     entries = read_openings(folder.sealed_test)
     intents, remarks = intents_of(folder)
-    why_not = {index: _disagreement(folder, one, intents) for index, one in enumerate(entries)}
+    is_old = not sweep.description.get(RECORDS_INTENTS)
+    why_not = {
+        index: _disagreement(folder, one, intents, is_old=is_old)
+        for index, one in enumerate(entries)
+    }
     results = [entry for index, entry in enumerate(entries) if not why_not[index]]
     recorded = {(entry.opening, entry.weights_sha256) for entry in entries}
     here = {entry.opening for entry in entries} | {intent.id for intent in intents}
     history = history_of(folder)
-    in_ledger = f"a ledger of openings has it, {folder.sealed_test.name} does not"
+    only_in_ledgers = [one for one in _in_ledgers(sweep, history) if one.id not in here]
+    known = here | {intent.id for intent in only_in_ledgers}
     others = [
         *(
-            _of_intent(intent, KILLED)
+            _of_intent(intent, _unfinished(folder, intent))
             for intent in intents
             if (intent.id, intent.weights_sha256) not in recorded
         ),
-        *_predictions_alone(folder, entries, here),
-        *(
-            _of_intent(intent, in_ledger, is_here=False)
-            for intent in _in_ledgers(sweep, history)
-            if intent.id not in here
-        ),
+        *(_of_ledger(folder, intent, history) for intent in only_in_ledgers),
+        *_predictions_alone(folder, entries, known),
     ]
     tested = {result.weights_sha256 for result in results}
     unknown = [_of_entry(entry, why_not[i]) for i, entry in enumerate(entries) if why_not[i]]
@@ -127,9 +128,10 @@ def results_of(folder: SweepFolder) -> list[TestResult]:
     Raises:
         SweepFolderError: if the record cannot be read.
     """
+    is_old = not records_intents(folder)
     intents, _ = intents_of(folder)
     entries = read_openings(folder.sealed_test)
-    return [entry for entry in entries if not _disagreement(folder, entry, intents)]
+    return [one for one in entries if not _disagreement(folder, one, intents, is_old=is_old)]
 
 
 def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
@@ -138,12 +140,21 @@ def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
     return own if result.opening and own.exists() else folder.test_predictions(result.trial)
 
 
-def _disagreement(folder: SweepFolder, entry: TestResult, intents: Collection[Intent]) -> str:
-    """Why an entry of the record cannot be believed; empty if it can."""
+def _disagreement(
+    folder: SweepFolder, entry: TestResult, intents: Collection[Intent], *, is_old: bool
+) -> str:
+    """Why an entry of the record cannot be believed; empty if it can.
+
+    Args:
+        folder: the sweep's.
+        entry: of its record.
+        intents: of the sweep.
+        is_old: whether a Toprung that recorded no intents began the sweep.
+    """
     record, path = folder.sealed_test.name, predictions_of(folder, entry)
     shown = path.relative_to(folder.path)
     if entry.opening is None:
-        if any(intent.weights_sha256 == entry.weights_sha256 for intent in intents):
+        if not is_old or any(one.weights_sha256 == entry.weights_sha256 for one in intents):
             return f"{record} does not name its intent in {folder.test_openings.name}/"
         if not path.exists():
             return ""  # of an earlier Toprung; there is nothing to hold against it
@@ -203,13 +214,24 @@ def _of_entry(entry: TestResult, why: str) -> UnknownResult:
     )
 
 
-def _of_intent(intent: Intent, why: str, *, is_here: bool = True) -> UnknownResult:
+def _of_intent(intent: Intent, why: str) -> UnknownResult:
+    return UnknownResult(why, intent.trial, intent.weights_sha256, intent.begun_at, intent=intent)
+
+
+def _unfinished(folder: SweepFolder, intent: Intent) -> str:
+    """Why an intent of the sweep has no result."""
+    lacks = "does not have it" if folder.sealed_test.exists() else "is missing"
+    return (
+        f"{folder.test_openings.name}/{intent.file_name} has it, but {folder.sealed_test.name} "
+        f"{lacks}: the process was killed, or has not ended, or the record was changed since"
+    )
+
+
+def _of_ledger(folder: SweepFolder, intent: Intent, history: History) -> UnknownResult:
+    """An opening that only ledgers know; no interrupted one, for its intent would be here."""
+    why = f"recorded in {history.ledgers_of(intent)}, but not in {folder.sealed_test.name}"
     return UnknownResult(
-        why,
-        intent.trial,
-        intent.weights_sha256,
-        intent.begun_at,
-        intent=intent if is_here else None,
+        why, intent.trial, intent.weights_sha256, intent.begun_at, may_complete=False
     )
 
 
@@ -234,7 +256,7 @@ def _predictions_alone(
         if origin is None:
             yield UnknownResult(why)
         elif origin.opening not in known:
-            yield UnknownResult(why, origin.trial, origin.weights_sha256)
+            yield UnknownResult(why, origin.trial, origin.weights_sha256, may_complete=False)
 
 
 def _in_ledgers(sweep: "SweepRecord", history: History) -> list[Intent]:

@@ -19,6 +19,8 @@ from toprung.analysis.seal.small_files import SmallFiles
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.analysis.sweep_folder.typed import typed
 from toprung.trainables.files.atomic_files import flush_folder
+from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.files.untrusted_files import read_text
 
 Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -27,6 +29,9 @@ Short = Annotated[str, Field(max_length=256)]
 MAX_BYTES = 2**16
 MAX_FILES = 10_000
 """Of a folder that anybody may have filled: more are left unread, and this is said."""
+RECORDS_INTENTS = "records_intents"
+"""In `sweep.yaml`, true from the beginning of a sweep whose every opening has an intent. Neither
+the sweep's id nor its hashes of pixels can say this: an old sweep gets both when resumed."""
 _NAME = re.compile(r"[0-9a-f]{16}\.json")
 
 
@@ -153,6 +158,19 @@ def intents_of(folder: SweepFolder) -> tuple[list[Intent], list[str]]:
     except OSError as error:
         reason = error.strerror or error
         raise SweepFolderError(f"{folder.test_openings}: cannot be read: {reason}") from None
+
+
+def records_intents(folder: SweepFolder) -> bool:
+    """Whether every opening of a sweep has an intent, from its beginning on.
+
+    Raises:
+        SweepFolderError: if `sweep.yaml` cannot be read.
+    """
+    try:
+        said = read_yaml(read_text(folder.settings))
+    except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
+        raise SweepFolderError(f"{folder.settings}: cannot be read: {error!r}") from None
+    return isinstance(said, dict) and bool(said.get(RECORDS_INTENTS))
 
 
 def refresh_intents(folder: SweepFolder) -> None:

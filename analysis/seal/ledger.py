@@ -61,9 +61,11 @@ class Ledger:
 
     Args:
         place: a folder, which need not be there; or a place in a store.
+        name: in messages that are published too, so without the machine's paths.
     """
 
-    def __init__(self, place: Path | ObjectStore) -> None:
+    def __init__(self, place: Path | ObjectStore, name: str = "a ledger of openings") -> None:
+        self.name = name
         self._files = SmallFiles(place)
         self.remarks: list[str] = []
         self.intents: list[Intent] = []
@@ -144,6 +146,11 @@ class History:
         by_id = {intent.id: intent for ledger in self._ledgers for intent in ledger.intents}
         return sorted(by_id.values(), key=lambda intent: (intent.begun_at, intent.id))
 
+    def ledgers_of(self, intent: Intent) -> str:
+        """The names of the ledgers that have an opening."""
+        ids = {ledger.name: {one.id for one in ledger.intents} for ledger in self._ledgers}
+        return " and ".join(name for name, known in ids.items() if intent.id in known)
+
     def set_of(self, images: str | None) -> ImageSet | None:
         """The images of a set, if a ledger has them."""
         found = (ledger.sets.get(images or "") for ledger in self._ledgers)
@@ -210,7 +217,7 @@ def history_of(folder: SweepFolder) -> History:
     """What is known beside a sweep, which need not be there yet, and in the user's state folder."""
     store = folder.store
     beside = folder.path.parent / BESIDE if store is None else store.parent.within(BESIDE)
-    return History([Ledger(beside), _of_user()])
+    return History([Ledger(beside, f"the ledger beside the sweep ({BESIDE}/)"), _of_user()])
 
 
 def history_of_user() -> History:
@@ -219,4 +226,4 @@ def history_of_user() -> History:
 
 
 def _of_user() -> Ledger:
-    return Ledger(state_dir() / "openings")
+    return Ledger(state_dir() / "openings", "the ledger in the user's state folder (openings/)")

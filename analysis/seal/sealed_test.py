@@ -8,6 +8,7 @@ In this order, each step durable before the next begins, so that a kill at any p
 4. the result goes into the record.
 
 An intent without a result is an opening for every later decision. The same model may complete it.
+Where only a ledger, or predictions, know of an opening, another one is a second: it needs force.
 """
 
 import hashlib

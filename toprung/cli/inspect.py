@@ -64,6 +64,8 @@ def inspect(
     """
     from toprung.analysis.drawing.style import short
     from toprung.analysis.inside_model import inspection
+    from toprung.analysis.models.export_files import WEIGHTS_FILE
+    from toprung.analysis.provenance.named_images import of_sealed_test
     from toprung.cli.text_scores import MAX_NAME
     from toprung.cli.text_sweep import table
 
@@ -76,12 +78,14 @@ def inspect(
                 "folder for them: give --to FOLDER"
             )
         alone = inspection.classes_alone(model, image, top, trust=trust)
+        _warn(of_sealed_test(model, WEIGHTS_FILE, [image]))
         click.echo(json.dumps(alone.as_plain() | {"pictures": {}}, indent=2))
         return
     folder = to or Path(f"inspect-{image.stem}")
     inspection.check_place(folder)
     found = inspection.inspect(model, image, layers, neurons, top, trust=trust)
     pictures = inspection.write_figures(found, folder)
+    _warn(of_sealed_test(model, WEIGHTS_FILE, [image]))
     if as_json:
         paths = {name: str(path) for name, path in pictures.items()}
         click.echo(json.dumps(found.as_plain() | {"pictures": paths}, indent=2))
@@ -93,3 +97,9 @@ def inspect(
     click.echo("pictures:")
     for path in pictures.values():
         echo_line(f"  {path}")
+
+
+def _warn(sealed: str) -> None:
+    """Say that the image is of the sealed test set, if it is."""
+    if sealed:
+        echo_line(f"warning: {sealed}", err=True)

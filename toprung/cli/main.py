@@ -297,7 +297,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
     loaded = load_model(model)
     predictions = [loaded.predict(image, top) for image in images]
-    if sealed := of_sealed_test(model / WEIGHTS_FILE, images):
+    if sealed := of_sealed_test(model, WEIGHTS_FILE, images):
         echo_line(f"warning: {sealed}", err=True)
     for image, classes in zip(images, predictions, strict=True):
         echo_line(image)

@@ -21,6 +21,7 @@ from toprung.errors import ToprungError
 from toprung.planning.data_pins import DataPins
 from toprung.planning.fresh_test import fresh_test as find_fresh_test
 from toprung.planning.fresh_test import opened_before
+from toprung.planning.shared_images import shared_with
 from toprung.planning.study_location import new_study_place
 from toprung.planning.weights_pins import WeightsPins
 from toprung.search.proposals import Proposals
@@ -136,6 +137,8 @@ def plan_sweep(
         begins_with = find_warm_start(other, proposals, settings, digest)
         for line in begins_with.told:
             show_line(console, line)
+        if told := shared_with(other.name, other.folder, pins.first):
+            show_line(console, told)
     return SweepPlan(
         found,
         settings,

@@ -211,7 +211,7 @@ class TestSweeps:
         )
         opening = replace(OPENING, trial=2)
         results.sweep.folder.sealed_test.write_text(json.dumps([asdict(opening)]))
-        assert openings_of(results.sweep) == {0: opening}
+        assert openings_of(results.sweep, results.seal) == {0: opening}
         (group,) = compare_sweeps([results.sweep], ["optimizer/name"]).groups
         assert (group.best.number, group.figures["tested"]) == (1, 2)
 
@@ -224,7 +224,7 @@ class TestSweeps:
         for openings in ([winner, *forced], [*forced, winner]):
             record = json.dumps([asdict(opening) for opening in openings])
             results.sweep.folder.sealed_test.write_text(record)
-            assert openings_of(results.sweep) == {0: forced[0], 1: winner}
+            assert openings_of(results.sweep, results.seal) == {0: forced[0], 1: winner}
 
 
 class TestCommand:

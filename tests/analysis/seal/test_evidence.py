@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tests.support.helpers import printed
 from toprung.analysis.findings.results import Results
 from toprung.analysis.models.predictions import load_predictions, save_predictions
 from toprung.analysis.report import answer
-from toprung.analysis.seal.evidence import read_seal
+from toprung.analysis.seal.evidence import read_seal, results_of
+from toprung.analysis.seal.intent import RECORDS_INTENTS
 from toprung.analysis.sweep import Sweep
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.analysis.sweep_folder.user_state import state_dir
@@ -124,16 +125,16 @@ def test_a_contradiction_is_not_completed_but_by_force(unopened: Sweep) -> None:
     "gone",
     [
         ["sealed_test.json"],
-        ["sealed_test.json", "test_openings"],
         ["sealed_test.json", "test_predictions"],
-        ["sealed_test.json", "test_openings", "test_predictions"],
     ],
 )
 def test_a_record_that_was_deleted(gone: list[str], unopened: Sweep, sealed: Sealed) -> None:
     first = unopened.test()
     path = unopened.folder.path
     remove(path, gone)
-    assert "the test set was opened on 20" in printed("status", str(path))
+    said = printed("status", str(path))
+    assert "the test set was opened on 20" in said
+    assert re.search(r"test_openings/\w+\.json has it, but sealed_test.json is missing", said)
     again = unopened.test()  # the same model may
     assert (again.accuracy, again.forced) == (first.accuracy, False)
     assert not read_seal(unopened).unknown
@@ -143,12 +144,60 @@ def test_a_record_that_was_deleted(gone: list[str], unopened: Sweep, sealed: Sea
         resumed.test()
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ["sealed_test.json", "test_openings"],
+        ["sealed_test.json", "test_openings", "test_predictions"],
+    ],
+)
+@pytest.mark.parametrize("ledger", ["beside the sweep", "in the user's state folder"])
+def test_an_opening_that_only_a_ledger_knows(ledger: str, gone: list[str], unopened: Sweep) -> None:
+    first = unopened.test()
+    path = unopened.folder.path
+    remove(path, gone)
+    beside = path.parent / ".toprung-openings"
+    shutil.rmtree(state_dir() / "openings" if ledger == "beside the sweep" else beside)
+    told = f"the ledger {ledger}"
+    assert told in printed("status", str(path))
+    assert told in printed("compare", str(path), "--by", "optimizer/name")
+    with pytest.raises(SweepFolderError, match=f"{told} .*--force"):
+        unopened.test()
+    again = unopened.test(force=True)
+    assert (again.accuracy, again.forced) == (first.accuracy, True)
+    assert unopened.test() == again
+
+
+def test_a_line_that_was_added_by_hand_is_not_a_result(unopened: Sweep) -> None:
+    path = unopened.folder.path
+    new = Sweep(shutil.copytree(path, path.with_name("new"))).test()
+    names = ("opening", "predictions_sha256", "images", "earlier")
+    line = {name: value for name, value in asdict(new).items() if name not in names}
+    shutil.rmtree(path.parent / ".toprung-openings")
+    shutil.rmtree(state_dir() / "openings")
+    (path / "sealed_test.json").write_text(json.dumps([line]))
+    assert len(read_seal(unopened).results) == 1  # as an earlier Toprung wrote it
+    settings = path / "sweep.yaml"
+    settings.write_text(f"{RECORDS_INTENTS}: true\n{settings.read_text()}")
+    sweep = Sweep(path)
+    assert not read_seal(sweep).results
+    assert not results_of(sweep.folder)
+    for command in (["status", str(path)], ["compare", str(path), "--by", "optimizer/name"]):
+        said = printed(*command)
+        assert "sealed_test.json does not name its intent in test_openings/" in said
+        assert "test acc" not in said
+    with pytest.raises(SweepFolderError, match="does not name its intent"):
+        sweep.test()
+
+
 def test_a_copy_of_the_sweep_that_was_opened(unopened: Sweep, tmp_path: Path) -> None:
     copy = Sweep(shutil.copytree(unopened.folder.path, tmp_path / "elsewhere" / "copy"))
     opened = copy.test()
     told = str(read_seal(unopened).unknown[0])
-    assert "a ledger of openings has it, sealed_test.json does not" in told
-    assert unopened.test().accuracy == opened.accuracy
+    assert "state folder (openings/), but not in sealed_test.json" in told
+    with pytest.raises(SweepFolderError, match="--force"):
+        unopened.test()
+    assert unopened.test(force=True).accuracy == opened.accuracy
 
 
 def test_the_record_of_an_earlier_version_still_opens(unopened: Sweep) -> None:

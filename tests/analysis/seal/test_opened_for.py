@@ -121,3 +121,22 @@ class TestPredict:
             f"{named} and 1 more\n"
         )
         assert cli("predict", export, *trained_on).err == ""
+
+
+class TestInspect:
+    @pytest.mark.parametrize("model", ["sweep/best", "sweep"])
+    @pytest.mark.parametrize("how", [["--json"], ["--to", "pictures"]])
+    def test_names_an_image_of_the_sealed_test_set(
+        self, model: str, how: list[str], home: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(home)
+        sealed = next(images_of(home, "test", 1).rglob("*.png"))
+        trained_on = next(images_of(home, "train", 1).rglob("*.png"))
+        ran = cli("inspect", home / model, sealed, *how)
+        assert ran.code == 0
+        assert ran.err == (
+            "warning: 1 of the 1 images are of the sealed test set of the model's sweep: "
+            f"{sealed}\n"
+        )
+        if how == ["--json"]:
+            assert cli("inspect", home / model, trained_on, *how).err == ""
