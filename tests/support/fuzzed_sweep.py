@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.support.helpers import remember_configs, tiny_config
+from tests.support.helpers import forget_openings, remember_configs, tiny_config
 from tests.support.simulated_sweep import Simulated, simulated_sweep
 from toprung.analysis.provenance.starting_weights import StartingWeights, as_bytes
 from toprung.analysis.seal.ledger import BESIDE
@@ -61,6 +61,7 @@ class Place(NamedTuple):
         for folder in (self.sweep / "test_openings", self.sweep / "test_predictions"):
             shutil.rmtree(folder)
         shutil.rmtree(self.sweep.parent / BESIDE)
+        forget_openings()
 
     def remember(self) -> None:
         """Let the user's records have the sweep as their own."""

@@ -1,5 +1,6 @@
 """Tiny data and configs that the tests share."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from toprung.analysis.sweep_folder.known_sweeps import remember
 from toprung.analysis.sweep_folder.outside import Outside, places_of_config
+from toprung.analysis.sweep_folder.user_state import state_dir
 from toprung.cli.main import toprung
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.data import TrainingData
@@ -76,6 +78,11 @@ TRUSTED = Outside("a sweep of the tests", None, trust=True)
 def remember_configs(sweep_id: str, configs: Iterable[TrialConfig]) -> None:
     """Record a sweep made by hand as the user's own, as `toprung run` does with its configs."""
     remember(sweep_id, [place for config in configs for place in places_of_config(config)])
+
+
+def forget_openings() -> None:
+    """Let the user's own ledger know of no opening, as if none had been."""
+    shutil.rmtree(state_dir() / "openings", ignore_errors=True)
 
 
 def printed(*arguments: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.analysis.test_sweep import Made
-from tests.support.helpers import tiny_config
+from tests.support.helpers import forget_openings, tiny_config
 from tests.toprung.cli.test_main import Cli, cli
 from toprung.analysis.evaluating.evaluation import evaluate
 from toprung.analysis.models.predictions import load_predictions
@@ -72,6 +72,7 @@ def home(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("TOPRUNG_CACHE_DIR", str(trained / "cache"))
     (tmp_path / "images").symlink_to(trained / "images")
     shutil.copytree(trained / "sweep", tmp_path / "sweep")
+    forget_openings()  # of other copies
     return tmp_path
 
 
