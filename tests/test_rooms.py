@@ -43,6 +43,7 @@ ROOMS = (
     "toprung.analysis.report",
     "toprung.analysis.sweep",
     "toprung.analysis.evaluating",
+    "toprung.former_names",
     "toprung.errors",
     "toprung.settings",
     "toprung.events",

@@ -12,6 +12,8 @@ Heavy packages (torch, Ray) are imported when a name is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from toprung.former_names import keep_former_names
+
 if TYPE_CHECKING:
     from toprung.analysis.models.model import TrainedModel, load_model
     from toprung.analysis.seal.openings import TestResult
@@ -50,6 +52,8 @@ __all__ = [
     "run",
     "submit",
 ]
+
+keep_former_names()
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE) -> by
 
 
 def archive(members: Iterable[bytes]) -> bytes:
-    return gzip.compress(b"".join(members) + bytes(1024), 1)
+    return gzip.compress(b"".join(members) + bytes(1024), 1, mtime=0)
 
 
 def claiming(size: int) -> bytes:

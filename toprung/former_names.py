@@ -1,0 +1,66 @@
+"""Former import names (`analysis` for `toprung.analysis`), which work for one version more."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module, util
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+_MOVED = ("analysis", "search_spaces", "trainables")
+
+
+class FormerNames(MetaPathFinder, Loader):
+    """Finds `search_spaces.loading` as `toprung.search_spaces.loading`, and its like.
+
+    Python asks it last, so that a user's own module of such a name is found before.
+    """
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """Where a former name leads; None if it is no such name.
+
+        Raises:
+            ModuleNotFoundError: if there is no such module, naming those that may be meant.
+        """
+        top, _, inner = name.partition(".")
+        if top not in _MOVED:
+            return None
+        if util.find_spec(f"toprung.{name}") is None:
+            raise ModuleNotFoundError(f"No module named {name!r}{_nearest(name)}", name=name)
+        if not inner:
+            message = f"import toprung.{name} in place of {name}, which will end with version 0.2"
+            warnings.warn(message, FutureWarning, stacklevel=2)
+        return ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """A module with the names of the one that is meant: the same classes, loaded once."""
+        meant = vars(import_module(f"toprung.{spec.name}"))
+        module = ModuleType(spec.name)
+        public = {name: meant[name] for name in meant if name == "__all__" or name[:2] != "__"}
+        vars(module).update(public)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has all its names already."""
+
+
+def keep_former_names() -> None:
+    """Let former names be imported in this process."""
+    if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
+        sys.meta_path.append(FormerNames())
+
+
+def _nearest(name: str) -> str:
+    """The modules of this name that lie elsewhere in the same folder at the top."""
+    top, _, stem = name.partition(".")[0], *name.rpartition(".")[1:]
+    folder = Path(__file__).parent
+    found = sorted((folder / top).rglob(f"{stem}.py"))
+    names = [".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in found]
+    return f"; it is now {' or '.join(names)}" if names else ""
