@@ -177,7 +177,17 @@ class TestTheStart:
         (127, "exec: not found", "there is no such program on the cluster's head"),
         (126, "Permission denied", "the cluster's head cannot execute it"),
         (1, "x\nModuleNotFoundError: No module named 'ray'", "it has no ray installed"),
-        (1, "python: No module named toprung.cluster", "it has no toprung installed"),
+        (1, "python: No module named 'toprung'", "it has no toprung installed"),
+        (
+            1,
+            "python: No module named toprung.cluster.a",
+            "it has another version of Toprung installed",
+        ),
+        (
+            1,
+            "(ModuleNotFoundError: __path__ attribute not found on 'toprung.a' while trying …)",
+            "it has another version of Toprung installed",
+        ),
         (2, "Illegal option -P\n", "it does not run Toprung: Illegal option -P"),
         (0, "", "it does not run Toprung: it has printed nothing"),
     ],
@@ -185,7 +195,7 @@ class TestTheStart:
 def test_what_is_wrong_with_a_python(code: int, log: str, why: str) -> None:
     entrypoint = "cd packaged && " + driver_command.command("/my python", "toprung.x", "a")
     assert wrong_python(entrypoint, code, log).startswith(f"python = /my python: {why}; give ")
-    assert has_not_run(code, log) is (code > 100 or "No module" in log)
+    assert has_not_run(code, log) is (code > 100 or "No module" in log or "__path__" in log)
 
 
 @pytest.mark.parametrize("place", ["../sweeps/mine", "./mine", "sweeps/mine", "..", "."])
