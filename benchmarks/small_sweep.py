@@ -35,8 +35,13 @@ CONCURRENCY = 2
 
 @dataclass(frozen=True)
 class Ran:
-    """A sweep's wall time until its best trial was tested, that trial's test accuracy, and the wall
-    time of what came after: the report."""
+    """How long a sweep took, and how well its best trial did.
+
+    Attributes:
+        seconds: wall time until the best trial was tested.
+        test_accuracy: of the best trial.
+        report_seconds: wall time of the report, which comes after.
+    """
 
     seconds: float
     test_accuracy: float

@@ -31,7 +31,7 @@ SETTINGS = {  # learning rate, epochs, epochs of a step, gamma
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """One of the six settings. Epochs over --max-epochs need --set training/epochs=…"""
+    """One of the six settings. More epochs than --max-epochs need --set training/epochs=NUMBER."""
     setting = trial.suggest_categorical("labels/setting", list(SETTINGS))
     return {
         "labels": {"setting": setting},

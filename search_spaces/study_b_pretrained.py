@@ -24,7 +24,7 @@ SETTINGS = {  # learning rate, epochs, epochs of a step, gamma
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """One of the three settings. Epochs over --max-epochs need --set training/epochs=…"""
+    """One of the three settings. More epochs than --max-epochs need --set training/epochs=N."""
     setting = trial.suggest_categorical("labels/setting", list(SETTINGS))
     return {
         "labels": {"setting": setting},

@@ -57,8 +57,11 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick() -> Iterator[None]:
-    """Do not look through all that was imported at each collection of garbage, nor for what the
-    newest version of Optuna's tables is at each opening of a study."""
+    """Spare each test two slow steps whose results are the same every time.
+
+    Garbage collection skips the objects that imports made, and opening a study does not look up
+    the newest version of Optuna's tables.
+    """
     gc.freeze()
     with tables_known():
         yield

@@ -38,7 +38,8 @@ def look_at_folder(shared: Path, nonce: str, name: str) -> Answer:
 
     Args:
         shared: a folder that the driver has made, with a file `driver` that holds `nonce`.
-        name: of the folder with the same nonce that is left there for the driver.
+        nonce: the text by which driver and node recognise the folder.
+        name: of the file with the same nonce that is left there for the driver.
     """
     where = shared.parent
     if read_soon(shared / DRIVER_FILE) != nonce:

@@ -74,7 +74,8 @@ def serving(
 
     Args:
         folder: the sweep's.
-        port: optuna-dashboard's; a free one if None. Likewise `tensorboard_port`.
+        port: of optuna-dashboard; a free one if None.
+        tensorboard_port: of TensorBoard; a free one if None.
 
     Raises:
         ToprungError: if a port is taken, or one of the two does not come up.

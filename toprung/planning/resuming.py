@@ -198,7 +198,11 @@ def _check_data(then: _Data, pins: DataPins) -> None:
 
 
 def _tell(record: SweepRecord, console: Console) -> None:
-    """Say what there is. (It is this process now that the sweep seems to be run by.)"""
+    """Say how many trials have ended and which ones resume.
+
+    This process already counts as the one that runs the sweep, so the state of the sweep itself
+    is not shown.
+    """
     trials = record.trials()
     going_on = [
         f"trial {trial.number} (after epoch {trial.last_epoch:g})"

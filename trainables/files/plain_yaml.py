@@ -1,6 +1,4 @@
-"""YAML as a stranger may have written it, and as it may be shown: plain values; no code is run,
-and memory is bounded.
-"""
+"""Reading and writing YAML from strangers: plain values only, no code is run, memory is bounded."""
 
 from contextlib import suppress
 from typing import Any

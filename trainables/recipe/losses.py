@@ -99,13 +99,14 @@ class CrossEntropy(_LossSettings):
 
 
 class Center(_LossSettings):
-    """Cross-entropy + `alpha` * center loss, half the squared distance of features to their class's
-    center (Wen et al., 2016).
+    """Cross-entropy + `alpha` * center loss (Wen et al., 2016).
 
-    * `center_lr`: the learning rate of the centers, which the trial's optimizer trains too. With
-      SGD without momentum it is the paper's rule, at .5 there. Adam and its kin divide a gradient
-      by its own size: then each coordinate of a center moves by about `center_lr` a step, however
-      far the features are.
+    Center loss is half the squared distance of the features from the center of their class.
+
+    * `center_lr`: the learning rate of the centers, which the trial's optimizer trains too. SGD
+      without momentum follows the paper's rule; the paper uses .5. Optimizers of Adam's family
+      divide a gradient by its own size, so each coordinate of a center moves by about `center_lr`
+      a step, however far away the features are.
     """
 
     name: Literal["center"] = "center"

@@ -89,7 +89,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret: `HF_TOKEN`, `MYSQL_PWD`, `KAGGLE_KEY` …"""
+    """Whether a variable of this name holds a secret, as `HF_TOKEN` and `MYSQL_PWD` do."""
     return _NAME.search(name) is not None
 
 

@@ -8,7 +8,7 @@ from toprung.settings import SweepSettings
 
 
 def tell_room(settings: SweepSettings, tell: Callable[[str], None]) -> None:
-    """Say so if no trial can begin now. (How much of a GPU one takes may not be known yet.)"""
+    """Say so if no trial can begin now; not if the GPU share of a trial is not known yet."""
     if settings.gpus_per_trial == "auto" or resources.num_fitting(settings, free_machines()):
         return
     if resources.num_fitting(settings, resources.nodes()):
