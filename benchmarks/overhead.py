@@ -51,9 +51,9 @@ def toprung_costs(num_trials: int, sampler: str) -> Costs:
             super().__init__(*arguments)
             self._clock = Clock()
 
-        def on_trial_result(self, *arguments: Any, **info: Any) -> None:
-            super().on_trial_result(*arguments, **info)
-            self._clock.on_trial_result(*arguments, **info)
+        def on_report(self, *arguments: Any) -> None:
+            super().on_report(*arguments)
+            self._clock.on_trial_result(0, [])
 
         def close(self) -> None:
             super().close()

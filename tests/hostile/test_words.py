@@ -33,6 +33,7 @@ from toprung.trainables.system.printable import printable, printable_line
 from toprung.trainables.system.terminal import PrintableStream, print_only_printable
 from toprung.tune.callbacks.progress import Progress
 from toprung.tune.callbacks.tensorboard import TensorBoardCallback
+from toprung.tune.callbacks.watcher import WatchedTrial
 
 ROOT = Path(__file__).parents[2]
 OWN = r"\x1b\[[0-9;]*[mAGHJK]|\x1b\[\?25[lh]|\r"
@@ -301,14 +302,13 @@ class TestTheLiveDisplay:
             console = PrintableConsole(stderr=True)
             assert console.is_terminal
             progress = Progress(f"mine [red]{PAYLOAD}", settings, console, Packing(settings))
-            config: dict[str, Any] = {"number": 0, "confirms": None, "resources": {}}
-            trial: Any = SimpleNamespace(trial_id="0", config=config, last_result={})
-            progress.setup()
-            progress.on_trial_start(0, [trial], trial)
+            trial = WatchedTrial("0", 0)
+            progress.on_begin()
+            progress.on_start(trial)
             print(f"printed{PAYLOAD}\x1b]8;;http://evil\x07 [bold]")
             failure = failure_report(CODE_ERROR, f"{PAYLOAD}\nmore :warning:")
-            progress.on_trial_result(0, [trial], trial, failure)
-            progress.on_experiment_end([trial])
+            progress.on_report(trial, failure)
+            progress.on_close()
 
         return on_terminal(sweep)
 
@@ -332,9 +332,9 @@ def test_tensorboard_s_files(tmp_path: Path) -> None:
     folder = SimpleNamespace(tensorboard=tmp_path, trial_name=lambda number: f"trial_{number}")
     name = f"labels/{PAYLOAD}"
     callback = TensorBoardCallback(folder, [name], SimpleNamespace(attempt=lambda act: act()))  # type: ignore[arg-type]
-    callback._files["0"], callback._best["0"] = EventFile(tmp_path), {"best/loss": 1.0}
-    config = {"number": 0, "config": json.dumps({"labels": {PAYLOAD: PAYLOAD}})}
-    callback._close(SimpleNamespace(trial_id="0", config=config))
+    trial = WatchedTrial("0", 0, json.dumps({"labels": {PAYLOAD: PAYLOAD}}))
+    callback._files["0"], callback._best["0"] = EventFile(tmp_path), (trial, {"best/loss": 1.0})
+    callback.on_end(trial, {})
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
     assert b"evil" in content

@@ -18,6 +18,7 @@ from toprung.errors import ToprungError
 from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.tune.callbacks import newcomers
 from toprung.tune.callbacks.newcomers import Newcomers
+from toprung.tune.callbacks.watcher import TrialStates
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -87,28 +88,28 @@ class TestNewcomers:
 
     def heard(self, newcomers: Newcomers) -> None:
         """Until each has answered all; the first step asks, and each that hears may ask again."""
-        newcomers.on_step_end(1, [])
+        newcomers.on_step(TrialStates([]))
         while waiting := list(newcomers._asked):
             ray.wait(waiting, timeout=60)
-            newcomers.on_step_end(1, [])
+            newcomers.on_step(TrialStates([]))
 
     def test_one_that_is_well_is_not_spoken_of(self, plan: SweepPlan) -> None:
         told: list[str] = []
         watch = Newcomers(plan, [], told.append)
         self.heard(watch)
         assert told == []
-        watch.on_step_end(1, [])
+        watch.on_step(TrialStates([]))
         assert watch._asked == {}  # it is known now
 
     def test_those_that_were_looked_at_are_not_asked(self, plan: SweepPlan) -> None:
         watch = Newcomers(plan, alive_nodes(), pytest.fail)
-        watch.on_step_end(1, [])
+        watch.on_step(TrialStates([]))
         assert watch._asked == {}
 
     def test_one_with_another_folder_is_warned_of(self, plan: SweepPlan, tmp_path: Path) -> None:
         told: list[str] = []
         watch = Newcomers(plan, [], told.append)
-        watch.on_step_end(1, [])
+        watch.on_step(TrialStates([]))
         plan.folder.settings.write_text("what another sweep was asked for")
         self.heard(watch)
         (here,) = alive_nodes()

@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import ray
-from ray.tune import Callback
 
 from toprung.cluster.lost_node import is_node_lost
 from toprung.trainables.results import columns
@@ -16,6 +15,7 @@ from toprung.trainables.results.failures import OUT_OF_MEMORY, TIMED_OUT, WORKER
 from toprung.tune.callbacks.disk_watch import DiskWatch
 from toprung.tune.callbacks.not_pickled import NotPickled
 from toprung.tune.callbacks.oom_watch import OomWatch
+from toprung.tune.callbacks.watcher import TrialStates, WatchedTrial, Watcher
 from toprung.tune.patches import IDLE_DIED
 from toprung.tune.searcher import StudySearcher
 
@@ -32,7 +32,7 @@ _EACH_BEGINS = "Failure # "
 """In the file in which Tune writes what Ray says of each of a trial's deaths."""
 
 
-class Deaths(NotPickled, Callback):  # type: ignore[misc]
+class Deaths(NotPickled, Watcher):
     """Decides what becomes of a trial whose process has died, and ends processes that hang.
 
     Args:
@@ -90,29 +90,30 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
         if not goes_on and not has_told_itself:
             self._tell(f"trial {trial.config['number']} failed: {reason}")
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_start(self, trial: WatchedTrial) -> None:
         """The trial's time runs."""
-        del iteration, trials, info
-        self._heard[trial] = monotonic()
+        self._heard[trial.tuned] = monotonic()
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_report(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
         """The trial lives; one that has failed by itself is not to be tried again."""
-        del iteration, trials, info
+        self._note_report(trial.tuned, report)
+
+    def _note_report(self, trial: Any, report: Mapping[str, Any]) -> None:
         self._heard[trial] = monotonic()
-        validation = result.get(columns.VALIDATION, 0)
+        validation = report.get(columns.VALIDATION, 0)
         if validation > self._validations.get(trial, 0):  # a trial that goes on repeats its last
             self._validations[trial] = validation
             self._nodes_lost.pop(trial, None)
             self._oom_kills.pop(trial, None)
             trial.run_metadata.num_failures = 0
-        if columns.FAILURE in result:
+        if columns.FAILURE in report:
             trial.max_failures = 0
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_retry(self, trial: WatchedTrial) -> None:
         """The trial is tried again."""
-        del iteration, trials, info
+        self._announce_retry(trial.tuned)
+
+    def _announce_retry(self, trial: Any) -> None:
         if trial in self._not_begun:
             self._not_begun.discard(trial)
             return
@@ -132,14 +133,14 @@ class Deaths(NotPickled, Callback):  # type: ignore[misc]
                 f"(time {times} of {MAX_DEATHS} without a new validation)"
             )
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_end(self, trial: WatchedTrial, last: Mapping[str, Any] | None) -> None:
         """The trial's time no longer runs."""
-        del iteration, trials, info
-        self._heard.pop(trial, None)
+        del last
+        self._heard.pop(trial.tuned, None)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """End the processes of trials that have not reported for too long."""
-        del iteration, trials, info
+        del trials
         if self._timeout is None:
             return
         now = monotonic()

@@ -26,14 +26,15 @@ from toprung.planning.plan import SweepPlan
 from toprung.planning.sweep_state import SEARCHING, SweepState, begun, resumed, seconds_used
 from toprung.search.confirmation_runs import Confirmation
 from toprung.storage.retry import Patience, RecordLostError
+from toprung.tune.callbacks.adapter import TuneCallback
 from toprung.tune.callbacks.disk_watch import DiskWatch
 from toprung.tune.callbacks.kept_checkpoints import KeptCheckpoints
 from toprung.tune.callbacks.mirror import Mirror, mirrored
 from toprung.tune.callbacks.newcomers import Newcomers
 from toprung.tune.callbacks.oom_watch import OomWatch
 from toprung.tune.callbacks.progress import Progress
-from toprung.tune.callbacks.result_log import ForgetEnded
 from toprung.tune.callbacks.starvation_watch import RoomWatch
+from toprung.tune.callbacks.watcher import Watcher
 from toprung.tune.capacity import Capacity
 from toprung.tune.crashes import MAX_DEATHS, Deaths
 from toprung.tune.gpu_memory import find_packing
@@ -108,7 +109,7 @@ def _search(
     mirrors = [mirror] if mirror else []
     trials = study.get_trials(deepcopy=False)
     patience(lambda: complete_logs(trials, plan.folder, [*logs, *mirrors]))
-    callbacks = [
+    watchers: list[Watcher] = [
         *logs,
         disk,
         deaths,
@@ -120,9 +121,8 @@ def _search(
             plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None
         ),
         *mirrors,
-        ForgetEnded(),
     ]
-    tuner = _tuner(plan, searcher, compares, ending, callbacks)
+    tuner = _tuner(plan, searcher, compares, ending, watchers)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # failures are told by `Progress`
     ended = attributes.INTERRUPTED  # what a sweep is whose `fit` raises
     try:
@@ -185,7 +185,7 @@ def _tuner(
     searcher: StudySearcher,
     compares: SearchOnly | RunToTheEnd,
     ending: Ending,
-    callbacks: Sequence[tune.Callback],
+    watchers: Sequence[Watcher],
 ) -> tune.Tuner:
     settings = plan.settings
     return tune.Tuner(
@@ -204,7 +204,7 @@ def _tuner(
             name=RAY_EXPERIMENT,
             storage_path=str(plan.folder.path),
             stop=ending,
-            callbacks=list(callbacks),
+            callbacks=[TuneCallback(watchers)],
             failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
             verbose=0,
         ),

@@ -6,12 +6,11 @@ checkpoint is still there, because checkpoints are removed last.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from ray.tune import Callback
 from rich.console import Console
 
 from toprung.analysis.study.sweep_record import SweepRecord
@@ -23,24 +22,23 @@ from toprung.storage.study_database import StudyFile
 from toprung.trainables.results import columns
 from toprung.tune.callbacks.result_log import ResultLog
 from toprung.tune.callbacks.tensorboard import TensorBoardCallback
+from toprung.tune.callbacks.watcher import WatchedTrial, Watcher
 
 
-def trial_logs(
-    folder: SweepFolder, parameters: Sequence[str], patience: Patience
-) -> list[Callback]:
+def trial_logs(folder: SweepFolder, parameters: Sequence[str], patience: Patience) -> list[Watcher]:
     """What writes down all that trials report."""
     return [ResultLog(folder, patience), TensorBoardCallback(folder, list(parameters), patience)]
 
 
 def complete_logs(
-    trials: Sequence[FrozenTrial], folder: SweepFolder, logs: Sequence[Callback]
+    trials: Sequence[FrozenTrial], folder: SweepFolder, logs: Sequence[Watcher]
 ) -> None:
     """Let the logs write what a trial that has ended had reported, and they do not have.
 
     Args:
         trials: of the study.
         folder: the sweep's.
-        logs: write what Tune reports to them; each leaves out what it has.
+        logs: write what trials report to them; each leaves out what it has.
 
     Raises:
         StoreError: if the sweep lies in a store that cannot be read.
@@ -66,14 +64,15 @@ def _is_behind(trial: FrozenTrial, folder: SweepFolder) -> bool:
     return max(known, default=0) < _num_validations(trial)
 
 
-def _complete(trial: FrozenTrial, checkpoint: Path, logs: Sequence[Callback]) -> None:
-    config = {"number": trial.number, "config": ""}
-    tuned = SimpleNamespace(trial_id=f"ended {trial.number}", config=config)
-    for told, config["config"] in _reports(trial, checkpoint):
+def _complete(trial: FrozenTrial, checkpoint: Path, logs: Sequence[Watcher]) -> None:
+    ended = WatchedTrial(f"ended {trial.number}", trial.number)
+    last: dict[str, Any] = {}
+    for last, config in _reports(trial, checkpoint):
+        ended = replace(ended, config=config)
         for log in logs:
-            log.on_trial_result(0, [], tuned, result=told)
+            log.on_report(ended, last)
     for log in logs:
-        log.on_trial_complete(0, [], tuned)
+        log.on_end(ended, last)
 
 
 def _reports(trial: FrozenTrial, checkpoint: Path) -> Iterator[tuple[dict[str, Any], str]]:

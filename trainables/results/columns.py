@@ -75,6 +75,6 @@ def record_of(report: dict[str, Any]) -> Record:
     return Record(**{name: report[name] for name in Record.__annotations__})
 
 
-def best_record_of(report: dict[str, Any]) -> Record:
+def best_record_of(report: Mapping[str, Any]) -> Record:
     """The best record up to this report."""
     return Record(**{name: report[_BEST + name] for name in Record.__annotations__})

@@ -18,6 +18,7 @@ from toprung.settings import SweepSettings
 from toprung.trainables.data import DataSettings, prepare
 from toprung.trainables.system.typed_settings import parse
 from toprung.tune.callbacks.starvation_watch import SECONDS_TO_WAIT, RoomWatch
+from toprung.tune.callbacks.watcher import TrialStates
 
 SHARED = "nonce"
 
@@ -128,7 +129,8 @@ def test_trials_that_wait_while_none_runs_are_told_every_half_minute() -> None:
 
     def step(at: float, *states: str) -> int:
         now[0] = at
-        watch.on_step_end(0, [SimpleNamespace(status=state) for state in states])
+        trials = [SimpleNamespace(status=state, config={"number": 0}) for state in states]
+        watch.on_step(TrialStates(trials))
         return len(told)
 
     assert step(SECONDS_TO_WAIT + 1, "TERMINATED") == 0

@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from toprung.cluster.replaced import replaced
 from toprung.trainables.results.columns import VALIDATION
 from toprung.trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
+from toprung.tune.callbacks.watcher import TrialStates, WatchedTrial
 from toprung.tune.crashes import MAX_DEATHS, MAX_NODES_LOST, Deaths
 from toprung.tune.patches import lean_tune
 
@@ -53,6 +54,7 @@ class Dying:
         self.deaths = Deaths(searcher, self.told.append, timeout, disk, kills)
         self.trial = Trial("trains", stub=True, max_failures=MAX_DEATHS)
         self.trial.config = {"number": 7}
+        self.watched = WatchedTrial(self.trial.trial_id, 7, tuned=self.trial)
         self.trial.storage = SimpleNamespace(trial_driver_staging_path=str(folder))
 
     def accounts_for(self, text: str) -> bool | None:
@@ -74,15 +76,15 @@ class Dying:
             goes_on = self.trial.should_recover()
             self.deaths.died(self.trial)
             if goes_on:
-                self.deaths.on_trial_recover(1, [], self.trial)
+                self.deaths.on_retry(self.watched)
         return goes_on
 
     def hang(self) -> None:
-        self.deaths.on_trial_start(1, [], self.trial)
-        self.deaths.on_step_end(1, [])
+        self.deaths.on_start(self.watched)
+        self.deaths.on_step(TrialStates([]))
 
     def report(self, validation: int) -> None:
-        self.deaths.on_trial_result(1, [], self.trial, {VALIDATION: validation})
+        self.deaths.on_report(self.watched, {VALIDATION: validation})
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def of_idle(text: str) -> RayActorError:
 def test_idle_processes_that_die_are_no_failure_of_the_trial_that_was_to_have_them(
     dying: Dying, text: str
 ) -> None:
-    dying.deaths.on_trial_start(1, [], dying.trial)
+    dying.deaths.on_start(dying.watched)
     assert dying.die(*[WORKER_DIED] * (MAX_DEATHS - 1))
     told = list(dying.told)
     assert dying.end(*[of_idle(text)] * (MAX_NODES_LOST + 1))

@@ -1,1 +1,1 @@
-"""What watches the trials of a sweep, each part one of Tune's callbacks."""
+"""What watches the trials of a sweep, each part a `Watcher`."""

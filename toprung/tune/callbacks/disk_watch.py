@@ -3,20 +3,17 @@
 import shutil
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
-
-from ray.tune import Callback
 
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.tune.callbacks.mirror import Mirror
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import TrialStates, Watcher
 
 SECONDS_BETWEEN_LOOKS = 5.0
 _FOR_THE_REST = 2**20
 """Bytes for all that is not a checkpoint."""
 
 
-class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
+class DiskWatch(Watcher):
     """Looks from time to time whether there is room for a checkpoint.
 
     Args:
@@ -39,9 +36,8 @@ class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
         """Whether trials wait for room, or for the store, to write their checkpoints."""
         return self.is_full or (self._mirror is not None and self._mirror.is_store_away)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """Say that the disk is full, or that it no longer is."""
-        del iteration, info
         if monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = monotonic()
@@ -51,8 +47,7 @@ class DiskWatch(NotPickled, Callback):  # type: ignore[misc]
         elif was_full and not self.is_full:
             self._tell("there is room on the disk again")
 
-    def _has_no_room(self, trials: list[Any]) -> bool:
-        running = [trial.config["number"] for trial in trials if trial.status == trial.RUNNING]
-        files = map(self._folder.checkpoint_file, running)
+    def _has_no_room(self, trials: TrialStates) -> bool:
+        files = map(self._folder.checkpoint_file, trials.running())
         largest = max((file.stat().st_size for file in files if file.exists()), default=0)
         return shutil.disk_usage(self._folder.path).free < largest + _FOR_THE_REST

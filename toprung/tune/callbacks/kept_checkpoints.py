@@ -1,21 +1,20 @@
 """Which checkpoints are kept: of the trials that run, and of the best that have ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
-from ray.tune import Callback
 
 from toprung.analysis.study.trials import TrialResult, has_score, rank, recipe, trial_result
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.settings import SweepSettings
 from toprung.storage.retry import Patience
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import WatchedTrial, Watcher
 
 
-class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
+class KeptCheckpoints(Watcher):
     """Removes the checkpoints that nobody will ask for, whenever a trial has ended.
 
     Kept are those of trials that have not ended, or only by the time budget; of the best
@@ -49,17 +48,13 @@ class KeptCheckpoints(NotPickled, Callback):  # type: ignore[misc]
                 self._take(trial)
         self._remove_others()
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_end(self, trial: WatchedTrial, last: Mapping[str, Any] | None) -> None:
         """Keep this trial's checkpoint if it is one of the best."""
-        del iteration, trials, info
+        del last
         if self._patience.lost:
             return
-        self._take(self._study.get_trials(deepcopy=False)[trial.config["number"]])
+        self._take(self._study.get_trials(deepcopy=False)[trial.number])
         self._remove_others()
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The same."""
-        self.on_trial_complete(iteration, trials, trial, **info)
 
     def _take(self, trial: FrozenTrial) -> None:
         result = trial_result(trial)

@@ -2,13 +2,11 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-from ray.tune import Callback
 
 from toprung.analysis.sweep_folder.folder import LEASE, RAY_EXPERIMENT, SweepFolder
 from toprung.analysis.sweep_folder.stored_files import each, visible_files
@@ -19,7 +17,7 @@ from toprung.storage.retry import Patience, RecordLostError
 from toprung.storage.study_copy import copy_study
 from toprung.storage.working_copy import clear_copy
 from toprung.trainables.files.object_store import ObjectStore, StoreError
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import WatchedTrial, Watcher
 
 SECONDS_BETWEEN_PASSES = 1.0
 
@@ -79,7 +77,7 @@ def _discard_unused(store: ObjectStore) -> None:
             store.delete_all()
 
 
-class Mirror(NotPickled, Callback):  # type: ignore[misc]
+class Mirror(Watcher):
     """A thread that uploads what has changed in a sweep's working copy, once a second at the most.
 
     It may be killed between any two objects, and the copy with it. So, in each pass:
@@ -120,19 +118,15 @@ class Mirror(NotPickled, Callback):  # type: ignore[misc]
         self._thread.start()
         self._keeper.start()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_report(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
         """Take note of a trial whose files have changed."""
-        del iteration, trials, info
+        del report
         with self._lock:
-            self._changed.add(trial.config["number"])
+            self._changed.add(trial.number)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_end(self, trial: WatchedTrial, last: Mapping[str, Any] | None) -> None:
         """The same."""
-        self.on_trial_result(iteration, trials, trial, **info)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The same."""
-        self.on_trial_result(iteration, trials, trial, **info)
+        self.on_report(trial, last or {})
 
     def remove_checkpoint(self, number: int) -> None:
         """Remove a trial's checkpoint once the store knows all that the study knows now."""

@@ -5,18 +5,16 @@ from functools import cached_property, partial
 from time import monotonic
 from typing import Any
 
-from ray.tune import Callback
-
 from toprung.cluster import node_look, versions
 from toprung.cluster.messages import Node, Question, alive_nodes, answered, ask, heard
 from toprung.cluster.preflight import answer_of, can_train, weights_of
 from toprung.planning.plan import SweepPlan
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import TrialStates, Watcher
 
 SECONDS_BETWEEN_LOOKS = 5.0
 
 
-class Newcomers(NotPickled, Callback):  # type: ignore[misc]
+class Newcomers(Watcher):
     """Warns of a node that is not fit for the sweep's trials: Ray has no way to leave it out.
 
     Trials are not held back until it has answered, which may take as long as preparing its data.
@@ -37,9 +35,9 @@ class Newcomers(NotPickled, Callback):  # type: ignore[misc]
         self._asked: dict[Any, tuple[Node, Question | None]] = {}
         """By Ray's reference to what a node will answer: the node, and what it is asked then."""
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """Hear what was answered, and ask those that are new."""
-        del iteration, trials, info
+        del trials
         if monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = monotonic()

@@ -6,7 +6,7 @@ from typing import Any
 class NotPickled:
     """Pickles as an empty object.
 
-    Tune pickles its searcher, stopper and callbacks for `Tuner.restore`. Toprung does not restore
+    Tune pickles its searcher, stopper and callback for `Tuner.restore`. Toprung does not restore
     that way: the Optuna study is the sweep's record, and these parts hold live connections.
     """
 

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from ray.tune import Callback
-
 from toprung.cluster.messages import Node, alive_nodes, answered, ask, heard
 from toprung.trainables.system.oom_kills import oom_kills
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import TrialStates, Watcher
 
 SECONDS_BETWEEN_LOOKS = 5.0
 MAX_SECONDS_TO_ANSWER = 10.0
@@ -19,7 +17,7 @@ _ADDRESS = re.compile(r"^\s*ip: (\S+)$", re.MULTILINE)
 """Of the node, in what Ray says of an actor that has died."""
 
 
-class OomWatch(NotPickled, Callback):  # type: ignore[misc]
+class OomWatch(Watcher):
     """Knows the kernel's counts of processes killed for memory, which say nothing of which ones.
 
     So a death is held to be such a kill if the count has grown since the last death there; each
@@ -38,9 +36,9 @@ class OomWatch(NotPickled, Callback):  # type: ignore[misc]
         self._asked = {ask(node, oom_kills): node for node in self._known}
         self._looked = monotonic()
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """Learn the counts of nodes that are new, before a trial dies there."""
-        del iteration, trials, info
+        del trials
         if self._is_own or monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = monotonic()

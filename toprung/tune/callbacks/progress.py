@@ -2,11 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray.tune import Callback
-from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -22,14 +20,14 @@ from toprung.trainables.results import columns
 from toprung.trainables.results.records import Record, is_better
 from toprung.trainables.system.printable import printable_line
 from toprung.trainables.system.terminal import print_only_printable
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import TrialStates, WatchedTrial, Watcher
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONFIRMED = "runs to confirm"
 _NOT_CONFIRMED = "runs to confirm that failed"
 
 
-class Progress(NotPickled, Callback):  # type: ignore[misc]
+class Progress(Watcher):
     """Counts trials as they start, report and end, and shows it.
 
     Args:
@@ -70,77 +68,51 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if console.is_terminal:
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
 
-    def setup(self, **info: Any) -> None:
+    def on_begin(self) -> None:
         """Begin: the sweep's first trial is about to start."""
-        del info
         if self._live:
             self._live.start()
             print_only_printable()  # what is printed meanwhile: rich takes its escapes for styles
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_start(self, trial: WatchedTrial) -> None:
         """Show a trial as running."""
-        del iteration, trials, info
         self._running.add(trial.trial_id)
         self._waiting.discard(trial.trial_id)
         self._show()
 
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_retry(self, trial: WatchedTrial) -> None:
         """A trial whose process, or node, has died waits for a place."""
-        del iteration, trials, info
         self._waiting.add(trial.trial_id)
         self._show()
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def on_report(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
         """Take note of a validation, and of how the trial ends if it ends with it."""
-        del iteration, trials, info
-        if columns.FAILURE in result and self._begins_again(trial, result):
+        if columns.FAILURE in report and self._begins_again(trial, report):
             self._running.discard(trial.trial_id)
-        elif columns.FAILURE in result:
-            self._ended[_ending(trial.config["confirms"], "failed")] += 1
+        elif columns.FAILURE in report:
+            self._ended[_ending(trial.confirms, "failed")] += 1
             self._running.discard(trial.trial_id)
-            self.tell(f"{_told(trial)} failed: {result[columns.FAILURE]}")
-        elif columns.VALIDATION in result:
-            self._note(trial, result)
+            self.tell(f"{_told(trial)} failed: {report[columns.FAILURE]}")
+        elif columns.VALIDATION in report:
+            self._note(trial, report)
         self._show()
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """Show how far it is, also while nothing is reported."""
-        del iteration, trials, info
+        del trials
         self._show()
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Count a trial that has ended."""
-        del iteration, trials, info
+    def on_end(self, trial: WatchedTrial, last: Mapping[str, Any] | None) -> None:
+        """Count a trial that has ended, unless it had reported that it failed."""
         if trial.trial_id not in self._running:
             return
         self._running.discard(trial.trial_id)
-        finished = trial.last_result.get(columns.FINISHED)
-        self._ended[
-            _ending(trial.config["confirms"], "finished" if finished else "stopped early")
-        ] += 1
+        if last is None:
+            self._ended[_ending(trial.confirms, "failed")] += 1
+            return
+        ended = "finished" if last.get(columns.FINISHED) else "stopped early"
+        self._ended[_ending(trial.confirms, ended)] += 1
         self._show()
-
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Count a trial whose process died, unless it had told that it failed."""
-        del iteration, trials, info
-        if trial.trial_id in self._running:
-            self._running.discard(trial.trial_id)
-            self._ended[_ending(trial.config["confirms"], "failed")] += 1
 
     def refused(self, ended: str, reason: str) -> None:
         """Count a trial that never started: its network cannot exist, or its config is wrong."""
@@ -148,9 +120,8 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
         if ended == "failed":
             self.tell(f"a trial could not start: {reason}")
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+    def on_close(self) -> None:
         """Show the last state and give the terminal back."""
-        del trials, info
         self._show(force=True)
         self.close()
 
@@ -168,25 +139,25 @@ class Progress(NotPickled, Callback):  # type: ignore[misc]
             assert trial.best is not None
             self._note_best(trial.best, trial.number)
 
-    def _note(self, trial: Trial, result: dict[str, Any]) -> None:
-        self._epochs[trial.config["number"]] = result[columns.EPOCH]
-        if columns.RESTARTED in result:
-            self._tell_once(trial, result[columns.RESTARTED])
-        self._tell_once(trial, result[columns.FROZEN_PART])
-        if result[columns.PRECISION] != "fp32":
-            self._tell_once(trial, f"computes in {result[columns.PRECISION]}")
-        if trial.config["confirms"] is not None:
+    def _note(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
+        self._epochs[trial.number] = report[columns.EPOCH]
+        if columns.RESTARTED in report:
+            self._tell_once(trial, report[columns.RESTARTED])
+        self._tell_once(trial, report[columns.FROZEN_PART])
+        if report[columns.PRECISION] != "fp32":
+            self._tell_once(trial, f"computes in {report[columns.PRECISION]}")
+        if trial.confirms is not None:
             return
-        self._note_best(columns.best_record_of(result), trial.config["number"])
+        self._note_best(columns.best_record_of(report), trial.number)
 
-    def _begins_again(self, trial: Trial, result: dict[str, Any]) -> bool:
-        return self._packing.begins_again(result[columns.FAILURE_KIND], trial.config["resources"])
+    def _begins_again(self, trial: WatchedTrial, report: Mapping[str, Any]) -> bool:
+        return self._packing.begins_again(report[columns.FAILURE_KIND], trial.resources)
 
     def _note_best(self, record: Record, number: int) -> None:
         if is_better(record, self._best[0] if self._best else None, self._settings.metric):
             self._best = record, number
 
-    def _tell_once(self, trial: Trial, line: str) -> None:
+    def _tell_once(self, trial: WatchedTrial, line: str) -> None:
         """Show a line about a trial, if none before it said the same."""
         if line and line not in self._told:
             self._told.add(line)
@@ -268,9 +239,10 @@ def _ending(confirms: int | None, ended: str) -> str:
     return _CONFIRMED if ended == "finished" else _NOT_CONFIRMED
 
 
-def _told(trial: Trial) -> str:
-    number, confirms = trial.config["number"], trial.config["confirms"]
-    return f"trial {number}" if confirms is None else f"run {number}, to confirm trial {confirms},"
+def _told(trial: WatchedTrial) -> str:
+    if trial.confirms is None:
+        return f"trial {trial.number}"
+    return f"run {trial.number}, to confirm trial {trial.confirms},"
 
 
 def _clock(duration: float) -> str:

@@ -1,19 +1,19 @@
-"""What Tune reports of the trials: written down, and forgotten when a trial has ended."""
+"""Writes down what trials report."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from ray.tune import Callback
 from ray.tune.utils.util import SafeFallbackEncoder
 
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.storage.append import append, cut_torn_line
 from toprung.storage.retry import Patience
 from toprung.trainables.results import columns
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import WatchedTrial, Watcher
 
 
-class ResultLog(NotPickled, Callback):  # type: ignore[misc]
+class ResultLog(Watcher):
     """Writes each trial's `result.json`, straight into the sweep's folder.
 
     Ray's own logger writes to a folder of its session, from where snapshots copy. What a resumed
@@ -29,24 +29,16 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
         self._patience = patience
         self._last: dict[int, tuple[int, bool]] = {}
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Any],
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def on_report(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
         """Append the report as a line."""
-        del iteration, trials, info
-        number = trial.config["number"]
+        number = trial.number
         self._patience.attempt(lambda: self._note_last_of(number))
         last, failed = self._last.get(number, (0, False))
-        fails = columns.FAILURE in result
-        validation = result.get(columns.VALIDATION, last)
+        fails = columns.FAILURE in report
+        validation = report.get(columns.VALIDATION, last)
         if validation < last or (validation == last and fails <= failed):
             return
-        told = {name: value for name, value in result.items() if name != columns.REPLAYED}
+        told = {name: value for name, value in report.items() if name != columns.REPLAYED}
         line = json.dumps(told, cls=SafeFallbackEncoder) + "\n"
         path = self._folder.result_log(number)
         self._patience.attempt(lambda: append(path, line.encode("utf-8")))
@@ -66,24 +58,3 @@ class ResultLog(NotPickled, Callback):  # type: ignore[misc]
             validations = [validation for validation, _ in known]
             failed = bool(known) and known[-1][1]
             self._last[number] = max(validations, default=0), failed
-
-
-class ForgetEnded(NotPickled, Callback):  # type: ignore[misc]
-    """Forgets reports and configs of trials that have ended: Tune would keep them all."""
-
-    def __init__(self) -> None:
-        self._ended: list[Any] = []
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Take note of a trial; others are still to read its last report."""
-        del iteration, trials, info
-        self._ended.append(trial)
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Forget what Tune holds of the trials that have ended in this step."""
-        del iteration, trials, info
-        for trial in self._ended:
-            trial.last_result.clear()
-            trial.evaluated_params.clear()
-            del trial.config["config"]
-        self._ended.clear()

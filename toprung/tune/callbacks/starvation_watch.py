@@ -2,20 +2,17 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
-
-from ray.tune import Callback
 
 from toprung.cluster.placement.free_resources import why_none_begins
 from toprung.cluster.placement.packing import Packing
 from toprung.settings import SweepSettings
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import TrialStates, Watcher
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_WAIT = 30.0
 
 
-class RoomWatch(NotPickled, Callback):  # type: ignore[misc]
+class RoomWatch(Watcher):
     """Looks how long there has been a trial that waits, and none that runs.
 
     Args:
@@ -38,15 +35,13 @@ class RoomWatch(NotPickled, Callback):  # type: ignore[misc]
         self._clock = clock
         self._since = self._looked = clock()
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step(self, trials: TrialStates) -> None:
         """Say so every half a minute."""
-        del iteration, info
         now = self._clock()
         if now - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = now
-        states = {trial.status for trial in trials}
-        if "RUNNING" in states or "PENDING" not in states:
+        if trials.running() or not trials.any_waits():
             self._since = now
         elif now - self._since > SECONDS_TO_WAIT:
             self._since = now

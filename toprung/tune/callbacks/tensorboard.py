@@ -4,18 +4,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ray.tune import Callback
-from ray.tune.experiment import Trial
-from ray.tune.result import DONE
-
 from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.storage.event_file import EventFile, steps_of
 from toprung.storage.retry import Patience
 from toprung.trainables.config import flatten
 from toprung.trainables.results import columns
 from toprung.trainables.system.printable import printable_line
-from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.callbacks.watcher import WatchedTrial, Watcher
 
+_DONE = "done"
+"""Tune's key of whether this report is the last of its trial."""
 _SCALARS = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
@@ -26,7 +24,7 @@ _SCALARS = {
 }
 
 
-class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
+class TensorBoardCallback(Watcher):
     """Writes straight into the sweep's folder. The steps are validations, each written once.
 
     Args:
@@ -40,61 +38,44 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
         self._parameters = parameters
         self._patience = patience
         self._files: dict[str, EventFile] = {}
-        self._best: dict[str, dict[str, float]] = {}
+        self._best: dict[str, tuple[WatchedTrial, dict[str, float]]] = {}
         self._written: dict[int, set[int]] = {}
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def on_report(self, trial: WatchedTrial, report: Mapping[str, Any]) -> None:
         """Write one validation's scalars."""
-        del iteration, trials, info
         # Trials are closed with their last report, before the study is told that they have ended:
         # if the driver is killed then, the resumed sweep will not hear of this trial again.
-        if columns.FAILURE in result:
+        if columns.FAILURE in report:
             self._close(trial)
-        if columns.VALIDATION not in result:
+        if columns.VALIDATION not in report:
             return
-        scalars = {tag: result[name] for name, tag in _SCALARS.items()}
+        scalars = {tag: report[name] for name, tag in _SCALARS.items()}
         steps = [
-            (result[columns.VALIDATION], scalars),
-            *(_tagged(step) for step in result[columns.STEPS]),
+            (report[columns.VALIDATION], scalars),
+            *(_tagged(step) for step in report[columns.STEPS]),
         ]
-        written = self._validations(trial.config["number"])
-        if result[columns.VALIDATION] not in written:
+        written = self._validations(trial.number)
+        if report[columns.VALIDATION] not in written:
             self._patience.attempt(lambda: self._file(trial).add_scalars(*steps))
-            written.add(result[columns.VALIDATION])
-        best = columns.best_record_of(result)
-        self._best[trial.trial_id] = {
+            written.add(report[columns.VALIDATION])
+        best = columns.best_record_of(report)
+        figures = {
             "best/accuracy": best.val_accuracy,
             "best/loss": best.val_loss,
             "best/epoch": best.epoch,
         }
-        if result.get(DONE) or result[columns.FINISHED]:
+        self._best[trial.trial_id] = trial, figures
+        if report.get(_DONE) or report[columns.FINISHED]:
             self._close(trial)
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Write the trial's line of the HParams tab."""
-        del iteration, trials, info
+    def on_end(self, trial: WatchedTrial, last: Mapping[str, Any] | None) -> None:
+        """Write the trial's line of the HParams tab; what a failed one reached is worth seeing."""
+        del last
         self._close(trial)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """As for a trial that completes: what it reached is worth seeing."""
-        del iteration, trials, info
-        self._close(trial)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Close what is still open: trials that were cut short."""
-        del info
-        for trial in trials:
+    def on_close(self) -> None:
+        """Close what is still open: trials that were interrupted."""
+        for trial, _ in list(self._best.values()):
             self._close(trial)
 
     def _validations(self, number: int) -> set[int]:
@@ -105,23 +86,23 @@ class TensorBoardCallback(NotPickled, Callback):  # type: ignore[misc]
             self._written[number] = steps_of(_SCALARS["val_loss"], folder)
         return self._written[number]
 
-    def _file(self, trial: Trial) -> EventFile:
+    def _file(self, trial: WatchedTrial) -> EventFile:
         if trial.trial_id not in self._files:
-            folder = self._folder.tensorboard_of(trial.config["number"])
+            folder = self._folder.tensorboard_of(trial.number)
             self._files[trial.trial_id] = EventFile(folder)
         return self._files[trial.trial_id]
 
-    def _close(self, trial: Trial) -> None:
-        best = self._best.pop(trial.trial_id, None)
-        if best is None:
+    def _close(self, trial: WatchedTrial) -> None:
+        if trial.trial_id not in self._best:
             return
-        flat = flatten(json.loads(trial.config["config"]))
+        _, best = self._best.pop(trial.trial_id)
+        flat = flatten(json.loads(trial.config))
         values = {
             printable_line(name): _plain(flat[name]) for name in self._parameters if name in flat
         }
         self._patience.attempt(lambda: self._file(trial).add_hparams(values, best))
         self._files.pop(trial.trial_id, None)
-        self._written.pop(trial.config["number"], None)
+        self._written.pop(trial.number, None)
 
 
 def _tagged(step: Mapping[str, float]) -> tuple[int, dict[str, float]]:

@@ -1,7 +1,6 @@
 """Which checkpoints stay when trials end."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -13,6 +12,7 @@ from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.settings import SweepSettings
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.tune.callbacks.kept_checkpoints import KeptCheckpoints
+from toprung.tune.callbacks.watcher import WatchedTrial
 
 TRIALS = [
     Simulated([0.5] * 9, settings={"optimizer/lr": 0.1}),
@@ -69,7 +69,7 @@ def test_a_trial_that_ends_drives_a_worse_one_out(folder: SweepFolder) -> None:
     keeper = KeptCheckpoints(folder, settings, study(folder), Patience(print))
     assert kept(folder) == [4, 5, 6, 7]
     (folder.path / "later").rename(folder.checkpoint_file(1))
-    keeper.on_trial_complete(0, [], SimpleNamespace(config={"number": 1}))
+    keeper.on_end(WatchedTrial("1", 1), {})
     assert kept(folder) == [1, 4, 5, 6]
 
 
@@ -79,5 +79,5 @@ def test_nothing_is_removed_of_what_could_not_be_written(folder: SweepFolder) ->
     keeper = KeptCheckpoints(folder, settings, study(folder), patience)
     before = kept(folder)
     patience.lost = RecordLostError("gone")
-    keeper.on_trial_error(0, [], SimpleNamespace(config={"number": 4}))
+    keeper.on_end(WatchedTrial("4", 4), None)
     assert kept(folder) == before

@@ -7,6 +7,7 @@ import pytest
 from toprung.cluster.messages import Node
 from toprung.tune.callbacks import oom_watch
 from toprung.tune.callbacks.oom_watch import OomWatch
+from toprung.tune.callbacks.watcher import TrialStates
 
 LEFT, RIGHT = (Node(name, name, f"10.0.0.{n}", 1, 0, False) for n, name in ((1, "l"), (2, "r")))
 
@@ -75,7 +76,7 @@ def test_a_node_that_came_later_is_asked_before_a_trial_dies_there(
 ) -> None:
     watch = OomWatch([LEFT])
     monkeypatch.setattr(oom_watch, "SECONDS_BETWEEN_LOOKS", -1.0)
-    watch.on_step_end(1, [])
+    watch.on_step(TrialStates([]))
     nodes.kills[RIGHT] = 1
     assert watch.accounts_for(death(RIGHT)) is True
 

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from toprung.trainables.results.columns import FROZEN_PART, PRECISION, failure_r
 from toprung.trainables.results.failures import DIVERGED
 from toprung.trainables.training.fit import fit
 from toprung.tune.callbacks.progress import Progress
+from toprung.tune.callbacks.watcher import WatchedTrial
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,15 @@ def shown(reports: list[dict[str, Any]], *, terminal: bool) -> str:
     console = Console(file=screen, force_terminal=terminal, width=100, _environ=environment)
     settings = SweepSettings(trials=4)
     progress = Progress("mine", settings, console, Packing(settings))
-    progress.setup()
+    progress.on_begin()
     failure = failure_report(DIVERGED, "it became NaN")
-    trials: list[Any] = [
-        SimpleNamespace(
-            trial_id=str(n),
-            config={"number": n, "confirms": None, "resources": {}},
-            last_result=report,
-        )
-        for n, report in enumerate([reports[-1], reports[0], failure])
-    ]
-    for trial in trials:
-        progress.on_trial_start(0, trials, trial)
-        progress.on_trial_result(0, trials, trial, trial.last_result)
-        progress.on_trial_complete(0, trials, trial)
+    for number, report in enumerate([reports[-1], reports[0], failure]):
+        trial = WatchedTrial(str(number), number)
+        progress.on_start(trial)
+        progress.on_report(trial, report)
+        progress.on_end(trial, report)
     progress.refused("infeasible", "shrinks to nothing")
-    progress.on_experiment_end(trials)
+    progress.on_close()
     return screen.getvalue()
 
 
