@@ -2,13 +2,17 @@
 # uv is used where it is installed; otherwise a private copy goes to .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: demo test lint test-programs
+.PHONY: demo test lint test-programs test-versions
 demo: $(UV)
 	$(UV) run toprung run digits_cnn
 
 # Two processes: one for the tests that share a Ray, one for the others.
 test: $(UV) test-programs lint
 	$(UV) run pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+
+# The lowest and the newest versions of all that Toprung stands on, on each Python.
+test-versions: $(UV)
+	$(UV) run --no-project python -m benchmarks.versions
 
 lint: $(UV)
 	$(UV) run ruff check

@@ -26,9 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     sweeps = tests / "sweeps"
     for item in items:
+        if sweeps in item.path.parents or _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
         group = "ray" if sweeps in item.path.parents else str(item.path.relative_to(tests))
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
+
+
+_SERVERS = {"browser", "local_ray", "postgres", "s3"}
+"""Fixtures that start a program besides Python's own processes."""
 
 
 def _turn(item: pytest.Item) -> int:

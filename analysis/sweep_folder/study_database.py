@@ -50,9 +50,19 @@ def open_storage(place: StudyPlace) -> "RDBStorage":
         return RDBStorage(place.url, engine_kwargs=limited)
     from sqlalchemy import make_url
 
+    url = with_driver(make_url(place.url))
     return RDBStorage(
-        place.url, engine_kwargs={"connect_args": connect_arguments(make_url(place.url))}
+        url.render_as_string(hide_password=False),
+        engine_kwargs={"connect_args": connect_arguments(url)},
     )
+
+
+def with_driver(url: "URL") -> "URL":
+    """A URL of PostgreSQL with psycopg for its driver if it names none, as in SQLAlchemy 2.1.
+
+    SQLAlchemy 2.0 would take psycopg2.
+    """
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def reason(error: Exception) -> str:
@@ -152,6 +162,7 @@ def _without_port(host: str) -> str:
 
 
 def _libpq_version(url: "URL") -> int:
+    url = with_driver(url)
     if url.get_driver_name() == "psycopg":
         from psycopg import pq
 

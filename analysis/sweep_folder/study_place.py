@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 STUDY_NAME = "sweep"
 """Of a study in the sweep's own folder."""
@@ -29,7 +30,18 @@ class StudyPlace:
 
 def study_in_file(path: Path) -> StudyPlace:
     """The study in a sweep's own SQLite file, whatever signs its path has."""
+    return StudyPlace(sqlite_url(path), STUDY_NAME, path)
+
+
+def sqlite_url(path: str | Path, **options: str) -> str:
+    """SQLAlchemy's URL of an SQLite file, with options of SQLite's own.
+
+    SQLAlchemy 2.1 quotes a file's name in a URL, and 2.0 does not. SQLite's notation of a name is
+    quoted already, and comes through both unchanged.
+    """
     from sqlalchemy import URL
 
-    url = URL.create("sqlite", database=str(path)).render_as_string()
-    return StudyPlace(url, STUDY_NAME, path)
+    database = f"file:{quote(str(path))}"
+    return URL.create(
+        "sqlite", database=database, query={**options, "uri": "true"}
+    ).render_as_string()

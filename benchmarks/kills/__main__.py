@@ -3,7 +3,7 @@
 Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
     uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
-    uv run python -m benchmarks.kills phases [--rounds 4]
+    uv run python -m benchmarks.kills phases [--rounds 4] [--phases search ...]
     uv run python -m benchmarks.kills opening [--rounds 3]
     uv run python -m benchmarks.kills s3 [--kills 20]
     uv run python -m benchmarks.kills process [--rounds 5]
@@ -55,6 +55,7 @@ def main() -> None:
         "--sweeps", nargs="+", default=[], help="of the pretended or of s3; all if not given"
     )
     parser.add_argument("--modes", nargs="+", default=[], help="of striking; all if not given")
+    parser.add_argument("--phases", nargs="+", default=[], help="to kill in; all if not given")
     parser.add_argument("--every", type=int, default=6, help="so many write points")
     parser.add_argument("--kills", type=int, default=20, help="of the driver of a real sweep")
     parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
@@ -113,7 +114,7 @@ def _cluster(given: argparse.Namespace, folder: Path) -> int:
 def _phases(given: argparse.Namespace, folder: Path) -> int:
     from benchmarks.kills.phases import PhasesCampaign
 
-    rows = PhasesCampaign(folder, given.seed).run(given.rounds)
+    rows = PhasesCampaign(folder, given.seed).run(given.rounds, given.phases)
     for name, row in rows.items():
         print(f"{name}: {row.kills} kills, {row.late} too late, {len(row.problems)} problems")
         print("".join(f"  {problem}\n" for problem in row.problems), end="")

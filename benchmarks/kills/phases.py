@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,8 @@ PHASES = (
     Phase("export", lambda sweep: (sweep / "best").exists(), 0.3),
     Phase("report", lambda sweep: (sweep / "report").exists(), 6.0),
 )
+RESUMED = "search, then resume"
+"""The phase in which a sweep is killed once more, while it is resumed."""
 
 
 @dataclass
@@ -87,13 +89,19 @@ class PhasesCampaign:
         self._random = random.Random(seed)
         self._number = 0
 
-    def run(self, times: int) -> dict[str, Struck]:
-        """Kill a sweep so many times in each phase, and as often again while it is resumed."""
+    def run(self, times: int, names: Sequence[str] = ()) -> dict[str, Struck]:
+        """Kill a sweep so many times in each phase, and as often again while it is resumed.
+
+        Args:
+            times: for each phase.
+            names: of the phases; all if empty.
+        """
         rows = {}
         for phase in PHASES:
-            rows[phase.name] = self._phase(phase, times, resumes=0)
-        search = PHASES[0]
-        rows["search, then resume"] = self._phase(search, times, resumes=1)
+            if not names or phase.name in names:
+                rows[phase.name] = self._phase(phase, times, resumes=0)
+        if not names or RESUMED in names:
+            rows[RESUMED] = self._phase(PHASES[0], times, resumes=1)
         return rows
 
     def _phase(self, phase: Phase, times: int, resumes: int) -> Struck:

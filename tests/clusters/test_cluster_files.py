@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -78,7 +79,8 @@ def test_what_the_aws_file_installs_is_this_version(aws: Any) -> None:
 def test_kuberays_fields_are_named_and_typed_right(manifests: dict[str, Any]) -> None:
     jsonschema.validate(manifests["RayCluster"], json.loads(FIELDS.read_text()))
     spec = manifests["RayCluster"]["spec"]
-    assert spec["rayVersion"] == version("ray")
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    assert f"ray=={spec['rayVersion']}" in pinned["constraint-dependencies"]
     assert spec["authOptions"] == {"mode": "token", "secretName": "toprung-token"}
 
 

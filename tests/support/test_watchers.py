@@ -1,5 +1,6 @@
 """The watchers see what they are there for: a test that stands on them could fail."""
 
+import os
 import socket
 import sqlite3
 import urllib.request
@@ -35,7 +36,7 @@ def test_opened_files_are_seen(tmp_path: Path) -> None:
     with files_opened() as opened:
         (tmp_path / "a").write_text("x")
         (tmp_path / "a").rename(tmp_path / "b")
-        list(tmp_path.iterdir())
+        os.scandir(tmp_path).close()
         sqlite3.connect(f"file:{tmp_path}/db?mode=rwc", uri=True).close()
         (tmp_path / "b").unlink()
     (tmp_path / "c").touch()
@@ -44,7 +45,7 @@ def test_opened_files_are_seen(tmp_path: Path) -> None:
         ("open", tmp_path / "a"),
         ("os.rename", tmp_path / "a"),
         ("os.rename", tmp_path / "b"),
-        ("os.listdir", tmp_path),
+        ("os.scandir", tmp_path),
         ("sqlite3.connect", tmp_path / "db"),
         ("os.remove", tmp_path / "b"),
     ]

@@ -1,12 +1,17 @@
 """What the commands take for a sweep: its folder, or its URL in an object store."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    _PathType = click.ParamType[Path]
+else:
+    _PathType = click.ParamType  # not generic before click 8.4
 
-class SweepPlace(click.ParamType[Path]):
+
+class SweepPlace(_PathType):
     """A path; of a URL, that of a working copy as the store has the sweep now."""
 
     name = "path"

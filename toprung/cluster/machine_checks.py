@@ -5,7 +5,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 from toprung.trainables.data import cache_dir
@@ -33,6 +33,7 @@ def run_checks() -> list[Check]:
         _torch,
         _gpus,
         _ray,
+        _window,
         _cores,
         _memory,
         _shared_memory,
@@ -68,6 +69,20 @@ def _ray() -> Check:
     if address := os.environ.get("RAY_ADDRESS"):
         found += f"; with --address auto a sweep joins RAY_ADDRESS={address}"
     return Check("Ray", found)
+
+
+def _window() -> Check:
+    """Whether each dependency has a version that Toprung is made for."""
+    from packaging.requirements import Requirement
+
+    needed = [Requirement(line) for line in requires("toprung") or []]
+    needed = [it for it in needed if not it.marker or it.marker.evaluate({"extra": ""})]
+    other = [
+        f"{it.name} is {version(it.name)}, and Toprung is made for {it.specifier}"
+        for it in needed
+        if not it.specifier.contains(version(it.name), prereleases=True)
+    ]
+    return Check("versions", f"of {len(needed)} packages", "; ".join(other))
 
 
 def _cores() -> Check:

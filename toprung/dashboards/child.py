@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
-from urllib.parse import quote
 from wsgiref.simple_server import WSGIServer, make_server
 
+from toprung.analysis.sweep_folder.study_place import sqlite_url
 from toprung.dashboards.own_host import own_host_only
 
 HOST = "127.0.0.1"
@@ -23,11 +23,6 @@ class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-def read_only(study: str) -> str:
-    """SQLite's own name of a file that is opened for reading only."""
-    return f"file:{quote(study)}?mode=ro"
-
-
 def serve_optuna(study: str, port: int) -> None:
     """optuna-dashboard on a study's SQLite file, opened for reading only: nothing can be changed.
 
@@ -36,13 +31,10 @@ def serve_optuna(study: str, port: int) -> None:
     """
     from optuna.storages import RDBStorage
     from optuna_dashboard import wsgi
-    from sqlalchemy import URL
     from sqlalchemy.pool import NullPool
 
-    # URL.create quotes it once more, as SQLAlchemy takes it apart.
-    url = URL.create("sqlite", database=read_only(study), query={"uri": "true"})
     storage = RDBStorage(
-        url.render_as_string(),
+        sqlite_url(study, mode="ro"),
         engine_kwargs={"poolclass": NullPool},
         skip_compatibility_check=True,
         skip_table_creation=True,

@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
 from toprung.analysis.sweep_folder.sqlite_file import check_study_file
 from toprung.analysis.sweep_folder.study_limits import check_size
-from toprung.dashboards.child import HOST, read_only
+from toprung.dashboards.child import HOST
 from toprung.errors import ToprungError
 from toprung.trainables.files.untrusted_files import check_folder
 from toprung.trainables.system.secrecy import without_secrets
@@ -114,7 +114,7 @@ def _check_study(folder: SweepFolder) -> None:
     try:
         check_study_file(folder.study)
         check_size(folder.study)
-        with closing(sqlite3.connect(read_only(str(folder.study)), uri=True)) as study:
+        with closing(sqlite3.connect(f"{folder.study.as_uri()}?mode=ro", uri=True)) as study:
             study.execute("SELECT study_name FROM studies").fetchall()
     except (OSError, ValueError, sqlite3.Error) as error:
         raise SweepFolderError(f"{folder.study}: cannot be read: {error}") from None

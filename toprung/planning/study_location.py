@@ -4,7 +4,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from toprung.analysis.sweep_folder.folder import SweepFolder
-from toprung.analysis.sweep_folder.study_database import open_storage, reason
+from toprung.analysis.sweep_folder.study_database import open_storage, reason, with_driver
 from toprung.analysis.sweep_folder.study_place import StudyPlace, study_in_file
 from toprung.errors import ToprungError
 
@@ -54,7 +54,7 @@ def checked_url(storage: str) -> str:
 def _check_driver(url: str) -> None:
     """See that what speaks to the database is installed where the sweep's driver runs."""
     try:
-        make_url(url).get_dialect().import_dbapi()
+        with_driver(make_url(url)).get_dialect().import_dbapi()
     except (ImportError, NoSuchModuleError):
         raise ToprungError(
             f"storage = {url!r}: needs a driver: pip install 'toprung[postgresql]'"

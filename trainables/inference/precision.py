@@ -79,6 +79,8 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16, rather than imitating it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.9
+        return bool(torch.cpu._is_avx512_bf16_supported())
     can = torch.cpu.get_capabilities()
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 

@@ -132,7 +132,8 @@ class TestSaysTheSame:
         use_fast_dropout(network)
         proto = _exported(network.eval(), model.config.image_shape)
         operators = {node.op_type for node in proto.graph.node}
-        assert operators <= {"Conv", "Relu", "MaxPool", "Reshape", "Gemm", "Flatten"}
+        reshapes = {"Reshape", "Flatten", "Shape", "Concat"}  # the last two of torch 2.9
+        assert operators <= {"Conv", "Relu", "MaxPool", "Gemm"} | reshapes
 
 
 def test_the_file_says_what_it_is_and_not_where_it_was_made(

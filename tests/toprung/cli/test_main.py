@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,9 +255,17 @@ class TestOther:
     def test_checks_of_this_machine(self) -> None:
         results = {check.name: check for check in machine_checks.run_checks()}
         names = {"Python", "torch", "GPUs", "Ray", "CPU cores", "memory", "/dev/shm", "cache"}
-        assert set(results) == names
+        assert set(results) == names | {"versions"}
         assert results["Python"].found == sys.version.split()[0]
         assert int(results["CPU cores"].found) >= 1
+
+    def test_a_version_that_toprung_is_not_made_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        needed = ["click<1", "rich>1", 'onnx<1; extra == "onnx"']
+        monkeypatch.setattr(machine_checks, "requires", lambda _: needed)
+        results = {check.name: check for check in machine_checks.run_checks()}
+        here = version("click")
+        assert results["versions"].found == "of 2 packages"
+        assert results["versions"].problem == f"click is {here}, and Toprung is made for <1"
 
     def test_a_cache_that_cannot_be_made(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

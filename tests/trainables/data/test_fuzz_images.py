@@ -43,6 +43,7 @@ def encoded() -> list[bytes]:
                 stream = io.BytesIO()
                 try:
                     image.save(stream, format_, **options)
+                    Image.open(stream).load()  # Pillow 12 writes icons that it cannot read
                 except (OSError, KeyError, ValueError):
                     continue
                 found.append(stream.getvalue())

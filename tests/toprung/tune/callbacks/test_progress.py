@@ -86,6 +86,6 @@ def test_how_far_the_frozen_part_is(
 
 def test_a_line_is_shown_as_it_is() -> None:
     screen = io.StringIO()
-    line = f"freeze policy train_pattern:layer[abc]: {'long ' * 40}"
+    line = f"freeze policy train_pattern:layer[abc]: {' '.join(['long'] * 40)}"
     show_line(Console(file=screen, width=80), line)
     assert screen.getvalue() == f"{line}\n"

@@ -1,0 +1,1 @@
+"""Toprung at both ends of the versions that it allows."""
