@@ -2,7 +2,7 @@
 
 Commands:
     uv run python -m benchmarks.kills pretend [--sweeps tpe grid ...] [--every 6]
-    uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4]
+    uv run python -m benchmarks.kills real [--kills 20] [--confirmed 4] [--workers 4] [--servers 4]
     uv run python -m benchmarks.kills phases [--rounds 4] [--phases search ...]
     uv run python -m benchmarks.kills opening [--rounds 3]
     uv run python -m benchmarks.kills s3 [--kills 20]
@@ -13,10 +13,11 @@ Commands:
 train, and kills it at every write point in turn: before a write, in the middle of it, twice, with
 a torn last line; and has the disk full there, for a while and for good. (It needs a C compiler.)
 With `--every 6` each of the six ways strikes at every sixth write point, all of them together at
-each. `real` kills the driver, or the worker, of a real sweep on Ray at random moments, half of them
-while a checkpoint is being written. A sweep that was killed is resumed, and then compared: the
-decision log line by line; every trial of the study; the reports, checkpoints and TensorBoard files;
-the winner. A trial that had ended before the kill must not have changed at all.
+each. `real` kills the driver, the worker, or Ray's server (`gcs_server`), of a real sweep on Ray at
+random moments, half of them while a checkpoint is being written. A sweep that was killed is
+resumed, and then compared: the decision log line by line; every trial of the study; the reports,
+checkpoints and TensorBoard files; the winner. A trial that had ended before the kill must not have
+changed at all.
 
 `phases` kills the whole command, with two trials at a time, in its search, confirmation, test,
 export and report, and while it is resumed, and checks what must hold of every sweep.
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of the driver of a real sweep")
     parser.add_argument("--confirmed", type=int, default=4, help="of one that is confirmed")
     parser.add_argument("--workers", type=int, default=4, help="of a worker")
+    parser.add_argument("--servers", type=int, default=4, help="of Ray's server")
     parser.add_argument("--trials", type=int, default=50, help="on a cluster, for each round")
     parser.add_argument("--rounds", type=int, default=1, help="at a cluster, or in each phase")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -161,6 +163,7 @@ def _real(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Tall
     for name, settings, whom, times in (
         ("searched", search, "driver", given.kills),
         ("searched", search, "worker", given.workers),
+        ("searched", search, "server", given.servers),
         ("confirmed", confirmed, "driver", given.confirmed),
     ):
         if times:

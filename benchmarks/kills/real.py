@@ -1,4 +1,4 @@
-"""A real sweep, on Ray, whose driver or worker is killed at random moments."""
+"""A real sweep, on Ray, whose driver, worker or Ray server is killed at random moments."""
 
 import os
 import random
@@ -18,6 +18,7 @@ from benchmarks.kills.tally import Tally
 from toprung.analysis.sweep_folder.folder import SweepFolder
 
 MAX_SECONDS = 300.0
+MAX_SECONDS_WITHOUT_SERVER = 30.0
 _RUN = "import toprung; toprung.run('digits_cnn', out={out!r}, name={name!r}, **{settings!r})"
 _RESUME = "import toprung; toprung.resume({path!r})"
 
@@ -59,7 +60,7 @@ class RealCampaign:
         self._expected = facts.facts_of(path)
 
     def kill(self, whom: str, times: int) -> Tally:
-        """Kill the `driver` or the `worker` so many times, each time of a new sweep."""
+        """Kill the `driver`, the `worker` or Ray's `server`; each time in a new sweep."""
         tally, started = Tally(), monotonic()
         for number in range(times):
             moment = Moment(self._random.uniform(0, 0.85 * self._span), number % 2 == 1)
@@ -74,8 +75,7 @@ class RealCampaign:
         sleep(moment.seconds)
         writing = moment.writing and _wait_for_write(path, driver)
         ours = [driver.pid, *descendants(driver.pid)]
-        victims = [driver.pid] if whom == "driver" else [pid for pid in ours if is_worker(pid)]
-        for pid in victims:
+        for pid in _victims(whom, ours):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         tally.kills += 1
@@ -84,10 +84,15 @@ class RealCampaign:
         print(told, flush=True)
         before = facts.ended_trials(path)
         tally.restored += len(before.going_on)
-        if whom == "driver":
+        if whom == "server":
+            _wait_for_driver(driver, told, tally)
+        if whom != "worker":
             driver.wait()
             _wait_for_end(ours[1:], told, tally)
-            driver = self._resumed(path)
+            has_begun = SweepFolder(
+                path
+            ).settings.exists()  # a sweep without a trial leaves nothing
+            driver = self._resumed(path) if has_begun else self._start(path)
         if driver.wait(MAX_SECONDS) != 0:
             tally.failed += 1
             tally.problems.append(f"{told}: exit {driver.returncode}: {_told(path)}")
@@ -141,6 +146,25 @@ def _wait_for_write(path: Path, driver: subprocess.Popen[bytes]) -> bool:
         if any(path.glob("trials/*/.checkpoint*")):
             return True
     return False
+
+
+def _victims(whom: str, ours: list[int]) -> list[int]:
+    """Of a driver and what it has started."""
+    if whom == "driver":
+        return ours[:1]
+    if whom == "worker":
+        return [pid for pid in ours if is_worker(pid)]
+    return [pid for pid in ours if "gcs_server" in command(pid)]
+
+
+def _wait_for_driver(driver: subprocess.Popen[bytes], told: str, tally: Tally) -> None:
+    """A driver whose Ray has lost its server ends by itself, long before Ray notices."""
+    try:
+        driver.wait(MAX_SECONDS_WITHOUT_SERVER)
+    except subprocess.TimeoutExpired:
+        tally.failed += 1
+        tally.problems.append(f"{told}: still runs after {MAX_SECONDS_WITHOUT_SERVER:.0f} s")
+        driver.kill()
 
 
 def _wait_for_end(pids: list[int], told: str, tally: Tally) -> None:

@@ -97,9 +97,17 @@ class RaySession:
         deadline = monotonic() + MAX_SECONDS_TO_WARM_UP
         warm = self._ready_folder.path
         while len(list(warm.iterdir())) < self._num_warm and monotonic() < deadline:
-            if self.own and self.own.look():
-                raise ToprungError(f"{self.own.lost} before the first trial began; start again")
+            self.check()
             sleep(0.05)
+
+    def check(self) -> None:
+        """See that the Ray that was started here has all that it needs; before a search watches it.
+
+        Raises:
+            ToprungError: if it has lost a process.
+        """
+        if self.own and self.own.look():
+            raise ToprungError(f"{self.own.lost} before the first trial began; start again")
 
     def lend_credentials(self, url: str) -> None:
         """Let trials write to this store; in a Ray that was running already they can, or cannot."""

@@ -68,6 +68,7 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
         session.wait()
         checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)
+        session.check()  # without its server, Ray would wait a minute to answer
         packing = find_packing(plan, resources.nodes(), [event for _, event in state.past], tell)
         if packing.trials_per_gpu is not None:
             state.file.write([events.packing(packing.trials_per_gpu)])

@@ -58,5 +58,10 @@ def _pretended() -> Iterator[Console]:
 def _no_session(meanwhile: Callable[[], None]) -> Iterator[SimpleNamespace]:
     del meanwhile
     yield SimpleNamespace(
-        joined=False, own=None, wait=nothing, lend_credentials=nothing, end_at_once=nothing
+        joined=False,
+        own=None,
+        wait=nothing,
+        check=nothing,
+        lend_credentials=nothing,
+        end_at_once=nothing,
     )
