@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toprung.analysis.models.predictions import Predictions, load_predictions
-from toprung.analysis.seal.intent import RECORDS_INTENTS, Intent, intents_of, records_intents
+from toprung.analysis.seal.intent import Intent, intents_of, records_intents
 from toprung.analysis.seal.ledger import History, history_of
 from toprung.analysis.seal.openings import TestResult, read_openings
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.folder_format import RECORDS_INTENTS, format_of
 from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, digest_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_seal(sweep: "SweepRecord") -> Seal:
     folder = sweep.folder
     entries = read_openings(folder.sealed_test)
     intents, remarks = intents_of(folder)
-    is_old = not sweep.description.get(RECORDS_INTENTS)
+    is_old = format_of(sweep.description) < RECORDS_INTENTS
     why_not = {
         index: _disagreement(folder, one, intents, is_old=is_old)
         for index, one in enumerate(entries)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from toprung.analysis.seal.small_files import SmallFiles
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.folder_format import RECORDS_INTENTS, format_of
 from toprung.analysis.sweep_folder.typed import typed
 from toprung.trainables.files.atomic_files import flush_folder
 from toprung.trainables.files.plain_yaml import read_yaml
@@ -29,9 +30,6 @@ Short = Annotated[str, Field(max_length=256)]
 MAX_BYTES = 2**16
 MAX_FILES = 10_000
 """Of a folder that anybody may have filled: more are left unread, and this is said."""
-RECORDS_INTENTS = "records_intents"
-"""In `sweep.yaml`, true from the beginning of a sweep whose every opening has an intent. Neither
-the sweep's id nor its hashes of pixels can say this: an old sweep gets both when resumed."""
 _NAME = re.compile(r"[0-9a-f]{16}\.json")
 
 
@@ -170,7 +168,7 @@ def records_intents(folder: SweepFolder) -> bool:
         said = read_yaml(read_text(folder.settings))
     except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
         raise SweepFolderError(f"{folder.settings}: cannot be read: {error!r}") from None
-    return isinstance(said, dict) and bool(said.get(RECORDS_INTENTS))
+    return isinstance(said, dict) and format_of(said) >= RECORDS_INTENTS
 
 
 def refresh_intents(folder: SweepFolder) -> None:

@@ -17,6 +17,7 @@ from toprung.analysis.study.trials import TrialResult, read_trials, select_best
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.driver import is_leased, still_runs, this_driver
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
+from toprung.analysis.sweep_folder.folder_format import FormatNumber, too_new
 from toprung.analysis.sweep_folder.outside import Outside, study_at
 from toprung.analysis.sweep_folder.sqlite_file import check_study_file
 from toprung.analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
@@ -66,6 +67,7 @@ class _SaidStorage(BaseModel):
 class _Said(BaseModel):
     """What `sweep.yaml` holds that is used further; it may hold more."""
 
+    format: FormatNumber = 1
     id: str | None = None
     settings: _SaidSettings
     data: _SaidData
@@ -114,13 +116,16 @@ class SweepRecord:
         """What was asked for: settings, space, data, versions (`sweep.yaml`).
 
         Raises:
-            SweepFolderError: if it cannot be read.
+            SweepFolderError: if it cannot be read, or has the format of a newer Toprung.
         """
         try:
             content: dict[str, Any] = read_yaml(self.folder.settings.read_text("utf-8"))
-            typed(_Said, content)
+            if not (newer := too_new(content)):
+                typed(_Said, content)
         except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
+        if newer:
+            raise SweepFolderError(f"{self.folder.settings}: {newer}")
         return content
 
     def forget_description(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from toprung.analysis.models.versions import software_versions
 from toprung.analysis.provenance.splits_file import has_pixel_hashes
-from toprung.analysis.seal.intent import RECORDS_INTENTS
 from toprung.analysis.sweep_folder.files import write_atomically
+from toprung.analysis.sweep_folder.folder_format import FORMAT
 from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.planning.kept_code import keep_code
@@ -67,8 +67,8 @@ def _description(plan: SweepPlan) -> dict[str, Any]:
     data = plan.data.first
     elsewhere = {} if plan.study_place.file else {"storage": plan.study_place.as_plain()}
     return {
+        "format": FORMAT,
         "id": plan.id,
-        RECORDS_INTENTS: True,
         "space": plan.space.name,
         "space_origin": plan.space.origin,
         "started_at": _now(),

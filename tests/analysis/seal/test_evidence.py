@@ -16,7 +16,6 @@ from toprung.analysis.findings.results import Results
 from toprung.analysis.models.predictions import load_predictions, save_predictions
 from toprung.analysis.report import answer
 from toprung.analysis.seal.evidence import read_seal, results_of
-from toprung.analysis.seal.intent import RECORDS_INTENTS
 from toprung.analysis.sweep import Sweep
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.analysis.sweep_folder.user_state import state_dir
@@ -178,7 +177,7 @@ def test_a_line_that_was_added_by_hand_is_not_a_result(unopened: Sweep) -> None:
     (path / "sealed_test.json").write_text(json.dumps([line]))
     assert len(read_seal(unopened).results) == 1  # as an earlier Toprung wrote it
     settings = path / "sweep.yaml"
-    settings.write_text(f"{RECORDS_INTENTS}: true\n{settings.read_text()}")
+    settings.write_text(f"format: 2\n{settings.read_text()}")
     sweep = Sweep(path)
     assert not read_seal(sweep).results
     assert not results_of(sweep.folder)
