@@ -2,7 +2,7 @@
 # uv is used where it is installed; otherwise a private copy goes to .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: demo test lint test-programs test-versions
+.PHONY: demo test lint docs test-programs test-versions
 demo: $(UV)
 	$(UV) run toprung run digits_cnn
 
@@ -18,6 +18,9 @@ lint: $(UV)
 	$(UV) run ruff check
 	$(UV) run ruff format --check
 	$(UV) run mypy
+
+docs: $(UV)
+	$(UV) run --group docs sphinx-build -W -b html -c docs . docs/_build/html
 
 # Besides Python the tests need a real browser, in which they open the report ($CHROMIUM may name
 # another executable), and PostgreSQL's server, which they start. Debian's packages, if missing.

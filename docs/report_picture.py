@@ -1,7 +1,7 @@
 """Take the picture of a report that the README shows: its first figures, and one picture.
 
-    toprung run digits_cnn --name demo --confirm 2
-    python -m docs.report_picture sweeps/demo docs/report.png
+toprung run digits_cnn --name demo --confirm 2
+python -m docs.report_picture sweeps/demo docs/report.png
 """
 
 import sys

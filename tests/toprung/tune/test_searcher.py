@@ -28,7 +28,7 @@ from toprung.trainables.results.failures import CODE_ERROR, DIVERGED, KINDS
 from toprung.trainables.training.fit import fit
 from toprung.tune.searcher import StudySearcher
 
-README = Path(__file__).parents[3] / "README.md"
+FOLDER_PAGE = Path(__file__).parents[3] / "docs" / "running.md"
 
 
 def space(trial: optuna.Trial) -> dict[str, Any]:
@@ -203,8 +203,8 @@ def test_a_process_that_dies(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_failed_trial_ends_in_the_state_that_the_readme_says(sweep: Sweep, kind: str) -> None:
-    (row,) = re.findall(r"^\| `study.db` \|.*", README.read_text("utf-8"), re.MULTILINE)
+def test_a_failed_trial_ends_in_the_state_that_the_docs_say(sweep: Sweep, kind: str) -> None:
+    (row,) = re.findall(r"^\| `study.db` \|.*", FOLDER_PAGE.read_text("utf-8"), re.MULTILINE)
     (pruned,) = re.findall(r"so that samplers learn from it: failed as (.+?), as `", row)
     sweep.start()
     sweep.searcher.note_death("ray", kind, "why", "")
