@@ -41,7 +41,7 @@ RUN_BY = {
     "test": "tests/analysis/sweep_folder/test_outside.py",
 }
 """Commands of Toprung that the pages show, each with a test that runs it on small data."""
-IN_CI = ("make demo", "make test", "make lint", "uv tool run pre-commit install")
+IN_CI = ("make demo", "make test", "make lint", "make docs", "uv tool run pre-commit install")
 """CI runs `make test`, which lints; tests/sweeps/test_main_job.py runs the demonstration. The last
 two are for developers of Toprung, and need packages that the tests do not."""
 
