@@ -1,6 +1,9 @@
-"""The network of a trial's settings."""
+"""The network of a trial's settings.
 
-from toprung.trainables.networks import cnn, svm, torchvision
+Torchvision is imported for its own networks alone: it takes seconds, and brings torch's compiler.
+"""
+
+from toprung.trainables.networks import cnn
 from toprung.trainables.networks.base import NetworkSettings
 from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.cnn_settings import CnnSettings
@@ -33,7 +36,11 @@ def build_network(
         case CnnSettings():
             return cnn.build(settings, image_shape, num_classes, with_weights=with_weights)
         case TorchvisionSettings():
+            from toprung.trainables.networks import torchvision
+
             return torchvision.build(settings, image_shape, num_classes, with_weights=with_weights)
         case SvmSettings():
+            from toprung.trainables.networks import svm
+
             return svm.build(settings, image_shape, num_classes, with_weights=with_weights)
     raise AssertionError(f"no network is known for {settings!r}")
