@@ -52,7 +52,6 @@ def test_a_setting_can_be_given_in_python_and_on_the_command_line(name: str) -> 
     for door in ("run", "submit"):
         option = options(door)[name]
         assert option.opts == [f"--{name.replace('_', '-')}"]
-        assert option.get_default(click.Context(command)) is None
         assert len(option.help or "") > 10
 
 
