@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import trial
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
 from toprung.cluster.replaced import replaced
@@ -15,10 +14,10 @@ from toprung.tune.patches import lean_tune
 
 
 def test_tune_is_as_before_afterwards() -> None:
-    before = FIFOScheduler.choose_trial_to_run
+    before = TuneController._cleanup_trials
     with lean_tune():
-        assert FIFOScheduler.choose_trial_to_run is not before
-    assert FIFOScheduler.choose_trial_to_run is before
+        assert TuneController._cleanup_trials is not before
+    assert TuneController._cleanup_trials is before
 
 
 def test_a_trials_folder_has_our_name_though_another_sweep_has_one_of_it(tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]
       another. After a minute it ends: others may need its place, or its node may be gone.
     - No trial that is taken from a process that is still starting, to be given to an idle one:
       where trials are short, a node that has just come would never run any.
-    - No search through all trials, again and again, for the one that is to start.
     - No trial that fails for good because the idle process that it was given had died: Tune tells
       of that twice, and takes the second time for a failure of the trial that it has begun again.
       Nor is the first time counted: a node that is lost may have had many.
@@ -52,7 +51,6 @@ def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import trial
     from ray.tune.registry import _Registry
-    from ray.tune.schedulers import FIFOScheduler
     from ray.tune.trainable.metadata import _TrainingRunMetadata
     from ray.tune.utils.object_cache import _ObjectCache
 
@@ -74,7 +72,6 @@ def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]
             (trial, "_create_unique_logdir_name", _as_named),
             (_Registry, "contains", lru_cache(_Registry.contains)),
             (_Registry, "get", lru_cache(_Registry.get)),
-            (FIFOScheduler, "choose_trial_to_run", _oldest_pending),
             (_ObjectCache, "cache_object", _keep),
             (_ObjectCache, "flush_cached_objects", _flushed_when_idle),
         ):
@@ -139,19 +136,14 @@ def _as_named(root: str, name: str) -> str:
     return name
 
 
-def _oldest_pending(scheduler: Any, controller: Any) -> Any:
-    """Of the trials that have no process yet, not even one that is starting."""
-    del scheduler
-    pending = [
-        trial
-        for trial in controller.get_live_trials()
-        if trial.status == trial.PENDING and not _is_starting(controller._tune_controller, trial)
-    ]
-    return min(pending, key=lambda trial: trial.config["number"], default=None)
+def is_starting(controller: Any, trial: Any) -> bool:
+    """Whether a process is being started for a trial (and no idle one made ready for it).
 
-
-def _is_starting(controller: Any, trial: Any) -> bool:
-    """Whether a process is being started for a trial (and no idle one made ready for it)."""
+    Args:
+        controller: Tune's, or what Tune shows of it to schedulers.
+        trial: one that has no process yet.
+    """
+    controller = getattr(controller, "_tune_controller", controller)
     actor = controller._trial_to_actor.get(trial)
     resetting = trial in controller._resetting_trials
     return controller._actor_manager.is_actor_started(actor) if actor and not resetting else False
@@ -161,7 +153,7 @@ def _unless_starting(original: Callable[..., bool]) -> Callable[..., bool]:
     """As Tune's, but for a trial whose own process is starting."""
 
     def maybe_reuse_cached_actor(controller: Any, trial: Any) -> bool:
-        return not _is_starting(controller, trial) and original(controller, trial)
+        return not is_starting(controller, trial) and original(controller, trial)
 
     return maybe_reuse_cached_actor
 

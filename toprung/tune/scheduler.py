@@ -1,99 +1,118 @@
-"""ASHA, with what Tune's own lacks: it can be led to where it was before the driver died."""
+"""What decides which trials Tune starts and stops, on its public `TrialScheduler` interface."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
+from toprung.search.asha import Asha
 from toprung.settings import SweepSettings
-from toprung.trainables.config import METRICS
 from toprung.trainables.results import columns
+from toprung.tune.callbacks.not_pickled import NotPickled
+from toprung.tune.patches import is_starting
 
 Died = Callable[[Any], None]
-"""Is told of a trial of Tune whose process has died."""
+"""Receives a trial of Tune whose process has died."""
 
 
 def trial_scheduler(settings: SweepSettings, died: Died) -> "SearchOnly | RunToTheEnd":
-    """The scheduler of these settings."""
+    """Return the scheduler that the settings ask for."""
     if settings.trial_scheduler == "none":
         return RunToTheEnd(died)
     return SearchOnly(settings, died)
 
 
-class RunToTheEnd(FIFOScheduler):  # type: ignore[misc]
-    """Every trial runs to its end."""
+class RunToTheEnd(NotPickled, TrialScheduler):  # type: ignore[misc]
+    """Starts the oldest trial first, and lets every trial run to its end.
+
+    Args:
+        died: receives each trial whose process has died.
+    """
 
     def __init__(self, died: Died) -> None:
         super().__init__()
         self._died = died
 
+    def replay(self, number: int, epoch: float, score: float) -> None:
+        """Nothing is compared, so there is nothing to restore."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The oldest of the trials that have no process yet, not even one that is starting.
+
+        (Tune's own schedulers look through all trials, also those that have ended.)
+        """
+        pending = [
+            trial
+            for trial in tune_controller.get_live_trials()
+            if trial.status == "PENDING" and not is_starting(tune_controller, trial)
+        ]
+        return min(pending, key=lambda trial: trial.config["number"], default=None)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Do nothing: a trial is known by its reports."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Let the trial continue."""
+        del tune_controller, trial, result
+        return str(TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Do nothing."""
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Pass on why a trial's process has died."""
+        """Pass the trial on whose process has died."""
         del tune_controller
         self._died(trial)
 
-    def replay(self, number: int, epoch: float, score: float) -> None:
-        """Nothing is compared, so there is nothing to know again."""
+    def debug_string(self) -> str:
+        """Name the scheduler."""
+        return type(self).__name__
 
 
-class SearchOnly(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """ASHA over epochs, comparing each trial's best validation so far (Li et al., 2020).
+class SearchOnly(RunToTheEnd):
+    """ASHA for the trials of the search; a run that confirms one of them is trained in full.
 
-    It is for the trials of the search; a run that confirms one is trained in full. Trials are known
-    by their number in the study, which they keep when the sweep is resumed.
+    Trials are known by their number in the study, which they keep when the sweep is resumed, so
+    that a resumed sweep can restore what ASHA knew.
+
+    Args:
+        settings: the sweep's settings.
+        died: receives each trial whose process has died.
     """
 
     def __init__(self, settings: SweepSettings, died: Died) -> None:
-        super().__init__(
-            time_attr=columns.EPOCH,
-            metric=columns.SCORE,
-            mode=METRICS[settings.metric],
-            max_t=settings.max_epochs,
-            grace_period=settings.grace_epochs,
-            reduction_factor=settings.reduction_factor,
-        )
-        self._died = died
+        super().__init__(died)
+        self._asha = Asha(settings)
 
     def replay(self, number: int, epoch: float, score: float) -> None:
-        """Take note of what a trial has reported before the sweep was resumed."""
-        bracket = self._brackets[0]
-        bracket.on_result(SimpleNamespace(trial_id=number), epoch, self._metric_op * score)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Give a trial of the search its bracket."""
-        if not _confirms(trial):
-            super().on_trial_add(tune_controller, _numbered(trial))
+        """Record what a trial had reported before the sweep was resumed."""
+        self._asha.note(number, epoch, score)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Compare a trial of the search at its rungs, but where it has gone on already."""
-        if _confirms(trial):
-            return str(TrialScheduler.CONTINUE)
-        if columns.REPLAYED in result:
-            self.replay(trial.config["number"], result[columns.EPOCH], result[columns.SCORE])
-            return str(TrialScheduler.CONTINUE)
-        return str(super().on_trial_result(tune_controller, _numbered(trial), result))
+        """Compare a trial of the search at its rungs, unless it has passed them already."""
+        del tune_controller
+        if _is_compared(trial, result):
+            number, epoch, score = trial.config["number"], *_epoch_and_score(result)
+            if columns.REPLAYED in result:
+                self.replay(number, epoch, score)
+            elif self._asha.stops(number, epoch, score):
+                return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take note of the last result of a trial of the search."""
-        if not _confirms(trial):
-            super().on_trial_complete(tune_controller, _numbered(trial), result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial of the search."""
-        if not _confirms(trial):
-            super().on_trial_remove(tune_controller, _numbered(trial))
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Pass on why a trial's process has died."""
+        """Record the last report of a trial of the search."""
         del tune_controller
-        self._died(trial)
+        if _is_compared(trial, result):
+            self.replay(trial.config["number"], *_epoch_and_score(result))
 
 
-def _confirms(trial: Any) -> bool:
-    return trial.config["confirms"] is not None
+def _is_compared(trial: Any, result: dict[str, Any]) -> bool:
+    """Whether this is a validation (a failure has no score), and of a trial of the search."""
+    return trial.config["confirms"] is None and columns.SCORE in result
 
 
-def _numbered(trial: Any) -> Any:
-    """The trial as ASHA is to know it: by its number in the study."""
-    return SimpleNamespace(trial_id=trial.config["number"])
+def _epoch_and_score(result: dict[str, Any]) -> tuple[float, float]:
+    return result[columns.EPOCH], result[columns.SCORE]

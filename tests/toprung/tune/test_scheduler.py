@@ -48,3 +48,27 @@ def test_what_it_reports_again_counts_for_others(asha: SearchOnly) -> None:
         asha.on_trial_add(None, trial(number))
         asha.on_trial_result(None, trial(number), told(1.0, 0.1, **{columns.REPLAYED: True}))
     assert asha.on_trial_result(None, trial(2), told(1.0, 0.5)) == TrialScheduler.CONTINUE
+
+
+def test_the_oldest_trial_without_a_process_starts_next(asha: SearchOnly) -> None:
+    def waiting(number: int, status: str = "PENDING") -> SimpleNamespace:
+        return SimpleNamespace(status=status, config={"number": number})
+
+    trials = [waiting(4), waiting(3), waiting(1), waiting(0, "RUNNING")]
+    controller = SimpleNamespace(
+        get_live_trials=lambda: trials,
+        _trial_to_actor=_ById({id(trials[2]): "starting"}),
+        _resetting_trials=(),
+        _actor_manager=SimpleNamespace(is_actor_started=lambda actor: actor == "starting"),
+    )
+    assert asha.choose_trial_to_run(controller) is trials[1]
+    trials.clear()
+    assert asha.choose_trial_to_run(controller) is None
+
+
+class _ById:
+    def __init__(self, actors: dict[int, str]) -> None:
+        self._actors = actors
+
+    def get(self, trial: Any) -> str | None:
+        return self._actors.get(id(trial))
