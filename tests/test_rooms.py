@@ -51,6 +51,8 @@ ROOMS = (
     "toprung.secrecy",
     "toprung.storage",
     "toprung.search",
+    "toprung.cluster.replaced",
+    "toprung.cluster.internals",
     "toprung.cluster.placement",
     "toprung.planning",
     "toprung.cluster",

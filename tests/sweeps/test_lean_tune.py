@@ -1,5 +1,6 @@
 """What Tune is relieved of while a sweep runs, it does again afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,12 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import trial
 from ray.tune.utils.object_cache import _ObjectCache
 
+from toprung.cluster.internals import Internal
 from toprung.cluster.replaced import replaced
+from toprung.errors import ToprungError
+from toprung.tune import tune_internals
 from toprung.tune.patches import lean_tune
+from toprung.tune.tune_internals import INVENTORY
 
 
 def test_tune_is_as_before_afterwards() -> None:
@@ -62,7 +67,7 @@ def test_a_process_that_starts_keeps_its_trial_and_the_idle_one_is_for_the_next(
     controller._actor_manager = SimpleNamespace(is_actor_started=lambda actor: actor == "actor")
     asked: list[str] = []
 
-    def reuse(controller: Any, trial: str) -> bool:
+    def reuse(self: Any, trial: str) -> bool:
         asked.append(trial)
         return True
 
@@ -71,3 +76,58 @@ def test_a_process_that_starts_keeps_its_trial_and_the_idle_one_is_for_the_next(
         assert controller._maybe_reuse_cached_actor("waiting")
         assert controller._maybe_reuse_cached_actor("new")
     assert asked == ["waiting", "new"]
+
+
+class TestAnotherRay:
+    """Ray's private parts may go or change with any version."""
+
+    @pytest.fixture
+    def warnings(self) -> list[str]:
+        return []
+
+    def test_the_installed_one_fits(self, warnings: list[str]) -> None:
+        assert [name.misfit() for name in INVENTORY if name.misfit()] == []
+        with lean_tune(warn=warnings.append):
+            assert warnings == []
+
+    @pytest.mark.parametrize("name", INVENTORY, ids=lambda name: name.place.partition(":")[2])
+    def test_each_name_is_missed_in_one_line_with_its_cost(
+        self, name: Internal, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = replace(name, place=f"{name.place}_of_another_ray")
+        for known, value in vars(tune_internals).items():
+            if value is name:
+                monkeypatch.setattr(tune_internals, known, gone)
+        essential = [gone if known is name else known for known in tune_internals.ESSENTIAL]
+        monkeypatch.setattr(tune_internals, "ESSENTIAL", essential)
+        if gone in essential:
+            with pytest.raises(ToprungError, match=f"_of_another_ray is not set, so {name.cost}"):
+                lean_tune(warn=warnings.append).__enter__()
+            return
+        with lean_tune(warn=warnings.append):
+            assert warnings
+            assert all("\n" not in line for line in warnings)
+            assert any(gone.place in line for line in warnings)
+        assert name.misfit() == ""
+
+    def test_a_patch_of_what_takes_other_arguments_is_left_out(
+        self, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def failed(self: Any, tracked_actor: Any, exception: Exception, node: str) -> None:
+            raise AssertionError
+
+        monkeypatch.setattr(TuneController, "_actor_failed", failed)
+        with lean_tune(warn=warnings.append):
+            assert TuneController._actor_failed is failed
+        (line,) = warnings
+        assert "_actor_failed takes (self, tracked_actor, exception, node), not (self," in line
+        assert line.endswith(": a trial may fail because an idle process died")
+
+    def test_idle_processes_are_left_to_ray_where_one_of_two_patches_does_not_fit(
+        self, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(_ObjectCache, "flush_cached_objects")
+        before = _ObjectCache.cache_object
+        with lean_tune(warn=warnings.append):
+            assert _ObjectCache.cache_object is before
+        assert len(warnings) == 1

@@ -36,6 +36,9 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A process that dies is told in one line, by `Deaths`; the study keeps what Ray says of it.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Tune would guess that the cluster is too small, between our lines; `RoomWatch` knows.
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "inf",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "inf",
 }
 _WARM_WORKERS = {
     # What a trial's process imports.

@@ -11,8 +11,8 @@ class Asha:
 
     The rungs are at `grace_epochs * reduction_factor**k` epochs, up to `max_epochs`. A report
     counts at the highest rung that it has reached and that does not know the trial yet; the first
-    trial at a rung always passes. Decisions are those of Ray Tune's `AsyncHyperBandScheduler` with one
-    bracket (Ray 2.60).
+    trial at a rung always passes. It decides as Ray Tune's `AsyncHyperBandScheduler` with one
+    bracket does (Ray 2.60).
 
     Args:
         settings: the sweep's settings.

@@ -129,7 +129,7 @@ def _search(
     try:
         with (
             signals_set(ending),
-            lean_tune(lambda: ending.ray_is_lost),
+            lean_tune(lambda: ending.ray_is_lost, progress.tell),
             watched(session.own, partial(_lose_ray, plan, ending)),
         ):
             state.file.write([events.sweep(SEARCHING)])

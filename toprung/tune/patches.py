@@ -1,16 +1,21 @@
 """Ray Tune without what no sweep of ours makes use of, and each trial would pay for.
 
-These are Tune's internals, as of Ray 2.53 to 2.60 (`make test-versions` tries both ends).
+All that is replaced here, or reached into, is listed in `toprung.tune.tune_internals`,
+which fits Ray 2.53 to 2.60 (`make test-versions` tries both ends).
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic
 from typing import Any
 
+from toprung.cluster.internals import Internal
 from toprung.cluster.lost_node import is_node_lost
-from toprung.cluster.replaced import nothing, replaced
+from toprung.cluster.replaced import nothing
+from toprung.errors import ToprungError
+from toprung.tune import tune_internals as internals
 
 MAX_SECONDS_IDLE = 60.0
 """For how long a trial's process waits for the next; to start another costs some five."""
@@ -18,66 +23,93 @@ IDLE_DIED = "The idle process that the trial was to have had died. "
 """So begins what is told of a death that is not the trial's."""
 
 
+@dataclass(frozen=True)
+class Patch:
+    """A replacement for something of Tune.
+
+    Attributes:
+        replaces: what is replaced.
+        made_from: makes the replacement from what Tune has.
+        needs: what else of Tune the replacement uses.
+    """
+
+    replaces: Internal
+    made_from: Callable[[Any], Any]
+    needs: tuple[Internal, ...] = ()
+
+    def misfit(self) -> str:
+        """Why it cannot be applied to the installed Ray; empty if it can."""
+        return next(filter(None, (name.misfit() for name in (self.replaces, *self.needs))), "")
+
+
 @contextmanager
-def lean_tune(ray_is_lost: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def lean_tune(
+    ray_is_lost: Callable[[], bool] = lambda: False, warn: Callable[[str], None] = print
+) -> Iterator[None]:
     """Let Tune keep trials going, and nothing else; as before afterwards.
 
-    - No snapshots of all trials: they are for Tune's own restore, and the study is our record.
-    - No running statistics of each number in a report, which are some 60 kB per trial.
-    - No reading of snapshots and of all results at the end.
-    - No waiting, up to 5 s, for actors to stop; nor, a minute, for a Ray that is lost.
-    - No asking Ray's server, five times for each trial, for the one function that all trials run.
-    - No other name for a trial's folder than ours, if a sweep that began in the same second, in
-      the same Ray, has one of that name: each sweep has a folder of its own.
-    - No end of an idle trial process while more trials may come soon: Tune would keep only one, so
-      that after a pause (between stages, before the confirmation) trials would run one after
-      another. After a minute it ends: others may need its place, or its node may be gone.
-    - No trial that is taken from a process that is still starting, to be given to an idle one:
-      where trials are short, a node that has just come would never run any.
-    - No trial that fails for good because the idle process that it was given had died: Tune tells
-      of that twice, and takes the second time for a failure of the trial that it has begun again.
-      Nor is the first time counted: a node that is lost may have had many.
-    - No failure counted against a trial whose node was lost; `Deaths` counts those.
-    - No end of the sweep by an error of Ray that Tune does not know, such as its memory monitor's.
-    - No guess that the cluster is too small, told between our lines.
+    What does not fit the installed Ray is left out, with a warning that says what that costs.
 
     Args:
         ray_is_lost: whether a process has ended without which Ray answers nothing.
-    """
-    from ray.air.execution._internal.actor_manager import RayActorManager
-    from ray.tune import ExperimentAnalysis
-    from ray.tune.execution.experiment_state import _ExperimentCheckpointManager as Snapshots
-    from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager
-    from ray.tune.execution.tune_controller import TuneController
-    from ray.tune.experiment import trial
-    from ray.tune.registry import _Registry
-    from ray.tune.trainable.metadata import _TrainingRunMetadata
-    from ray.tune.utils.object_cache import _ObjectCache
+        warn: shows the user a line.
 
-    _reuse = _unless_starting(TuneController._maybe_reuse_cached_actor)
-    _counted = _unless_node_lost(trial.Trial._handle_ray_actor_error)
+    Raises:
+        ToprungError: if the installed Ray lacks something without which a sweep cannot run.
+    """
+    _check_essentials()
+    patches = [(patch, patch.misfit()) for patch in _patches(ray_is_lost)]
+    left_out = {patch.replaces.cost: misfit for patch, misfit in patches if misfit}
+    for cost, misfit in left_out.items():
+        warn(f"warning: Ray {_version()} is not as Toprung knows it ({misfit}): {cost}")
     with ExitStack() as stack:
-        for owner, name, method in (
-            (Snapshots, "sync_up_experiment_state", nothing),
-            (_TrainingRunMetadata, "update_metric", nothing),
-            (ExperimentAnalysis, "__init__", _without_results),
-            (TuneController, "_cleanup_trials", _kill_actors_unless(ray_is_lost)),
-            (TuneController, "_actor_failed", _failed(TuneController._actor_failed)),
-            (RayActorManager, "_actor_task_failed", _known(RayActorManager._actor_task_failed)),
-            (RayActorManager, "_actor_start_failed", _known(RayActorManager._actor_start_failed)),
-            (TuneController, "_trial_task_failure", _once(TuneController._trial_task_failure)),
-            (TuneController, "_maybe_reuse_cached_actor", _reuse),
-            (trial.Trial, "_handle_ray_actor_error", _counted),
-            (_InsufficientResourcesManager, "on_no_available_trials", nothing),
-            (trial, "_create_unique_logdir_name", _as_named),
-            (_Registry, "contains", lru_cache(_Registry.contains)),
-            (_Registry, "get", lru_cache(_Registry.get)),
-            (_ObjectCache, "cache_object", _keep),
-            (_ObjectCache, "flush_cached_objects", _flushed_when_idle),
-        ):
-            stack.enter_context(replaced(owner, name, method))
-        stack.enter_context(_early_workers_for_trials())
+        for patch, misfit in patches:
+            if not misfit:
+                replacement = patch.made_from(patch.replaces.get())
+                stack.enter_context(patch.replaces.replaced(replacement))
         yield
+
+
+def _patches(ray_is_lost: Callable[[], bool]) -> list[Patch]:
+    of_controller = (internals.SHOWN_CONTROLLER, internals.TRIAL_TO_ACTOR, internals.ACTOR_MANAGER)
+    starting = (*of_controller, internals.RESETTING_TRIALS, internals.IS_ACTOR_STARTED)
+    resetting = (internals.ACTOR_TO_TRIAL, internals.RESETTING_TRIALS)
+    idle = (internals.IDLE, internals.NUM_IDLE, internals.MAX_IDLE)
+    manager = (internals.ACTOR_MANAGER, internals.KILL_ACTORS)
+    return [
+        Patch(internals.SNAPSHOT, lambda _: nothing),
+        Patch(internals.METRIC_STATISTICS, lambda _: nothing),
+        Patch(internals.ANALYSIS, lambda _: _without_results),
+        Patch(internals.CLEANUP_TRIALS, lambda _: _kill_actors_unless(ray_is_lost), manager),
+        Patch(internals.ACTOR_FAILED, _failed, resetting),
+        Patch(internals.TASK_FAILED, _known),
+        Patch(internals.START_FAILED, _known),
+        Patch(internals.TRIAL_TASK_FAILURE, _once),
+        Patch(internals.REUSE_ACTOR, _unless_starting, starting),
+        Patch(internals.COUNT_DEATH, _unless_node_lost),
+        Patch(internals.FOLDER_NAME, lambda _: _as_named),
+        Patch(internals.IS_REGISTERED, lru_cache),
+        Patch(internals.REGISTERED, lru_cache),
+        Patch(internals.KEEP_IDLE, lambda _: _keep, (internals.FLUSH_IDLE, *idle)),
+        Patch(internals.FLUSH_IDLE, lambda _: _flushed_when_idle, (internals.KEEP_IDLE, *idle)),
+        Patch(internals.ACTOR_VARIABLES, lambda _: {}),
+        Patch(internals.PASSED_VARIABLES, lambda _: frozenset()),
+    ]
+
+
+def _check_essentials() -> None:
+    for name in internals.ESSENTIAL:
+        if misfit := name.misfit():
+            raise ToprungError(
+                f"Ray {_version()}: {misfit}, so {name.cost}; install a Ray that Toprung supports "
+                "(pyproject.toml says which)"
+            )
+
+
+def _version() -> str:
+    import ray
+
+    return str(ray.__version__)
 
 
 def _failed(original: Callable[..., None]) -> Callable[..., None]:
@@ -89,11 +121,12 @@ def _failed(original: Callable[..., None]) -> Callable[..., None]:
     from ray.exceptions import RayActorError
 
     def actor_failed(controller: Any, tracked_actor: Any, exception: Exception) -> None:
-        trial = controller._actor_to_trial.get(tracked_actor)
-        if trial in controller._resetting_trials:
+        trial = internals.ACTOR_TO_TRIAL.of(controller).get(tracked_actor)
+        resetting = internals.RESETTING_TRIALS.of(controller)
+        if trial in resetting:
             exception = RayActorError(error_msg=f"{IDLE_DIED}{exception}", preempted=True)
         original(controller, tracked_actor, exception)
-        controller._resetting_trials.discard(trial)
+        resetting.discard(trial)
 
     return actor_failed
 
@@ -143,10 +176,12 @@ def is_starting(controller: Any, trial: Any) -> bool:
         controller: Tune's, or what Tune shows of it to schedulers.
         trial: one that has no process yet.
     """
-    controller = getattr(controller, "_tune_controller", controller)
-    actor = controller._trial_to_actor.get(trial)
-    resetting = trial in controller._resetting_trials
-    return controller._actor_manager.is_actor_started(actor) if actor and not resetting else False
+    controller = internals.SHOWN_CONTROLLER.of(controller, controller)
+    actor = internals.TRIAL_TO_ACTOR.of(controller, {}).get(trial)
+    if not actor or trial in internals.RESETTING_TRIALS.of(controller, ()):
+        return False
+    manager = internals.ACTOR_MANAGER.of(controller, None)
+    return bool(manager and internals.IS_ACTOR_STARTED.of(manager, lambda _: False)(actor))
 
 
 def _unless_starting(original: Callable[..., bool]) -> Callable[..., bool]:
@@ -169,8 +204,8 @@ def _unless_node_lost(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _keep(cache: Any, key: Any, actor: Any) -> bool:
-    cache._cached_objects[key].append(actor)
-    cache._num_cached_objects += 1
+    internals.IDLE.of(cache)[key].append(actor)
+    internals.NUM_IDLE.add(cache, 1)
     vars(cache).setdefault("idle_since", {})[actor] = monotonic()
     return True
 
@@ -178,12 +213,12 @@ def _keep(cache: Any, key: Any, actor: Any) -> bool:
 def _flushed_when_idle(cache: Any, force_all: bool = False) -> Iterator[Any]:
     """All, or those that have been idle for long, or hold what a trial waits for in other parts."""
     since, long_ago = vars(cache).get("idle_since", {}), monotonic() - MAX_SECONDS_IDLE
-    wanted = {resources for resources, number in cache._max_num_objects.items() if number > 0}
-    for resources, actors in cache._cached_objects.items():
+    wanted = {resources for resources, number in internals.MAX_IDLE.of(cache).items() if number > 0}
+    for resources, actors in internals.IDLE.of(cache).items():
         end = force_all or (wanted and resources not in wanted)
         for actor in [actor for actor in actors if end or since[actor] < long_ago]:
             actors.remove(actor)
-            cache._num_cached_objects -= 1
+            internals.NUM_IDLE.add(cache, -1)
             del since[actor]
             yield actor
 
@@ -191,24 +226,6 @@ def _flushed_when_idle(cache: Any, force_all: bool = False) -> Iterator[Any]:
 def _kill_actors_unless(ray_is_lost: Callable[[], bool]) -> Callable[[Any], None]:
     def kill_actors(controller: Any) -> None:
         if not ray_is_lost():
-            controller._actor_manager.cleanup()
+            internals.ACTOR_MANAGER.of(controller).cleanup()
 
     return kill_actors
-
-
-@contextmanager
-def _early_workers_for_trials() -> Iterator[None]:
-    """Let Tune's actors have the worker processes that Ray starts, preloaded, with itself.
-
-    Ray gives an actor such a process only if both have the same environment, and Tune sets a
-    variable for PyTorch Lightning, which we do not use. It costs each trial process 4 to 9 s.
-    Nor does Tune hand on variables of the driver: the credentials among them would be in Ray's logs
-    and listings (see `toprung.trainables.system.secrecy`).
-    """
-    from ray.tune.execution import class_cache
-
-    with (
-        replaced(class_cache, "DEFAULT_ENV_VARS", {}),
-        replaced(class_cache, "ENV_VARS_TO_PROPAGATE", frozenset()),
-    ):
-        yield

@@ -205,7 +205,7 @@ def test_what_rays_memory_monitor_kills_is_a_trials_death_and_not_the_sweeps_end
     """Ray's manager of actors knows no such error, and would raise it out of `fit`."""
     told: list[RayActorError] = []
 
-    def rays_own(manager: Any, *, exception: Exception, **tracked: Any) -> None:
+    def rays_own(self: Any, *, exception: Exception, **tracked: Any) -> None:
         assert isinstance(exception, RayActorError)
         told.append(exception)
 
