@@ -9,6 +9,7 @@ copyright = "2026, The Toprung developers"  # noqa: A001 (Sphinx's name for it)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 html_theme = "alabaster"
 html_title = "Toprung"
+default_role = "code"  # `name` in a docstring
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "clusters/README.md", "examples/README.md"]
 exclude_patterns = [".venv", ".uv", "docs/_build", "sweeps"]

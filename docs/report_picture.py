@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support.browser import chromium
 
-VIEWPORT = {"width": 1000, "height": 700}  # CSS pixels
+WIDTH, HEIGHT = 1000, 700  # CSS pixels
 SHOWN = ("#part-figures", "#part-metric_against_time", "#part-rungs_picture")
 """The parts of the page that are shown, from top to bottom."""
 MARGIN = 24
@@ -23,7 +23,7 @@ def take_picture(sweep: Path, target: Path) -> None:
     """Save these parts of a sweep's report, one below the other, as a PNG of few colours."""
     report = sweep.resolve() / "report" / "report.html"
     with chromium() as browser:
-        page = browser.new_page(viewport=VIEWPORT)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(report.as_uri())
         parts = [Image.open(BytesIO(page.locator(part).screenshot())) for part in SHOWN]
     width = max(part.width for part in parts) + 2 * MARGIN

@@ -144,10 +144,10 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_contents_have_every_page() -> None:
     listed = {
-        (ROOT / "docs" / f"{entry}.md").resolve()
+        (ROOT / "docs" / f"{path or titled}.md").resolve()
         for block in blocks()
         if block.page == "docs/index.md" and block.language == "{toctree}"
-        for entry in block.text.split("\n\n", 1)[1].split()
+        for path, titled in re.findall(r"^([\w./-]+)$|<(.+)>$", block.text, re.MULTILINE)
     }
     assert listed == {ROOT / page for page in PAGES if page != "docs/index.md"}
 
