@@ -85,15 +85,9 @@ def _installed(interpreter: Path) -> dict[str, str]:
 def _test(interpreter: Path, folder: Path) -> tuple[int, int]:
     """How many tests passed, and how many did not."""
     results = folder / "tests.xml"
-    options = (
-        "-W",
-        "default",
-        "-m",
-        f"not ({' or '.join(SLOW)})",
-        *WORKERS,
-        f"--junitxml={results}",
-    )
-    _run(interpreter, folder, "pytest", *options, "-p", "no:cacheprovider")
+    options = ("-W", "default", "-p", "no:cacheprovider")
+    marked = ("-m", f"not ({' or '.join(SLOW)})")
+    _run(interpreter, folder, "pytest", *marked, *options, *WORKERS, f"--junitxml={results}")
     if not results.exists():
         return 0, 0
     counted = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
