@@ -25,20 +25,22 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "clusters/*.md", "examples/*.md")
     for path in ROOT.glob(pattern)
 )
+FUZZED = "tests/support/fuzzed_sweep.py"
+"""Lists commands that tests/hostile/test_fuzz_folder.py runs, first on an untouched sweep."""
 RUN_BY = {
-    "best": "tests/sweeps/test_main_job.py",
-    "compare": "tests/analysis/findings/test_comparison.py",
+    "best": FUZZED,
+    "compare": FUZZED,
     "dashboard": "tests/toprung/dashboards/test_servers.py",
-    "describe": "tests/toprung/cli/test_main.py",
-    "evaluate": "tests/hostile/test_fuzz_folder.py",
-    "export": "tests/hostile/test_fuzz_folder.py",
-    "inspect": "tests/hostile/test_fuzz_folder.py",
-    "predict": "tests/sweeps/test_main_job.py",
-    "report": "tests/analysis/sweep_folder/test_outside.py",
-    "resume": "tests/analysis/sweep_folder/test_outside.py",
+    "describe": FUZZED,
+    "evaluate": FUZZED,
+    "export": FUZZED,
+    "inspect": FUZZED,
+    "predict": FUZZED,
+    "report": FUZZED,
+    "resume": "tests/sweeps/test_endings.py",
     "run": "tests/sweeps/test_main_job.py",
-    "status": "tests/sweeps/test_main_job.py",
-    "test": "tests/analysis/sweep_folder/test_outside.py",
+    "status": FUZZED,
+    "test": FUZZED,
 }
 """Commands of Toprung that the pages show, each with a test that runs it on small data."""
 IN_CI = ("make demo", "make test", "make lint", "make docs", "uv tool run pre-commit install")
