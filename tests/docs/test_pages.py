@@ -36,7 +36,7 @@ RUN_BY = {
     "export": FUZZED,
     "inspect": FUZZED,
     "predict": FUZZED,
-    "report": FUZZED,
+    "report": "tests/analysis/sweep_folder/test_outside.py",
     "resume": "tests/sweeps/test_endings.py",
     "run": "tests/sweeps/test_main_job.py",
     "status": FUZZED,
