@@ -104,18 +104,18 @@ class OnMeta:
         self.size = SIZES[architecture]
         with torch.device("meta"):
             self.classifier = build(architecture, self.size)
-        self.places = self.classifier.places()
+        self.locations = self.classifier.parameter_locations()
         network, stages = self.classifier.network, list(self.classifier.stages)
         self.parameters = [
             Parameter(
-                place.name,
-                network.get_submodule(place.name.rpartition(".")[0]),
-                place.name.rpartition(".")[0] in self.classifier.heads,
-                place.stage == stages[0],
-                place.stage == stages[-1],
-                place.downsampling,
+                location.name,
+                network.get_submodule(location.name.rpartition(".")[0]),
+                location.name.rpartition(".")[0] in self.classifier.heads,
+                location.stage == stages[0],
+                location.stage == stages[-1],
+                location.downsampling,
             )
-            for place in self.places
+            for location in self.locations
         ]
         self.last_stage = stages[-1]
 
@@ -140,11 +140,11 @@ def test_it_has_a_head_and_stages_and_gives_logits_and_features(on_meta: OnMeta)
     assert outputs.features_BF.shape == (2, classifier.num_features)
     assert head.weight.shape[:2] == (NUM_CLASSES, classifier.num_features)
     assert outputs.auxiliary_logits == ()
-    assert [p.name for p in on_meta.places if p.in_head] == [
+    assert [p.name for p in on_meta.locations if p.in_head] == [
         p.name for p in on_meta.parameters if p.in_head
     ]
-    assert len(on_meta.places) == len(list(classifier.network.parameters()))
-    assert 3 <= len(classifier.stages) == len({p.stage for p in on_meta.places}) - 1
+    assert len(on_meta.locations) == len(list(classifier.network.parameters()))
+    assert 3 <= len(classifier.stages) == len({p.stage for p in on_meta.locations}) - 1
 
 
 def is_convolution(parameter: Parameter) -> bool:
@@ -191,13 +191,13 @@ def test_a_policy_trains_what_it_says_or_is_refused_for_a_reason(on_meta: OnMeta
         policy = form.replace("LAST", on_meta.last_stage)
         expected = {p.name for p in on_meta.parameters if trains(p)}
         try:
-            assignment = resolve(policy, on_meta.places)
+            assignment = resolve(policy, on_meta.locations)
         except FreezeError:
             # Nothing would train, or be frozen, or but the head be spoken of.
             assert expected in (set(), everything, heads), policy
             continue
         assert assignment.trains_ever() == expected, policy
-        assert [c.place for c in assignment.caught] == on_meta.places
+        assert [a.location for a in assignment.assigned] == on_meta.locations
 
 
 @pytest.mark.parametrize("on_meta", FAMILIES, indirect=True)
@@ -209,7 +209,7 @@ def test_the_gradient_reaches_every_parameter_that_trains(on_meta: OnMeta) -> No
         outputs = classifier(torch.rand(2, 3, size, size, device="meta"))
         losses = [logits.sum() for logits in (outputs.logits_BK, *outputs.auxiliary_logits)]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        trains = resolve(policy, classifier.places()).trains_ever()
+        trains = resolve(policy, classifier.parameter_locations()).trains_ever()
         named = classifier.network.named_parameters()
         assert {name for name, p in named if p.grad is not None} == trains
 
@@ -225,7 +225,7 @@ def test_cut_where_its_frozen_part_ends_it_is_the_same_network(
     for policy in [half] if architecture in SLOW else ["head_only", half]:
         freezing.apply(policy, classifier, epoch=0)
         freezing.train_mode(classifier)
-        trains = resolve(policy, classifier.places()).trains_ever()
+        trains = resolve(policy, classifier.parameter_locations()).trains_ever()
         cut = network_cut.cut(classifier, trains, images_BCHW)
         assert cut is not None
         with torch.no_grad(), evaluation_mode(cut.prefix):

@@ -126,7 +126,7 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
         num_classes=num_classes,
         summary=summarise(classifier.network, config.image_shape),
         freeze_policy=policy,
-        frozen=freezing.resolve(policy, classifier.places()),
+        frozen=freezing.resolve(policy, classifier.parameter_locations()),
     )
 
 

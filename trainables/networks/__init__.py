@@ -1,1 +1,1 @@
-"""The networks that can be trained."""
+"""The networks that can be trained, and which of their parameters train."""

@@ -1,4 +1,4 @@
-"""What the settings of every network have in common."""
+"""The settings that every network has."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ class NetworkSettings(Settings):
     """Which weights a network starts from, and which of them train.
 
     * `weights`: `none` (random), or a file with a state dict (`.pth`, `.pt`, `.safetensors`);
-      torchvision's networks know further names.
+      torchvision's networks take the names of pretrained weights as well.
     * `freeze_policy`: see `toprung.trainables.networks.freeze_policies`.
     """
 
@@ -43,25 +43,25 @@ class NetworkSettings(Settings):
         return self
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
-        """See whether the network can exist for images of this shape (C, H, W), without torch.
+        """Check that the network can be built for images of shape (C, H, W), without torch.
 
         Raises:
             ImpossibleNetworkError: if it cannot.
-            ConfigError: if its weights cannot be had.
+            ConfigError: if its weights are not available.
         """
         raise NotImplementedError
 
     def data_settings(self) -> dict[str, Any]:
-        """The settings of `data` that fit the weights; none if they do not say."""
+        """The `data` settings that fit the weights; empty if the weights do not determine any."""
         return {}
 
     def fetch_weights(self) -> Path | None:
-        """The file of the weights, downloaded if need be; None if they are random.
+        """The weights file, downloaded if necessary; None if the weights are random.
 
-        To be called before any trial, so that trials find the file.
+        To be called before the first trial, so that trials find the file.
 
         Raises:
-            ConfigError: if there is none, if it cannot be downloaded, or if it is damaged.
+            ConfigError: if the file does not exist, cannot be downloaded, or is damaged.
         """
         if self.weights_file is not None and not self.weights_file.is_file():
             raise ConfigError(f"weights {self.weights_file}: there is no such file")
@@ -69,5 +69,5 @@ class NetworkSettings(Settings):
 
     @property
     def weights_file(self) -> Path | None:
-        """The file that the user named, if one was."""
+        """The weights file that the user named; None if `weights` is not a file."""
         return Path(self.weights) if self.weights.endswith(SUFFIXES) else None

@@ -1,6 +1,6 @@
-"""The network of a trial's settings.
+"""Building the network that a trial's settings describe.
 
-Torchvision is imported for its own networks alone: it takes seconds, and brings torch's compiler.
+Torchvision is imported only for its own networks: that takes seconds, and imports torch's compiler.
 """
 
 from toprung.trainables.networks import cnn
@@ -18,19 +18,18 @@ def build_network(
     *,
     with_weights: bool = True,
 ) -> Classifier:
-    """The network for images of `image_shape` (C, H, W), with its freeze policy not applied.
-
-    An SVM is still to be fitted, or loaded.
+    """Build the network; its freeze policy is not applied yet, and an SVM is not fitted yet.
 
     Args:
-        settings: of the network.
-        image_shape: of the images; a single channel is given to torchvision's networks three times.
+        settings: the network's settings.
+        image_shape: (C, H, W) of the images; torchvision's networks get a single channel repeated
+            three times.
         num_classes: the number of logits.
-        with_weights: load `weights`; False where others will be loaded, as of a checkpoint.
+        with_weights: load `weights`; False if other weights will be loaded, as from a checkpoint.
 
     Raises:
-        ImpossibleNetworkError: as `NetworkSettings.check`.
-        ConfigError: if the weights cannot be had, or are another network's.
+        ImpossibleNetworkError: if the network cannot be built for images of this shape.
+        ConfigError: if the weights are not available, or belong to another network.
     """
     match settings:
         case CnnSettings():
@@ -43,4 +42,4 @@ def build_network(
             from toprung.trainables.networks import svm
 
             return svm.build(settings, image_shape, num_classes, with_weights=with_weights)
-    raise AssertionError(f"no network is known for {settings!r}")
+    raise AssertionError(f"unknown network settings: {settings!r}")

@@ -1,4 +1,4 @@
-"""A network with the names of its parts: what every architecture builds.
+"""A network with named stages and heads: what every architecture builds.
 
 Shape letters: B batch, C channels, H height, W width, F features, K classes.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from toprung.trainables.networks.downsampling import downsampling_parts
-from toprung.trainables.networks.parameter_locations import HEAD, LayerKind, Place
+from toprung.trainables.networks.parameter_locations import HEAD, LayerKind, ParameterLocation
 
 _KINDS: dict[type[nn.Module], LayerKind] = {
     nn.modules.conv._ConvNd: "convolution",
@@ -21,12 +21,13 @@ _KINDS: dict[type[nn.Module], LayerKind] = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier says of a batch.
+    """The outputs of a classifier for a batch.
 
     Attributes:
-        logits_BK: of the head.
-        head_input: what the head was given: features_BF, or a map of them, BFHW.
-        auxiliary_logits: of the auxiliary heads (GoogLeNet, Inception), each BK; in training only.
+        logits_BK: the head's logits.
+        head_input: the head's input: features_BF, or a feature map BFHW.
+        auxiliary_logits: the logits of the auxiliary heads (GoogLeNet, Inception), each BK; empty
+            in evaluation mode.
     """
 
     logits_BK: Tensor
@@ -35,7 +36,7 @@ class Outputs:
 
     @property
     def features_BF(self) -> Tensor:
-        """What the head was given, in float32; a map is averaged over its pixels."""
+        """The head's input in float32; a feature map is averaged over its pixels."""
         features = self.head_input
         return (features.mean((2, 3)) if features.dim() == 4 else features).float()
 
@@ -44,11 +45,11 @@ class Classifier:
     """A network, its stages from input to output, and its head.
 
     Args:
-        network: images_BCHW → logits_BK; in training mode, networks with auxiliary heads give a
+        network: images_BCHW → logits_BK; in training mode, networks with auxiliary heads return a
             tuple that starts with the logits.
         heads: the paths of the new output layers, the main one first, then the auxiliary ones.
-        stages: the name of each stage and the paths (of modules or parameters) that it holds.
-            Together with the heads they hold every parameter exactly once.
+        stages: the name of each stage, and the paths of the modules or parameters in it. Every
+            parameter is in exactly one stage or head.
     """
 
     def __init__(
@@ -65,7 +66,11 @@ class Classifier:
         return self.outputs(self.network(images_BCHW))
 
     def outputs(self, out: Tensor | Sequence[Tensor | None]) -> Outputs:
-        """What the network, or the part of it that holds the head, has just given."""
+        """The outputs of a forward pass that has just run.
+
+        Args:
+            out: the result of the network, or of the part of it that contains the head.
+        """
         logits = (out,) if isinstance(out, Tensor) else tuple(out)
         assert isinstance(logits[0], Tensor)
         assert self._head_input is not None
@@ -76,31 +81,33 @@ class Classifier:
 
     @property
     def num_features(self) -> int:
-        """How many features the head is given."""
+        """The number of features that the head takes."""
         for layer in self.network.get_submodule(self.heads[0]).modules():
             if isinstance(layer, nn.Linear):
                 return layer.in_features
             if isinstance(layer, nn.Conv2d):
                 return layer.in_channels
-        raise AssertionError("the head has no layer")
+        raise AssertionError("the head has neither a linear layer nor a convolution")
 
-    def places(self) -> list[Place]:
-        """The place of every parameter, from input to output."""
+    def parameter_locations(self) -> list[ParameterLocation]:
+        """The location of every parameter, from input to output."""
         holders = [
             (path, name, depth)
             for depth, (name, paths) in enumerate([*self.stages.items(), (HEAD, self.heads)])
             for path in paths
         ]
         shrinking = tuple(f"{path}." for path in downsampling_parts(self.network))
-        places = []
+        locations = []
         for name, parameter in self.network.named_parameters():
             owners = [h for h in holders if name == h[0] or name.startswith(f"{h[0]}.")]
             assert len(owners) == 1, f"{name} belongs to {owners}"
             _, stage, depth = owners[0]
             layer = self.network.get_submodule(name.rpartition(".")[0])
             downsampling = name.startswith(shrinking)
-            places.append(Place(name, stage, depth, _kind(layer), downsampling, parameter.numel()))
-        return sorted(places, key=lambda place: place.depth)
+            locations.append(
+                ParameterLocation(name, stage, depth, _kind(layer), downsampling, parameter.numel())
+            )
+        return sorted(locations, key=lambda location: location.depth)
 
     def _keep_head_input(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._head_input = inputs[0]

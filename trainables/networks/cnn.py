@@ -30,7 +30,7 @@ def build(
     *,
     with_weights: bool,
 ) -> Classifier:
-    """The network, as `build_network` says; its stages are the blocks and hidden dense layers."""
+    """Build a CNN (see `build_network`); its stages are its blocks and hidden dense layers."""
     check_size(settings.num_parameters(image_shape, num_classes))
     network = Cnn(settings, image_shape, num_classes)
     if with_weights and (file := settings.fetch_weights()):
@@ -41,7 +41,7 @@ def build(
 
 
 class Cnn(nn.Module):
-    """images_BCHW → logits_BK. Its stages are the blocks; its head is the output layer."""
+    """images_BCHW → logits_BK: blocks, hidden dense layers, and the output layer as its head."""
 
     def __init__(
         self, settings: CnnSettings, input_shape: tuple[int, int, int], num_classes: int
@@ -65,7 +65,7 @@ class Cnn(nn.Module):
         _initialise(self, settings.initialisation)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits_BK of a batch of normalised images."""
+        """The logits_BK of a batch of normalised images."""
         logits_BK: Tensor = self.head(self.dense(self.flatten(self.blocks(images_BCHW))))
         return logits_BK
 

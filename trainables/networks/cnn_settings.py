@@ -1,7 +1,7 @@
 """The configurable CNN's settings: blocks of convolutions, dense layers, an output layer.
 
-Study D's five-block network and study C's three networks are settings of it. The network itself
-is in `cnn_network`, so that settings can be checked without torch.
+Study D's five-block network and study C's three networks are configurations of it. The torch
+module is in `cnn`, so that settings can be checked without importing torch.
 """
 
 import math
@@ -31,18 +31,18 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 class CnnSettings(NetworkSettings):
     """A CNN of `num_blocks` blocks, each `convs_per_block` convolutions and one downsampling.
 
-    * `filters`: how many the first block has, and by `organisation` what follows; or, with
-      `organisation: listed`, one number for each block.
-    * `padding: same` keeps the picture's size at stride 1.
-    * `stride` is that of each block's first convolution; `downsampling: strided_conv` gives the
-      last convolution of each block the stride `pool_size`, in place of the pooling
+    * `filters`: the number of filters of the first block; `organisation` says how the number
+      changes from block to block. With `organisation: listed`, one number for each block.
+    * `padding: same` keeps the image's size at stride 1.
+    * `stride`: the stride of each block's first convolution. With `downsampling: strided_conv` the
+      last convolution of each block has the stride `pool_size`, and replaces the pooling
       (Springenberg et al., 2015).
-    * `batch_norm` stands before or after the activation.
-    * `block_dropout` follows each block: the same everywhere, rising linearly up to this value at
-      the last block, or listed for each block.
-    * `dense`: the widths of the hidden dense layers, from none to any number.
-    * `weights`: `none`, or a file with the state dict of a network of these settings, of as many
-      classes.
+    * `batch_norm`: before or after the activation, or none.
+    * `block_dropout`: the dropout probability after each block: constant, rising linearly up to
+      this value at the last block, or listed for each block.
+    * `dense`: the widths of the hidden dense layers; an empty list for none.
+    * `weights`: `none`, or a file with the state dict of a network with the same settings and the
+      same number of classes.
     """
 
     architecture: Literal["cnn"] = "cnn"
@@ -74,7 +74,7 @@ class CnnSettings(NetworkSettings):
         if self.weights_file and self.initialisation != "default":
             raise ValueError(
                 f"initialisation = {self.initialisation!r} has no effect: "
-                f"weights = {self.weights!r} take its place"
+                f"weights = {self.weights!r} replace the initial values"
             )
         return self
 
@@ -141,11 +141,11 @@ class CnnSettings(NetworkSettings):
         return (self.block_dropout,) * self.num_blocks
 
     def feature_shape(self, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The shape (C, H, W) after the last block, by arithmetic alone.
+        """The shape (C, H, W) after the last block, computed without torch.
 
         Raises:
-            ImpossibleNetworkError: if a block's picture shrinks to nothing, saying which block; if
-                what a layer gives, or its arithmetic, is beyond `networks.limits`.
+            ImpossibleNetworkError: if the feature map shrinks to nothing, naming the block; or if
+                a layer's output or multiply-accumulates exceed `networks.limits`.
         """
         channels, *size = input_shape
         multiply_accumulates = 0
@@ -160,27 +160,27 @@ class CnnSettings(NetworkSettings):
                         f"{self.padding}, stride {self.stride}, {self.downsampling})"
                     )
                 map_values = filters * math.prod(size)
-                if number < self.convs_per_block:  # what follows is the pooling
+                if number < self.convs_per_block:  # the last window is the pooling's
                     multiply_accumulates += channels * kernel**2 * map_values
                     channels = filters
                 check_size(0, map_values, multiply_accumulates)
         return self.block_filters[-1], size[0], size[1]
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
-        """See whether the network can exist for images of this shape (C, H, W), without torch.
+        """Check that the network can be built for images of shape (C, H, W), without torch.
 
         Raises:
-            ImpossibleNetworkError: as `feature_shape`; if it has too many parameters.
-            ConfigError: if the file of its weights is not there.
+            ImpossibleNetworkError: see `feature_shape`; also if it has too many parameters.
+            ConfigError: if its weights file does not exist.
         """
         check_size(self.num_parameters(image_shape, num_classes=1))
         self.fetch_weights()
 
     def num_parameters(self, image_shape: tuple[int, int, int], num_classes: int) -> int:
-        """How many numbers train, by arithmetic alone.
+        """The number of trainable values, computed without torch.
 
         Raises:
-            ImpossibleNetworkError: as `feature_shape`.
+            ImpossibleNetworkError: see `feature_shape`.
         """
         channels, count = image_shape[0], 0
         for filters in self.block_filters:
@@ -203,7 +203,7 @@ class CnnSettings(NetworkSettings):
         return tuple(strides)
 
     def conv_padding(self, stride: int) -> int | Literal["same"]:
-        """The padding of a convolution; torch's own "same" exists for stride 1 only."""
+        """The padding of a convolution; torch supports "same" for stride 1 only."""
         if self.padding == "same" and stride > 1:
             return (self.kernel_size - 1) // 2
         return self.padding

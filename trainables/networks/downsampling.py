@@ -1,6 +1,6 @@
-"""Which parts of torchvision's networks are there to make a map smaller.
+"""The parts of torchvision's networks whose purpose is to downsample a feature map.
 
-Networks that do so within their blocks, or by pooling, have no such parts: AlexNet, VGG,
+Networks that downsample within their blocks, or by pooling, have no such parts: AlexNet, VGG,
 SqueezeNet, GoogLeNet, MNASNet, MobileNet, EfficientNet and ViT.
 """
 
@@ -13,7 +13,7 @@ _TRANSITIONS = {
     "PatchMergingV2",
     "_Transition",  # DenseNet
 }
-"""torchvision's classes that stand between two stages."""
+"""torchvision's classes of transitions between two stages."""
 _SHORTCUTS = {
     "BasicBlock": "downsample",  # ResNet
     "Bottleneck": "downsample",  # ResNet, ResNeXt, Wide ResNet
@@ -21,7 +21,7 @@ _SHORTCUTS = {
     "MBConv": "proj",  # MaxViT; EfficientNet's class of this name has no such child
     "ResBottleneckBlock": "proj",  # RegNet
 }
-"""torchvision's classes of blocks, and the child that is the shortcut around a smaller map."""
+"""torchvision's classes of blocks, and the child that is the downsampling shortcut."""
 
 
 def downsampling_parts(network: nn.Module) -> list[str]:
@@ -37,7 +37,7 @@ def downsampling_parts(network: nn.Module) -> list[str]:
 
 
 def _is_norm_and_strided_convolution(module: nn.Module) -> bool:
-    """ConvNeXt's transitions, which have no class of their own."""
+    """Whether the module is one of ConvNeXt's transitions, which have no class of their own."""
     if not isinstance(module, nn.Sequential) or len(module) != 2:
         return False
     norm, convolution = module

@@ -11,7 +11,7 @@ _LEVELS = 2**16
 
 
 class FastDropout(nn.Dropout):
-    """Dropout as torch's, from torch's CPU generator, with p rounded to 1/65536."""
+    """Dropout with torch's semantics and CPU generator, but with p rounded to 1/65536."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """Drop some of the values and scale the others, in training mode."""
@@ -23,14 +23,14 @@ class FastDropout(nn.Dropout):
         size = input.numel()
         draws = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
         kept = draws.view(torch.int16)[:size] >= dropped - _LEVELS // 2
-        # Multiplying floats by floats: by booleans it takes ten times as long.
+        # Multiplying floats by booleans takes ten times as long as by floats.
         factors = torch.empty_like(input)
         factors.as_strided((size,), (1,)).copy_(kept)
         return input * factors.mul_(_LEVELS / (_LEVELS - dropped))
 
 
 def use_fast_dropout(network: nn.Module) -> None:
-    """Put it in the place of torch's, everywhere in a network."""
+    """Replace every `nn.Dropout` in a network by `FastDropout`."""
     for path, module in list(network.named_modules()):
         if type(module) is nn.Dropout:
             fast = FastDropout(module.p).train(module.training)

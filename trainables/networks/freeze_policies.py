@@ -1,9 +1,9 @@
-"""Freeze policies: which parameters of a network train. Needs no torch.
+"""Freeze policies: which parameters of a network train. Does not need torch.
 
-A policy is written `name` or `name:argument`. It is an ordered set of rules: the first one that
-catches a parameter decides about it, and the last one catches everything else, so that nothing
-is left undecided (as in big_vision). Only a policy of a single rule may freeze nothing or
-everything: its name says so. A new policy: a function beside its siblings.
+A policy is written `name` or `name:argument`. It is a list of rules: the first rule that matches a
+parameter decides whether it trains, and the last rule matches everything, so that no parameter is
+left undecided (as in big_vision). Only a policy of a single rule may freeze nothing or everything:
+its name says so. To add a policy, add a function with the `@_policy` decorator.
 """
 
 import inspect
@@ -14,44 +14,44 @@ from typing import Annotated, Any
 import re2
 from pydantic import AfterValidator
 
-from toprung.trainables.networks.parameter_locations import LayerKind, Place
+from toprung.trainables.networks.parameter_locations import LayerKind, ParameterLocation
 from toprung.trainables.system.typed_settings import nearest, shown
 
 MAX_COUNT = 1000
-"""Stages of a network, or epochs between two of them: more than there are in practice."""
+"""The largest count of network stages, or of epochs between two of them: more than in practice."""
 _MAX_DIGITS = 20
-"""Python takes quadratic time to read longer numbers."""
+"""Python's time to parse a number is quadratic in its digits."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What happens to the parameters that it catches.
+    """Whether some of a network's parameters train.
 
     Attributes:
-        name: what it catches, in words.
-        trains: whether that trains.
-        catches: whether it catches the parameter of this place.
+        name: a description of the parameters that the rule matches.
+        trains: whether these parameters train.
+        matches: whether the rule matches the parameter at a location.
         epochs_per_stage: if above 0, each stage starts to train that many epochs after the one
-            above it, the head at once.
+            above it, and the head at once.
     """
 
     name: str
     trains: bool
-    catches: Callable[[Place], bool]
+    matches: Callable[[ParameterLocation], bool]
     epochs_per_stage: int = 0
 
 
 class Pattern:
-    """A regular expression that anybody may have written, matched in linear time.
+    """A regular expression from an untrusted source, matched in linear time.
 
-    Python's own engine backtracks: `(.*.*)*x` on DenseNet's names does not come back. RE2 (Cox,
-    2010) cannot, and its memory is bounded (8 MiB for each pattern by default).
+    Python's own engine backtracks: `(.*.*)*x` on DenseNet's names never returns. RE2 (Cox, 2010)
+    does not backtrack, and its memory is bounded (8 MiB for each pattern by default).
 
     Args:
-        text: the expression.
+        text: the expression, in RE2's syntax.
 
     Raises:
-        re2.error: if it is not an expression of RE2's syntax, or too large.
+        re2.error: if the expression is not valid, or is too large.
     """
 
     def __init__(self, text: str) -> None:
@@ -62,7 +62,7 @@ class Pattern:
         self._compiled = re2.compile(text, options)
 
     def is_in(self, name: str) -> bool:
-        """Whether it matches somewhere in a name."""
+        """Whether the pattern matches somewhere in a name."""
         return self._compiled.search(name) is not None
 
 
@@ -73,28 +73,28 @@ _POLICIES: dict[str, Callable[..., Policy]] = {}
 
 
 def _policy(function: Callable[..., Policy]) -> Callable[..., Policy]:
-    """Let users name it. Its parameter, if it has one, is the policy's argument."""
+    """Register a policy under its function's name; its parameter, if any, is its argument."""
     _POLICIES[function.__name__] = function
     return function
 
 
-def _layers(kind: LayerKind) -> Callable[[Place], bool]:
-    return lambda place: place.layer == kind
+def _layers(kind: LayerKind) -> Callable[[ParameterLocation], bool]:
+    return lambda location: location.layer == kind
 
 
-def _named(pattern: Pattern) -> Callable[[Place], bool]:
-    return lambda place: pattern.is_in(place.name)
+def _named(pattern: Pattern) -> Callable[[ParameterLocation], bool]:
+    return lambda location: pattern.is_in(location.name)
 
 
-def _at_depth(depth: int) -> Callable[[Place], bool]:
-    return lambda place: place.depth == depth
+def _at_depth(depth: int) -> Callable[[ParameterLocation], bool]:
+    return lambda location: location.depth == depth
 
 
-def _anywhere(_: Place) -> bool:
+def _anywhere(_: ParameterLocation) -> bool:
     return True
 
 
-_HEAD = Rule("head", True, lambda place: place.in_head)
+_HEAD = Rule("head", True, lambda location: location.in_head)
 _EVERYTHING = Rule("everything", True, _anywhere)
 _EVERYTHING_FROZEN = Rule("everything", False, _anywhere)
 _REST_TRAINS = Rule("everything else", True, _anywhere)
@@ -115,7 +115,7 @@ def from_scratch() -> Policy:
 
 @_policy
 def nothing_trains() -> Policy:
-    """Every parameter is frozen; for a network that is not trained in steps, as an SVM's is not."""
+    """Every parameter is frozen; for a network that is not trained in steps, such as an SVM's."""
     return (_EVERYTHING_FROZEN,)
 
 
@@ -133,7 +133,7 @@ def convolutions_frozen() -> Policy:
 
 @_policy
 def fully_connected_frozen() -> Policy:
-    """Every linear layer is frozen, the new output layer too, as a published study did."""
+    """Every linear layer is frozen, including the new output layer, as in a published study."""
     return Rule("linear layers", False, _layers("linear")), _REST_TRAINS
 
 
@@ -145,7 +145,7 @@ def fully_connected_frozen_except_head() -> Policy:
 
 @_policy
 def first_stages_frozen(count: int) -> Policy:
-    """The first stages, so many of them, are frozen."""
+    """The first `count` stages of the network are frozen."""
     stages = [Rule(f"stage {n + 1} from the input", False, _at_depth(n)) for n in range(count)]
     return _HEAD, *stages, _REST_TRAINS
 
@@ -153,7 +153,11 @@ def first_stages_frozen(count: int) -> Policy:
 @_policy
 def head_and_stage(stage: str) -> Policy:
     """The head and the stage of this name train."""
-    return _HEAD, Rule(f"stage {stage}", True, lambda place: place.stage == stage), _REST_FROZEN
+    return (
+        _HEAD,
+        Rule(f"stage {stage}", True, lambda location: location.stage == stage),
+        _REST_FROZEN,
+    )
 
 
 @_policy
@@ -171,24 +175,24 @@ def head_and_batch_norms() -> Policy:
 @_policy
 def head_and_downsampling() -> Policy:
     """The head and the downsampling shortcuts or transitions train."""
-    return _HEAD, Rule("downsampling", True, lambda place: place.downsampling), _REST_FROZEN
+    return _HEAD, Rule("downsampling", True, lambda location: location.downsampling), _REST_FROZEN
 
 
 @_policy
 def train_pattern(pattern: Pattern) -> Policy:
-    """Parameters with a match of the pattern in their name train; the head needs one too."""
+    """Only parameters whose name the pattern matches train; that goes for the head as well."""
     return Rule(f"names with {pattern.text}", True, _named(pattern)), _REST_FROZEN
 
 
 @_policy
 def freeze_pattern(pattern: Pattern) -> Policy:
-    """Parameters with a match of the pattern in their name are frozen."""
+    """Parameters whose name the pattern matches are frozen."""
     return Rule(f"names with {pattern.text}", False, _named(pattern)), _REST_TRAINS
 
 
 @_policy
 def gradual_unfreezing(epochs: int) -> Policy:
-    """First only the head trains, then one more stage every so many epochs, from the top down.
+    """The head trains first, then one more stage every `epochs` epochs, from the top down.
 
     Howard & Ruder, 2018 (ULMFiT).
     """
@@ -219,7 +223,7 @@ _ARGUMENTS: dict[Any, Callable[[str], Any]] = {
     str: str,
     Pattern: _pattern,
 }
-"""How each type of argument is read."""
+"""The parser of each type of argument."""
 
 
 def policy_forms() -> list[str]:

@@ -1,6 +1,6 @@
-"""A freeze policy carried out on a network: which rule caught what, and what trains when.
+"""Applying a freeze policy to a network: which rule matches which parameter, and when it trains.
 
-Needs torch only where it is given a network.
+Only the functions that take a network need torch.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toprung.trainables.networks.freeze_policies import Policy, Rule, rules_of
-from toprung.trainables.networks.parameter_locations import Place
+from toprung.trainables.networks.parameter_locations import ParameterLocation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,17 +22,23 @@ class FreezeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Caught:
-    """A parameter, the rule that caught it, and the epoch (from 0) from which it trains."""
+class AssignedParameter:
+    """A parameter, the rule that decides about it, and when it trains.
 
-    place: Place
+    Attributes:
+        location: where in the network the parameter is.
+        rule: the first rule that matches it.
+        trains_from: the epoch (from 0) from which it trains; None if it never does.
+    """
+
+    location: ParameterLocation
     rule: Rule
     trains_from: int | None
 
 
 @dataclass(frozen=True)
 class StageRow:
-    """How many numbers a stage holds, how many of them train at some epoch, and by which rules."""
+    """How many values a stage holds, how many of them ever train, and by which rules."""
 
     stage: str
     num_values: int
@@ -42,60 +48,60 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Every parameter of a network, each caught by one rule."""
+    """Every parameter of a network, each with the rule that decides about it."""
 
-    caught: tuple[Caught, ...]
+    assigned: tuple[AssignedParameter, ...]
 
     def trains_ever(self) -> set[str]:
         """The names of the parameters that train at some epoch."""
-        return {c.place.name for c in self.caught if c.trains_from is not None}
+        return {a.location.name for a in self.assigned if a.trains_from is not None}
 
     def trains_at(self, epoch: int) -> set[str]:
         """The names of the parameters that train at this epoch, from 0."""
         return {
-            c.place.name
-            for c in self.caught
-            if c.trains_from is not None and c.trains_from <= epoch
+            a.location.name
+            for a in self.assigned
+            if a.trains_from is not None and a.trains_from <= epoch
         }
 
     def lines(self) -> list[str]:
-        """For each rule a line: what it caught, whether that trains, how much it is, and where."""
-        return [_line(rule, found) for rule, found in _grouped(self.caught, lambda c: c.rule)]
+        """One line for each rule: what it matches, whether that trains, how much, and where."""
+        return [_line(rule, found) for rule, found in _grouped(self.assigned, lambda a: a.rule)]
 
     def stages(self) -> list[StageRow]:
-        """For each stage a row, from input to output."""
-        return [_row(stage, found) for stage, found in _grouped(self.caught, _stage)]
+        """One row for each stage of the network, from input to output."""
+        return [_row(stage, found) for stage, found in _grouped(self.assigned, _stage)]
 
 
-def resolve(policy: str, places: Sequence[Place]) -> Assignment:
-    """Let the rules of a policy catch the parameters of a network, each the first that does.
+def resolve(policy: str, locations: Sequence[ParameterLocation]) -> Assignment:
+    """Assign each parameter of a network to the first rule of a policy that matches it.
 
     Raises:
-        FreezeError: if a rule but the last catches nothing, as the network has no such layers or
-            stage; if a policy freezes nothing or everything without saying so; or if it freezes
-            everything and the network has a head to train.
+        FreezeError: if a rule other than the last matches nothing, because the network has no such
+            layers or stage; if a policy freezes nothing or everything without saying so in its
+            name; or if it freezes everything although the network has a head to train.
     """
     rules = rules_of(policy)
-    head_depth = max(place.depth for place in places)
-    caught = []
-    for place in places:
-        rule = next(rule for rule in rules if rule.catches(place))
-        waits = rule.epochs_per_stage * (head_depth - place.depth)
-        caught.append(Caught(place, rule, waits if rule.trains else None))
-    if reason := _misfit(rules, caught):
+    head_depth = max(location.depth for location in locations)
+    assigned = []
+    for location in locations:
+        rule = next(rule for rule in rules if rule.matches(location))
+        waits = rule.epochs_per_stage * (head_depth - location.depth)
+        assigned.append(AssignedParameter(location, rule, waits if rule.trains else None))
+    if reason := _misfit(rules, assigned):
         raise FreezeError(
-            f"freeze_policy = {policy!r} does not fit this network: {reason}. {_parts(places)}"
+            f"freeze_policy = {policy!r} does not fit this network: {reason}. {_parts(locations)}"
         )
-    return Assignment(tuple(caught))
+    return Assignment(tuple(assigned))
 
 
 def apply(policy: str, classifier: "Classifier", epoch: int) -> None:
-    """Let those parameters have a gradient that train at this epoch, from 0, and no others.
+    """Set `requires_grad` of the parameters that train at this epoch (from 0), and clear the rest.
 
     Raises:
-        FreezeError: as `resolve`.
+        FreezeError: see `resolve`.
     """
-    trains = resolve(policy, classifier.places()).trains_at(epoch)
+    trains = resolve(policy, classifier.parameter_locations()).trains_at(epoch)
     for name, parameter in classifier.network.named_parameters():
         parameter.requires_grad_(name in trains)
 
@@ -103,10 +109,10 @@ def apply(policy: str, classifier: "Classifier", epoch: int) -> None:
 def train_mode(classifier: "Classifier") -> None:
     """Put the network into training mode, except for frozen batch norms and stochastic depth.
 
-    They are frozen if all their parameters are; without parameters, if all those of the nearest
-    module around them are. A frozen batch norm keeps its running statistics, and normalises by
-    them. Stochastic depth (Huang et al., 2016) regularises the block that it drops; a frozen block
-    is never dropped. Dropout works for the layers that come after it, so it drops everywhere.
+    Such a module is frozen if all its parameters are; one without parameters, if all parameters of
+    the nearest module around it are. A frozen batch norm keeps its running statistics, and
+    normalises by them. Stochastic depth (Huang et al., 2016) regularises the block that it drops; a
+    frozen block is never dropped. Dropout regularises the layers after it, so it is always active.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -117,61 +123,63 @@ def train_mode(classifier: "Classifier") -> None:
 
 
 def _is_stochastic_depth(module: "nn.Module") -> bool:
-    """Told by its name, as importing torchvision takes seconds."""
+    """Whether the module is torchvision's; by name, because importing torchvision takes seconds."""
     return type(module).__name__ == "StochasticDepth"
 
 
 def _trains(network: "nn.Module", path: str) -> bool:
-    """Whether a parameter of this module trains, or of the nearest one around it that has any."""
+    """Whether a parameter of this module trains; if it has none, of the nearest one around it."""
     parameters = list(network.get_submodule(path).parameters())
     if not parameters and path:
         return _trains(network, path.rpartition(".")[0])
     return any(parameter.requires_grad for parameter in parameters)
 
 
-def _misfit(rules: Policy, caught: Sequence[Caught]) -> str | None:
-    """Why these rules do not fit the network whose parameters they caught; None if they do."""
+def _misfit(rules: Policy, assigned: Sequence[AssignedParameter]) -> str | None:
+    """Why these rules do not fit the network; None if they do."""
     for rule in rules[:-1]:
-        if all(c.rule is not rule for c in caught):
-            return f"nothing in it is caught by the rule {_told(rule)!r}"
+        if all(a.rule is not rule for a in assigned):
+            return f"no parameter matches the rule {_description(rule)!r}"
     says_so = len(rules) == 1
-    if all(c.trains_from == 0 for c in caught) and not says_so:
-        return "nothing of it would be frozen; if that is meant, choose 'nothing_frozen'"
-    has_head = any(c.place.in_head for c in caught)
-    if all(c.trains_from is None for c in caught) and (has_head or not says_so):
-        return "nothing of it would train; only an SVM is not trained, and says 'nothing_trains'"
+    if all(a.trains_from == 0 for a in assigned) and not says_so:
+        return "no parameter would be frozen; if that is intended, choose 'nothing_frozen'"
+    has_head = any(a.location.in_head for a in assigned)
+    if all(a.trains_from is None for a in assigned) and (has_head or not says_so):
+        return "no parameter would train; 'nothing_trains' is for an SVM only"
     return None
 
 
-def _parts(places: Sequence[Place]) -> str:
-    """What of the network a policy can speak of."""
-    layers = Counter(place.layer for place in places)
-    layers_told = ", ".join(f"{layer} ({count} parameters)" for layer, count in layers.items())
-    has_downsampling = any(place.downsampling for place in places)
+def _parts(locations: Sequence[ParameterLocation]) -> str:
+    """The layers, stages and parameter names that a policy can refer to in this network."""
+    layers = Counter(location.layer for location in locations)
+    layers_text = ", ".join(f"{layer} ({count} parameters)" for layer, count in layers.items())
+    has_downsampling = any(location.downsampling for location in locations)
     downsampling = "" if has_downsampling else "; no downsampling layers known in this network"
-    stages = ", ".join(dict.fromkeys(place.stage for place in places))
-    names = ", ".join(place.name for place in places[:2])
+    stages = ", ".join(dict.fromkeys(location.stage for location in locations))
+    names = ", ".join(location.name for location in locations[:2])
     stages = f"{stages}; its parameters: {names} …"
-    return f"Its layers: {layers_told}{downsampling}; its stages: {stages}"
+    return f"Its layers: {layers_text}{downsampling}; its stages: {stages}"
 
 
-def _line(rule: Rule, caught: Sequence[Caught]) -> str:
-    num_values = sum(c.place.num_values for c in caught)
-    stages = ", ".join(dict.fromkeys(c.place.stage for c in caught))
-    return f"{_told(rule)}: {len(caught)} parameters with {num_values:,} values, in {stages}"
-
-
-def _row(stage: str, caught: Sequence[Caught]) -> StageRow:
-    return StageRow(
-        stage,
-        sum(c.place.num_values for c in caught),
-        sum(c.place.num_values for c in caught if c.trains_from is not None),
-        tuple(dict.fromkeys(_told(c.rule, c.trains_from) for c in caught)),
+def _line(rule: Rule, assigned: Sequence[AssignedParameter]) -> str:
+    num_values = sum(a.location.num_values for a in assigned)
+    stages = ", ".join(dict.fromkeys(a.location.stage for a in assigned))
+    return (
+        f"{_description(rule)}: {len(assigned)} parameters with {num_values:,} values, in {stages}"
     )
 
 
-def _told(rule: Rule, trains_from: int | None = None) -> str:
-    """The rule with what it does, such as `convolutions frozen`."""
+def _row(stage: str, assigned: Sequence[AssignedParameter]) -> StageRow:
+    return StageRow(
+        stage,
+        sum(a.location.num_values for a in assigned),
+        sum(a.location.num_values for a in assigned if a.trains_from is not None),
+        tuple(dict.fromkeys(_description(a.rule, a.trains_from) for a in assigned)),
+    )
+
+
+def _description(rule: Rule, trains_from: int | None = None) -> str:
+    """A description of a rule, such as `convolutions frozen`."""
     if not rule.trains:
         return f"{rule.name} frozen"
     if trains_from:
@@ -180,14 +188,14 @@ def _told(rule: Rule, trains_from: int | None = None) -> str:
     return f"{rule.name} trains{pace}"
 
 
-def _stage(caught: Caught) -> str:
-    return caught.place.stage
+def _stage(assigned: AssignedParameter) -> str:
+    return assigned.location.stage
 
 
 def _grouped(
-    caught: Iterable[Caught], key: Callable[[Caught], Any]
-) -> list[tuple[Any, list[Caught]]]:
-    groups: dict[Any, list[Caught]] = {}
-    for one in caught:
+    assigned: Iterable[AssignedParameter], key: Callable[[AssignedParameter], Any]
+) -> list[tuple[Any, list[AssignedParameter]]]:
+    groups: dict[Any, list[AssignedParameter]] = {}
+    for one in assigned:
         groups.setdefault(key(one), []).append(one)
     return list(groups.items())

@@ -1,4 +1,4 @@
-"""Where in a network a parameter is: what freeze policies decide by. Knows no torch."""
+"""Where in a network a parameter is: what freeze policies decide by. Does not need torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +10,16 @@ LayerKind = Literal["convolution", "linear", "batch_norm", "other"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """One parameter's place.
+class ParameterLocation:
+    """The location of one parameter in a network.
 
     Attributes:
-        name: its path in the network, such as `layer4.0.conv1.weight`.
+        name: the parameter's path in the network, such as `layer4.0.conv1.weight`.
         stage: the name of its stage, such as `layer4`; `HEAD` for the head.
-        depth: the number of its stage, from 0 at the input; the head's is the number of stages.
-        layer: what kind of layer it belongs to.
+        depth: the number of its stage, from 0 at the input; for the head, the number of stages.
+        layer: the kind of layer that it belongs to.
         downsampling: whether that layer belongs to a downsampling shortcut or transition.
-        num_values: how many numbers it holds.
+        num_values: how many values it holds.
     """
 
     name: str
@@ -31,5 +31,5 @@ class Place:
 
     @property
     def in_head(self) -> bool:
-        """Whether it belongs to the head."""
+        """Whether the parameter belongs to the head."""
         return self.stage == HEAD

@@ -1,4 +1,4 @@
-"""Finding the stages of a network: the parts that freeze policies speak of."""
+"""Finding the stages of a network: the parts that freeze policies refer to."""
 
 from collections.abc import Iterator, Sequence, Set
 
@@ -9,23 +9,26 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def find_stages(network: nn.Module, heads: Sequence[str]) -> dict[str, list[str]]:
-    """The stages of any network, from input to output: their names and the paths they hold.
+    """Find the stages of any network, from input to output.
 
-    A stage is a child module with parameters, and has its path as its name (`layer1`). Besides:
+    A stage is a child module with parameters, named by its path (`layer1`), with these exceptions:
 
     * A normalisation layer belongs to the stage before it (ResNet's `bn1` to `conv1`).
-    * Parameters of an opened module itself (ViT's class token and position embedding) belong to
-      the first stage.
-    * Modules around the main head are opened: their children are stages.
-    * A module around an auxiliary head is one stage, without that head.
-    * While fewer than three stages lie before the module that the main head is in, the one with
-      the most parameters is opened (`features` becomes `features.0`, `features.3`, ...).
+    * Modules that contain the main head are split: each of their children is a stage.
+    * While fewer than three stages precede the module that contains the main head, the one with
+      the most parameters is split (`features` becomes `features.0`, `features.3`, ...).
+    * Parameters that a split module itself holds (ViT's class token and position embedding) belong
+      to the first stage.
+    * A module that contains an auxiliary head is one stage, without that head.
 
-    Together with the heads, the stages hold every parameter exactly once.
+    Every parameter is in exactly one stage or head.
 
     Args:
-        network: whose stages to find.
+        network: any network.
         heads: the paths of its output layers, the main one first.
+
+    Returns:
+        The name of each stage, and the paths of the modules or parameters in it.
     """
     main, *auxiliary = heads
     branches = {head.partition(".")[0] for head in auxiliary}
@@ -68,7 +71,7 @@ def _stages(
 def _parts(
     module: nn.Module, opened: Set[str], prefix: str = ""
 ) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    """The parameters of the opened modules themselves, and their children that have parameters."""
+    """The parameters that split modules themselves hold, and their children with parameters."""
     for name, parameter in module.named_parameters(recurse=False):
         yield f"{prefix}{name}", parameter
     for name, child in module.named_children():
@@ -80,7 +83,7 @@ def _parts(
 
 
 def _around(path: str) -> set[str]:
-    """The paths of the modules that the one of this path is in."""
+    """The paths of the modules that contain the one at this path."""
     names = path.split(".")
     return {".".join(names[:depth]) for depth in range(1, len(names))}
 

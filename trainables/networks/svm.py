@@ -1,4 +1,4 @@
-"""A support vector machine as a torch module, on the features of a network that is not trained.
+"""A support vector machine as a torch module, on the features of a frozen network.
 
 Shape letters: B batch, C channels, H height, W width, F features, K classes, S support vectors,
 P the K(K-1)/2 pairs of classes, in the order (0, 1), (0, 2), ..., (1, 2), ...
@@ -21,14 +21,14 @@ class SvmHead(nn.Module):
     """features_BF → scores_BK: the `decision_function` of a fitted scikit-learn `SVC`.
 
     A machine for each pair of classes votes for one of them; a class's score is its number of
-    votes, plus less than 1/3 by the sum of its machines' outputs, which decides between equal
-    votes (scikit-learn's `decision_function_shape="ovr"`). With two classes the scores are the
-    one machine's output and its negative. The arithmetic is in double precision.
+    votes, plus a tie-breaker below 1/3 that grows with the sum of its machines' outputs
+    (scikit-learn's `decision_function_shape="ovr"`). With two classes the scores are the one
+    machine's output and its negative. The arithmetic is in double precision.
 
     Buffers: `offset` and `scale` (F), by which features are scaled; `support_features` (S, F), the
     support vectors before scaling, class by class; `support_counts` (K), how many each class has;
-    `dual_coefficients` (K-1, S), `intercepts` (P) and `gamma`. Loading a state makes room for as
-    many support vectors as it has.
+    `dual_coefficients` (K-1, S), `intercepts` (P) and `gamma`. Loading a state dict resizes the
+    buffers to its number of support vectors.
     """
 
     offset: Tensor
@@ -57,7 +57,7 @@ class SvmHead(nn.Module):
             self.register_buffer(name, tensor)
 
     def forward(self, features_BF: Tensor) -> Tensor:
-        """Scores_BK of a batch of features, in their own precision."""
+        """The scores_BK of a batch of features, in the data type of the features."""
         num_classes = len(self.support_counts)
         outputs_BP = self._pair_outputs(self._kernel(features_BF))
         first_P, second_P = torch.triu_indices(
@@ -87,8 +87,8 @@ class SvmHead(nn.Module):
     def _pair_outputs(self, kernel_BS: Tensor) -> Tensor:
         """outputs_BP of each pair's machine, positive for its first class.
 
-        The coefficients of a class's support vectors are in row j - 1 for its machine against a
-        later class j, in row j against an earlier one.
+        The coefficients of a class's support vectors against class j are in row j - 1 if j is a
+        later class, in row j if it is an earlier one.
         """
         num_classes = len(self.support_counts)
         fitted = kernel_BS.shape[1] > 0
@@ -111,7 +111,7 @@ class SvmHead(nn.Module):
 
 
 class SvmNetwork(nn.Module):
-    """images_BCHW → scores_BK: a backbone that gives features, and an SVM. Nothing of it trains.
+    """images_BCHW → scores_BK: a backbone that computes features, and an SVM. All of it is frozen.
 
     It stays in evaluation mode, so that an image's features are always the same.
     """
@@ -124,12 +124,12 @@ class SvmNetwork(nn.Module):
         self.eval()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Scores_BK of a batch of normalised images."""
+        """The scores_BK of a batch of normalised images."""
         scores_BK: Tensor = self.svm(self.backbone(images_BCHW))
         return scores_BK
 
     def train(self, mode: bool = True) -> "SvmNetwork":  # noqa: ARG002
-        """Stay in evaluation mode."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
 
@@ -140,7 +140,7 @@ def build(
     *,
     with_weights: bool,
 ) -> Classifier:
-    """The network, as `build_network` says: an SVM in place of the backbone's output layer."""
+    """Build the network (see `build_network`): an SVM replaces the backbone's output layer."""
     check_size(num_classes * (num_classes - 1) // 2)  # an intercept for each pair of classes
     backbone = torchvision.build(
         settings.backbone_settings(), image_shape, num_classes, with_weights=with_weights

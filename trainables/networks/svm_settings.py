@@ -1,10 +1,10 @@
 """The settings of a support vector machine on the features of a pretrained network.
 
-The network itself is in `svm_network`, so that settings can be checked without torch.
+The torch module is in `svm`, so that settings can be checked without importing torch.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -14,28 +14,25 @@ from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 from toprung.trainables.pretrained.catalogue import checked_architecture
 from toprung.trainables.system.typed_settings import Settings
 
-if TYPE_CHECKING:
-    pass
-
 _FREEZE_POLICY = "nothing_trains"
 _USED = {"data", "model", "seed", "labels"}
 _USED_OF_TRAINING = {"metric", "epochs"}
-"""Every sweep sets the epochs; an SVM is fitted in one."""
+"""Every sweep sets the epochs; an SVM is fitted in one epoch."""
 
 
 class SvmSettings(NetworkSettings):
     """A multiclass support vector machine (Cortes & Vapnik, 1995) on a frozen network's features.
 
-    * `backbone`: a torchvision architecture; its features are what its output layer would be given.
-    * `weights`: the backbone's. They must be named; `none` (random features, by the trial's
-      seed) is a baseline that nobody should get unasked.
-    * `kernel`: of features x and y, `rbf` exp(-gamma |x - y|²), `linear` x·y, `poly`
+    * `backbone`: a torchvision architecture; its features are the inputs of its output layer.
+    * `weights`: the backbone's weights. They must be named; `none` (random features, from the
+      trial's seed) is a baseline that nobody should get by default.
+    * `kernel`: for features x and y, `rbf` exp(-gamma |x - y|²), `linear` x·y, `poly`
       (gamma x·y)^degree.
-    * `c`: how much a training image on the wrong side of the margin costs.
+    * `c`: the penalty for a training image on the wrong side of the margin.
     * `gamma`: a number, or `scale`, 1 / (number of features · variance of all scaled features),
       or `auto`, 1 / number of features.
-    * `scaling`: of each feature, by the training images: to mean 0 and standard deviation 1
-      (`standard`), to the range from 0 to 1 (`min_max`), or none.
+    * `scaling`: how each feature is scaled, over the training images: to mean 0 and standard
+      deviation 1 (`standard`), to the range from 0 to 1 (`min_max`), or not at all (`none`).
     * `freeze_policy`: always `nothing_trains`.
     """
 
@@ -63,8 +60,8 @@ class SvmSettings(NetworkSettings):
     def _nothing_without_effect(self) -> "SvmSettings":
         if self.freeze_policy != _FREEZE_POLICY:
             raise ValueError(
-                f"freeze_policy = {self.freeze_policy!r} has no effect: nothing of an SVM's "
-                f"backbone is trained; leave it out, or set it to {_FREEZE_POLICY!r}"
+                f"freeze_policy = {self.freeze_policy!r} has no effect: the backbone of an SVM "
+                f"is never trained; leave it out, or set it to {_FREEZE_POLICY!r}"
             )
         if self.kernel != "poly" and self.degree != 3:
             raise ValueError(
@@ -79,33 +76,33 @@ class SvmSettings(NetworkSettings):
         return self
 
     def backbone_settings(self) -> TorchvisionSettings:
-        """The settings of the network that gives the features."""
+        """The settings of the network that computes the features."""
         return TorchvisionSettings(architecture=self.backbone, weights=self.weights)
 
     def data_settings(self) -> dict[str, Any]:
-        """The settings of `data` that fit the backbone's weights; none if they are random."""
+        """The `data` settings that fit the backbone's weights; empty if they are random."""
         return self.backbone_settings().data_settings()
 
     def fetch_weights(self) -> Path | None:
-        """The file of the backbone's weights, downloaded if need be; None if they are random.
+        """The file of the backbone's weights, downloaded if necessary; None if they are random.
 
         Raises:
-            ConfigError: if there is none, if it cannot be downloaded, or if it is damaged.
+            ConfigError: if the file does not exist, cannot be downloaded, or is damaged.
         """
         return self.backbone_settings().fetch_weights()
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
-        """See whether the backbone can exist for images of this shape (C, H, W), without torch.
+        """Check that the backbone can be built for images of shape (C, H, W), without torch.
 
         Raises:
             ImpossibleNetworkError: if it cannot.
-            ConfigError: if its weights cannot be had.
+            ConfigError: if its weights are not available.
         """
         self.backbone_settings().check(image_shape)
 
 
 def refuse_unused(config: Settings, training: Settings) -> None:
-    """Refuse what was set of a trial and has no effect on an SVM: it is not trained in steps.
+    """Refuse settings that have no effect on an SVM, which is not trained in steps.
 
     Raises:
         ValueError: naming every such setting and its value.
@@ -115,7 +112,7 @@ def refuse_unused(config: Settings, training: Settings) -> None:
     if unused:
         values = ", ".join(f"{path} = {value}" for path, value in unused.items())
         raise ValueError(
-            f"{values}: without effect on model/architecture = 'svm', which is fitted at once "
+            f"{values}: no effect with model/architecture = 'svm', which is fitted at once "
             "and not trained in steps; leave out"
         )
 
@@ -131,5 +128,5 @@ def _changed(settings: Settings, used: set[str], prefix: str = "") -> dict[str, 
 
 
 def _brief(value: Any) -> Any:
-    """Nested settings as what was set of them."""
+    """The value as shown; of nested settings, only those that were set."""
     return value.model_dump(exclude_unset=True) if isinstance(value, Settings) else repr(value)

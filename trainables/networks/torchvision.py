@@ -1,4 +1,4 @@
-"""torchvision's classifiers as torch modules: built, given their weights and a new head.
+"""Building torchvision's classifiers, with pretrained or random weights and a new head.
 
 Shape letters: B batch, C channels, H height, W width, K classes.
 """
@@ -23,9 +23,9 @@ from toprung.trainables.system.typed_settings import ConfigError
 
 _IMAGENET_CLASSES = 1000
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")
-"""What torchvision calls the auxiliary classifiers of GoogLeNet and Inception."""
+"""torchvision's names of the auxiliary classifiers of GoogLeNet and Inception."""
 _INCEPTION_AUXILIARY_SIZE = 299
-"""Inception's auxiliary classifier cannot do with smaller images."""
+"""Inception's auxiliary classifier does not work on smaller images."""
 _POSITIONS = "encoder.pos_embedding"
 
 
@@ -36,20 +36,20 @@ def build(
     *,
     with_weights: bool,
 ) -> Classifier:
-    """The network, as `build_network` says, its output layers replaced.
+    """Build the network (see `build_network`) with its output layers replaced.
 
-    Its input is normalised as ImageNet's images are; a network whose weights were trained on
-    another normalisation gets a hook that renormalises. Auxiliary classifiers are there as in
-    torchvision: GoogLeNet's without pretrained weights, Inception's; except that Inception has none
-    for images below 299x299, where it cannot.
+    Its input is normalised with ImageNet's mean and standard deviation; a network whose weights
+    were trained with another normalisation gets a hook that renormalises. As in torchvision,
+    Inception has its auxiliary classifier, and GoogLeNet has its own only without pretrained
+    weights; but Inception has none for images below 299x299, on which it does not work.
 
-    SqueezeNet's ReLU after its output layer is left out: a new head would get no gradient for
+    SqueezeNet's ReLU after its output layer is removed: a new head would get no gradient for
     classes whose logits start below zero. (Head only on 1,688 cartoons of PACS, best of 6 epochs:
     .76 validation accuracy with it, .83 without.)
 
-    Of torchvision's own weights only the output layers are left out: the head is always new. A
-    user's file is loaded whole, with its head, if it has as many classes as there are here; if it
-    has ImageNet's 1000 and there are others here, the head is new too.
+    Of torchvision's own weights everything but the output layers is loaded: the head is always new.
+    A user's file is loaded whole, with its head, if its number of classes is that of the data; if
+    it has ImageNet's 1000 classes and the data has another number, the head is new too.
     """
     settings.check_shape(image_shape, num_classes)
     gets_weights = with_weights and settings.is_pretrained
@@ -70,7 +70,7 @@ def build(
 
 
 class _NumbersOnCpu(TorchFunctionMode):
-    """Keeps the numbers that RegNet computes its widths from off the meta device."""
+    """Creates tensors on the CPU, not on the meta device: RegNet computes its widths from some."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -82,7 +82,13 @@ class _NumbersOnCpu(TorchFunctionMode):
 def _torchvision_network(
     settings: TorchvisionSettings, image_shape: tuple[int, int, int], *, initialised: bool
 ) -> nn.Module:
-    """The network with ImageNet's classes; with random weights, or any, which takes less time."""
+    """Build torchvision's network for ImageNet's classes.
+
+    Args:
+        settings: the network's settings.
+        image_shape: (C, H, W) of the images.
+        initialised: with random weights; False leaves the memory as it is, which is faster.
+    """
     _, height, width = image_shape
     name = settings.architecture
     options: dict[str, Any] = {}
@@ -104,7 +110,7 @@ def _torchvision_network(
 
 
 def _heads(network: nn.Module) -> tuple[str, ...]:
-    """The paths of the output layers: the network's last one, then those before it."""
+    """The paths of the output layers: the network's last one, then the auxiliary ones."""
     paths = [
         path
         for path, layer in network.named_modules()
@@ -114,7 +120,7 @@ def _heads(network: nn.Module) -> tuple[str, ...]:
 
 
 def _state(settings: TorchvisionSettings, network: nn.Module) -> dict[str, Tensor] | None:
-    """The state dict of the weights, made to fit the image size; None for random weights."""
+    """The state dict of the weights, adapted to the image size; None for random weights."""
     file = settings.fetch_weights()
     if file is None:
         return None
@@ -122,7 +128,7 @@ def _state(settings: TorchvisionSettings, network: nn.Module) -> dict[str, Tenso
     for name in _AUXILIARY:
         if getattr(network, name, network) is None:
             for key in [key for key in state if key.startswith(f"{name}.")]:
-                del state[key]  # as torchvision does with GoogLeNet's
+                del state[key]  # as torchvision does for GoogLeNet
     if isinstance(network, models.VisionTransformer) and _POSITIONS in state:
         try:
             interpolate_embeddings(network.image_size, network.patch_size, state)
@@ -134,7 +140,7 @@ def _state(settings: TorchvisionSettings, network: nn.Module) -> dict[str, Tenso
 def _gets_new_head(
     settings: TorchvisionSettings, state: dict[str, Tensor], head: str, num_classes: int
 ) -> bool:
-    """Whether the weights are a network's with ImageNet's head, and that head is not to be kept."""
+    """Whether the weights have a head for ImageNet's classes that is not to be loaded."""
     is_plain = settings.head_hidden is None and not settings.head_dropout
     if settings.weights_file and is_plain and num_classes == _IMAGENET_CLASSES:
         return False
@@ -157,7 +163,7 @@ def _replace(network: nn.Module, path: str, make: Callable[[nn.Module], nn.Modul
 
 
 def _head(settings: TorchvisionSettings, old: nn.Module, num_classes: int) -> nn.Module:
-    """The new head in the place of an output layer."""
+    """The new head that replaces an output layer."""
     dropout = nn.Dropout(settings.head_dropout)
     if settings.head_hidden is None:
         output = _layer(settings, old, _num_inputs(old), num_classes)
@@ -173,7 +179,7 @@ def _head(settings: TorchvisionSettings, old: nn.Module, num_classes: int) -> nn
 def _layer(
     settings: TorchvisionSettings, old: nn.Module, num_inputs: int, num_outputs: int
 ) -> nn.Module:
-    """A layer of the kind of the old one: linear, or a 1x1 convolution (SqueezeNet)."""
+    """A layer of the same kind as the old one: linear, or a 1x1 convolution (SqueezeNet)."""
     has_bias = old.bias is not None
     layer = (
         nn.Conv2d(num_inputs, num_outputs, 1, bias=has_bias)
@@ -193,7 +199,7 @@ def _num_inputs(layer: nn.Module) -> int:
 
 
 def _adapt_input(network: nn.Module, settings: TorchvisionSettings, channels: int) -> None:
-    """Let the network take grey images, and ImageNet's normalisation if its weights do not."""
+    """Add hooks for greyscale images, and for weights with another normalisation."""
     weights = settings.offered_weights
     if channels == 1:
         network.register_forward_pre_hook(_grey_to_three_channels)

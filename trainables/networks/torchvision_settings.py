@@ -1,6 +1,6 @@
-"""The settings of torchvision's classifiers: which one, from which weights, with what head.
+"""The settings of torchvision's classifiers: which one, from which weights, with which head.
 
-The network itself is built in `torchvision_network`, so that settings can be checked without torch.
+The torch module is built in `torchvision`, so that settings can be checked without importing torch.
 """
 
 from pathlib import Path
@@ -25,13 +25,13 @@ from toprung.trainables.system.typed_settings import nearest
 
 _OTHER_ARCHITECTURES = ["cnn", "svm"]
 _TRUE_MIN_SIZES = {"efficientnet_v2": 1, "swin": 4}
-"""What these families need in truth; torchvision states the size that they were trained with."""
+"""The sizes that these families need; torchvision states those that they were trained with."""
 _MOST_FEATURES = 7392
-"""What RegNetY-128GF gives to its output layer; no other network gives more."""
+"""The features of RegNetY-128GF; no other network has more."""
 _MAX_SIDE = 2048
-"""Pixels. The first layers of most of these networks then give some 2**28 values for an image."""
+"""Pixels. The first layers of most of these networks then output some 2**28 values for an image."""
 _MAXVIT_UNIT = 224
-"""MaxViT halves its map five times, and cuts the last four into windows of 7x7: 32 * 7 pixels."""
+"""MaxViT halves its map five times, and splits the last four into windows of 7x7: 32 * 7 pixels."""
 _MAXVIT_SLACK = 3
 """By how many pixels an image may be smaller, as halving rounds up."""
 
@@ -39,16 +39,17 @@ _MAXVIT_SLACK = 3
 class TorchvisionSettings(NetworkSettings):
     """One of torchvision's classifiers, its output layer replaced by a new head.
 
-    * `architecture`: torchvision's name for it.
-    * `weights`: `none` (random), torchvision's name for pretrained ones (`DEFAULT` is the best), or
-      a file with the network's state dict, with ImageNet's 1000 classes or those of the data.
-    * `head_hidden`: the width of a hidden layer in the head; None for none.
-    * `head_activation` follows the hidden layer.
-    * `head_dropout` stands before the output layer, and after any dropout of torchvision's own.
+    * `architecture`: torchvision's name of the classifier.
+    * `weights`: `none` (random), torchvision's name of pretrained weights (`DEFAULT` is the best),
+      or a file with the network's state dict, for ImageNet's 1000 classes or those of the data.
+    * `head_hidden`: the width of a hidden layer in the head; None for no hidden layer.
+    * `head_activation`: the activation after the hidden layer.
+    * `head_dropout`: the dropout probability before the output layer, after any dropout that
+      torchvision's network has.
     * `head_initialisation`: torch's default, or Xavier normal weights (Glorot & Bengio, 2010) and
       biases of zero.
 
-    With neither a hidden layer nor dropout, the network's state dict is one of torchvision's.
+    With neither a hidden layer nor dropout, the network's state dict has torchvision's keys.
     """
 
     architecture: str
@@ -83,12 +84,15 @@ class TorchvisionSettings(NetworkSettings):
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether it starts from weights that are not random."""
+        """Whether the network starts from weights that are not random."""
         return self.weights != NO_WEIGHTS
 
     @property
     def offered_weights(self) -> OfferedWeights | None:
-        """The weights, as torchvision describes them; of a file, what its first ones are."""
+        """The weights as torchvision describes them; None if they are random.
+
+        A file is taken to be like the first weights that torchvision offers for the architecture.
+        """
         if not self.is_pretrained:
             return None
         if self.weights_file:
@@ -97,7 +101,7 @@ class TorchvisionSettings(NetworkSettings):
         return offered(self.architecture)[name]
 
     def data_settings(self) -> dict[str, Any]:
-        """The settings of `data` that fit the weights; none if they are random."""
+        """The `data` settings that fit the weights; empty if they are random."""
         weights = self.offered_weights
         if weights is None:
             return {}
@@ -110,26 +114,28 @@ class TorchvisionSettings(NetworkSettings):
         }
 
     def fetch_weights(self) -> Path | None:
-        """The file of the weights, as `NetworkSettings.fetch_weights` says."""
+        """The weights file; see `NetworkSettings.fetch_weights`."""
         if self.weights_file is None and self.offered_weights:
             return fetch(self.offered_weights)
         return super().fetch_weights()
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
-        """See whether the network can exist for images of this shape (C, H, W), without torch.
+        """Check that the network can be built for images of shape (C, H, W), without torch.
 
-        Weights that are to be downloaded are left to `fetch_weights`.
+        Weights that have to be downloaded are left to `fetch_weights`.
 
         Raises:
             ImpossibleNetworkError: if it cannot.
-            ConfigError: if the file of its weights is not there.
+            ConfigError: if its weights file does not exist.
         """
         self.check_shape(image_shape, num_classes=1)
         if self.weights_file:
             self.fetch_weights()
 
     def check_shape(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """See whether it can exist for such images (C, H, W) and classes; weights aside.
+        """Check that the network can be built for these images (C, H, W) and classes.
+
+        The weights are not looked at.
 
         Raises:
             ImpossibleNetworkError: if it cannot.
@@ -149,11 +155,11 @@ class TorchvisionSettings(NetworkSettings):
                 f"{self.architecture} takes images {rule}; these are {height}x{width}"
             )
         hidden = self.head_hidden or 0
-        # What is below the head torchvision has made.
+        # Everything below the head is torchvision's, and within the limits.
         check_size(_MOST_FEATURES * (hidden or num_classes) + hidden * num_classes)
 
     def _broken_size_rule(self, height: int, width: int) -> str | None:
-        """What the size of an image must be, if this is not it."""
+        """The rule that an image of this size breaks; None if there is none."""
         if self.architecture.startswith("vit_"):
             patch = int(self.architecture.rpartition("_")[2])
             if height != width or height % patch:

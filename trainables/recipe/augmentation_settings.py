@@ -1,7 +1,7 @@
 """The settings of augmentation: how training images are changed.
 
-Neither torch nor kornia is imported, so that a config can be checked without them. What is done to
-a batch is in `augment`.
+Neither torch nor kornia is imported, so that a config can be checked without them. `augmenter`
+applies the settings to a batch.
 """
 
 from typing import Annotated, Literal
@@ -12,25 +12,25 @@ from toprung.trainables.recipe.transforms import Above0UpTo1, ImageShape, Transf
 from toprung.trainables.system.typed_settings import ConfigError, Settings
 
 DEFAULT_MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
-"""What the two papers use on ImageNet."""
+"""The values that the two papers use on ImageNet."""
 MAX_STORED_VIEWS = 1000
-"""More than a trial has epochs that could draw them."""
+"""More than the epochs of a trial, each of which draws one view."""
 MAX_TRANSFORMS = 100
 
 
 class AugmentationSettings(Settings):
-    """How training images are changed, each time anew.
+    """How training images are changed; the random choices are drawn anew in each epoch.
 
-    * `transforms`: one after the other. Each has its own probability `p`.
-    * `probability`: that of the whole list, for each image on its own.
-    * `mix`: each image of a batch with another one of it, and their classes alike: `mixup` (Zhang
-      et al., 2018) or `cutmix` (Yun et al., 2019).
-    * `mix_alpha`: both parameters of the Beta distribution of the first one's share; .2 for
-      mixup and 1 for cutmix if not given.
-    * `stored_views`: where the first part of the network is frozen, what it gives for so many
-      augmented views of each image is computed once (see `training/store_frozen`), and each epoch
-      draws one of them for each image. Without it, augmented images are new in each epoch, and
-      their way through the frozen part is computed each time.
+    * `transforms`: a list of transforms, applied in order, each with its own probability `p`.
+    * `probability`: the probability that the whole list is applied, drawn for each image.
+    * `mix`: combines each image of a batch, and its class, with another image of the batch:
+      `mixup` (Zhang et al., 2018) or `cutmix` (Yun et al., 2019).
+    * `mix_alpha`: both parameters of the Beta distribution from which the first image's share is
+      drawn; .2 for mixup and 1 for cutmix if not given.
+    * `stored_views`: a number of augmented views of each image. If the first part of the network
+      is frozen, its outputs for these views are computed once (see `training/store_frozen`), and
+      each epoch draws one view for each image. Without it, every epoch augments the images anew,
+      and computes the outputs of the frozen part again.
     """
 
     transforms: Annotated[tuple[Transform, ...], Field(max_length=MAX_TRANSFORMS)] = ()
@@ -51,8 +51,8 @@ class AugmentationSettings(Settings):
             )
         if self.stored_views is not None and self.mix != "none":
             raise ValueError(
-                f"stored_views = {self.stored_views} cannot be had with mix = {self.mix!r}, which "
-                "mixes other images each time"
+                f"stored_views = {self.stored_views} cannot be combined with mix = {self.mix!r}, "
+                "which mixes different images each time"
             )
         return self
 
@@ -62,10 +62,10 @@ class AugmentationSettings(Settings):
         return DEFAULT_MIX_ALPHA[self.mix] if self.mix_alpha is None else self.mix_alpha
 
     def check(self, image_shape: ImageShape) -> None:
-        """See whether images of this shape (C, H, W) can be augmented so, without torch.
+        """Check that images of this shape (C, H, W) can be augmented, without torch.
 
         Raises:
-            ConfigError: with every transform that cannot be applied, and why.
+            ConfigError: naming every transform that cannot be applied, and why.
         """
         mistakes = []
         for number, transform in enumerate(self.transforms):

@@ -1,7 +1,7 @@
-"""What augmentation does to a batch of training images.
+"""Augmenting a batch of training images.
 
 Every random choice is drawn from torch's CPU generator, whatever device the images are on, so
-that the same seed gives the same images everywhere and a resumed trial goes on exactly.
+that the same seed gives the same images everywhere and a resumed trial continues exactly.
 
 Shape letters: B batch, C channels, H height, W width, K classes.
 """
@@ -15,15 +15,15 @@ from toprung.trainables.recipe.augmentation_settings import AugmentationSettings
 
 
 class Augmenter:
-    """Changes training images as `settings` say, each image differently.
+    """Transforms and mixes training images; the random choices differ from image to image.
 
     Args:
         settings: the transforms, and how images are mixed.
         image_shape: (C, H, W) of the images.
-        num_classes: K, of the soft targets of mixed images.
+        num_classes: K, the number of classes in the soft targets of mixed images.
 
     Raises:
-        ConfigError: for transforms that cannot be applied to such images.
+        ConfigError: for transforms that cannot be applied to images of this shape.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Augmenter:
         """Augment a batch.
 
         Args:
-            images_BCHW: of 0..1, on any device.
+            images_BCHW: pixel values from 0 to 1, on any device.
             targets_B: class numbers.
 
         Returns:
-            New images, and the targets: those given, or soft ones, BK, if images were mixed.
-            Without transforms and mixing, what was given.
+            New images and their targets: `targets_B` itself, or soft targets BK if images were
+            mixed. Without transforms and mixing, the arguments themselves.
         """
         if self._settings.transforms:
             images_BCHW = self._transform(images_BCHW)
@@ -72,10 +72,10 @@ class Augmenter:
 
 
 class Sometimes(nn.Module):
-    """Applies a module to each image with probability `p`, and only to those drawn.
+    """Applies a module to each image with probability `p`, and computes only the drawn images.
 
-    kornia's crops know a probability for the whole batch only, and its other transforms compute
-    the images that they then leave out.
+    kornia's crops have one probability for the whole batch, and its other transforms also compute
+    the images that they then discard.
     """
 
     def __init__(self, p: float, module: nn.Module) -> None:
@@ -84,7 +84,7 @@ class Sometimes(nn.Module):
         self.module = module
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Transform some of the images."""
+        """Transform the images that are drawn; return the others unchanged."""
         drawn = (torch.rand(len(images_BCHW)) < self.p).nonzero().squeeze(1)
         if len(drawn) == 0:
             return images_BCHW
@@ -96,10 +96,13 @@ class Sometimes(nn.Module):
 
 
 def _cut_and_pasted(images_BCHW: Tensor, partners_B: Tensor, share: float) -> tuple[Tensor, float]:
-    """One rectangle of each image from its partner; the share that is left of the image itself.
+    """Paste a rectangle of its partner into each image.
 
-    As in the paper (Yun et al., 2019), its centre is anywhere, so that it may be cut off at the
-    image's edge.
+    As in the paper (Yun et al., 2019), the rectangle's centre is anywhere in the image, so that
+    the image's edge may clip it.
+
+    Returns:
+        The new images, and the share of each that is still its own.
     """
     height, width = images_BCHW.shape[2:]
     top, bottom = _stretch(height, math.sqrt(1 - share))
@@ -110,7 +113,7 @@ def _cut_and_pasted(images_BCHW: Tensor, partners_B: Tensor, share: float) -> tu
 
 
 def _stretch(length: int, fraction: float) -> tuple[int, int]:
-    """Where a piece of this fraction of a side starts and ends, around a random pixel."""
+    """Start and end of an interval of `fraction` of a side, around a random pixel, clipped."""
     centre = int(torch.randint(length, ()))
     half = int(length * fraction) // 2
     return max(centre - half, 0), min(centre + half, length)

@@ -1,4 +1,4 @@
-"""The operations of TrivialAugment and RandAugment, drawn for each image on its own.
+"""The operations of TrivialAugment and RandAugment, drawn separately for each image.
 
 kornia's own classes draw one operation for a whole batch, and shear by up to 54 degrees.
 
@@ -18,14 +18,14 @@ MAX_MAGNITUDE = 30
 
 @dataclass(frozen=True)
 class Limits:
-    """How far the operations go at full strength.
+    """The parameters of the operations at full strength.
 
     Attributes:
         shear: pixels along one axis for each pixel along the other.
-        translation_xy: pixels.
-        degrees: of the rotation.
+        translation_xy: pixels along x and y.
+        degrees: the angle of the rotation.
         enhancement: brightness, colour, contrast and sharpness are multiplied by 1 ± this.
-        lost_bits: of the 8 that a pixel has.
+        lost_bits: how many of a pixel's 8 bits posterizing removes.
     """
 
     shear: float
@@ -41,7 +41,7 @@ def trivial_augment_limits() -> Limits:
 
 
 def rand_augment_limits(image_shape: tuple[int, int, int]) -> Limits:
-    """RandAugment's (Cubuk et al., 2020), as torchvision has them."""
+    """The limits of RandAugment (Cubuk et al., 2020), with torchvision's values."""
     _, height, width = image_shape
     return Limits(0.3, (150 / 331 * width, 150 / 331 * height), 30, 0.9, 4)
 
@@ -69,7 +69,7 @@ def _rotate(images_BCHW: Tensor, strengths_B: Tensor, limits: Limits) -> Tensor:
 
 
 def _solarize(images_BCHW: Tensor, strengths_B: Tensor, limits: Limits) -> Tensor:  # noqa: ARG001
-    # Of 256 levels, as in the papers, so that strength 0 does not turn white into black.
+    # The threshold has 256 levels, as in the papers: at strength 0 white stays white.
     thresholds_B111 = (1 - strengths_B.abs())[:, None, None, None] * 256 / 255
     return torch.where(images_BCHW < thresholds_B111, images_BCHW, 1 - images_BCHW)
 
@@ -135,17 +135,17 @@ OPERATIONS: tuple[Operation, ...] = (
     _translate_x,
     _translate_y,
 )
-"""The fourteen that both papers use."""
+"""The fourteen operations that both papers use."""
 
 
 class AutoAugment(nn.Module):
-    """Random operations on each image: images_BCHW of 0..1 → images_BCHW.
+    """Random operations on each image: images_BCHW with values from 0 to 1 → images_BCHW.
 
     Args:
-        image_shape: (C, H, W) of the images; grey ones go without the operation on colours.
-        limits: how far the operations go.
-        num_ops: how many follow each other.
-        magnitude: the strength of all, from 0 to 30; a random one for each image if not given.
+        image_shape: (C, H, W) of the images; greyscale images never get the colour operation.
+        limits: the parameters of the operations at full strength.
+        num_ops: how many operations are applied to each image, one after the other.
+        magnitude: the strength of all operations, from 0 to 30; random for each image if None.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class AutoAugment(nn.Module):
         self.magnitude = magnitude
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Apply other operations to each image."""
+        """Apply random operations, drawn separately for each image."""
         for _ in range(self.num_ops):
             images_BCHW = self._one_operation_each(images_BCHW)
         return images_BCHW

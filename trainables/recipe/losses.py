@@ -1,9 +1,9 @@
 """Training losses, each a settings class that builds its torch module.
 
-A new one: a class beside its siblings, its module in `loss_modules`, and its name in `Loss` below.
+To add one, add a settings class here, its module in `loss_modules`, and its name to `Loss` below.
 
-Validation and test losses are always plain cross-entropy, so that trials with different losses
-compare. Shape letters: B batch, F features, K classes.
+Validation and test losses are always plain cross-entropy, so that trials with different training
+losses are comparable. Shape letters: B batch, F features, K classes.
 """
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class _LossSettings(Settings):
-    """A loss with cross-entropy as a part of it.
+    """A loss that includes cross-entropy.
 
     * `label_smoothing`: the share of each target that is spread over all classes (Szegedy et al.,
       2016).
 
     Attributes:
-        takes_soft_targets: whether targets may be shares of several classes, as mixing gives them.
+        takes_soft_targets: whether a target may be shares of several classes, as mixing produces.
     """
 
     takes_soft_targets: ClassVar[bool] = False
@@ -40,18 +40,18 @@ class _LossSettings(Settings):
     def build(
         self, num_classes: int, num_features: int, class_counts: NDArray[np.int64]
     ) -> "nn.Module":
-        """The module of (outputs, targets) → loss, averaged over the batch.
+        """Build the module: (outputs, targets) → mean loss over the batch.
 
-        Outputs are a classifier's, targets int64 class numbers B, or shares BK if it
-        `takes_soft_targets`.
+        The outputs are a classifier's `Outputs`; the targets are class numbers B (int64), or soft
+        targets BK if the loss `takes_soft_targets`.
 
         Args:
             num_classes: K.
-            num_features: F, what the head is given.
-            class_counts: how many training images each class has, K.
+            num_features: F, the number of features that the head takes.
+            class_counts: the number of training images of each class, K.
 
         Raises:
-            ConfigError: for class weights that do not fit the data's classes.
+            ConfigError: for class weights that do not fit the classes of the data.
         """
         raise NotImplementedError
 
@@ -59,8 +59,9 @@ class _LossSettings(Settings):
 class CrossEntropy(_LossSettings):
     """Cross-entropy.
 
-    * `class_weights`: of each image by its class; `balanced`: n / (K * n_k) for n training images,
-      n_k of them in the class, as scikit-learn has it; or a number for each class.
+    * `class_weights`: the weight of each class's images: `none` for equal weights; `balanced`,
+      n / (K * n_k) for n training images, n_k of them in the class, as in scikit-learn; or one
+      number for each class.
     """
 
     takes_soft_targets = True
@@ -74,7 +75,7 @@ class CrossEntropy(_LossSettings):
         num_features: int,  # noqa: ARG002
         class_counts: NDArray[np.int64],
     ) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_LossSettings.build`."""
         from toprung.trainables.recipe.loss_modules import CrossEntropyLoss
 
         return CrossEntropyLoss(self.label_smoothing, self._weights(num_classes, class_counts))
@@ -124,7 +125,7 @@ class Center(_LossSettings):
         num_features: int,
         class_counts: NDArray[np.int64],  # noqa: ARG002
     ) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_LossSettings.build`."""
         from toprung.trainables.recipe.loss_modules import CenterLoss
 
         return CenterLoss(self.label_smoothing, self.alpha, num_classes, num_features)
@@ -133,12 +134,12 @@ class Center(_LossSettings):
 class Triplet(_LossSettings):
     """Cross-entropy + `weight` * triplet loss of features of length 1 (Schroff et al., 2015).
 
-    An anchor is to be nearer to an image of its class than to one of another, by `margin` of
-    squared distance (0 to 4).
+    An anchor should be closer to an image of its own class than to one of another class, by
+    `margin` in squared distance (0 to 4).
 
-    * `mining`: `all` triplets of a batch; `hard`, for each anchor the farthest of its class and the
-      nearest of the others (Hermans et al., 2017); or `semihard`, those triplets that are in the
-      right order, but by less than the margin.
+    * `mining`: which triplets of a batch are used: `all`; `hard`, for each anchor the farthest
+      image of its class and the nearest of the others (Hermans et al., 2017); or `semihard`, the
+      triplets in the right order by less than the margin.
     """
 
     name: Literal["triplet"] = "triplet"
@@ -152,7 +153,7 @@ class Triplet(_LossSettings):
         num_features: int,  # noqa: ARG002
         class_counts: NDArray[np.int64],  # noqa: ARG002
     ) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_LossSettings.build`."""
         from toprung.trainables.recipe.loss_modules import TripletLoss
 
         return TripletLoss(self.label_smoothing, self.weight, self.margin, self.mining)

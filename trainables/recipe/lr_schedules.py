@@ -1,11 +1,13 @@
 """Learning-rate schedules, each a settings class that builds its torch scheduler.
 
-`advances` says when the loop moves the schedule on: after every optimizer step or every epoch.
-Where groups of parameters have a learning rate each, the rates stay in proportion; `min_lr` goes
-with the optimizer's `lr`, and with theirs in proportion.
-One that depends on the length of the trial is a `LambdaLR` or a `MultiplicativeLR`, which depend on
-the position alone: the trial may get more epochs later (`set_to_position`).
-A new one: a class beside its siblings, and its name in `LrSchedule` below.
+`advances` says when the training loop advances the schedule: after every optimizer step or epoch.
+If groups of parameters have different learning rates, these stay in proportion; `min_lr` is the
+minimum for the optimizer's `lr`, and is scaled in proportion for the other groups.
+
+A schedule that depends on the length of the trial must be a `LambdaLR` or a `MultiplicativeLR`,
+whose rates depend on the position alone: the trial may get more epochs later (`set_to_position`).
+
+To add one, add a settings class here, and its name to `LrSchedule` below.
 """
 
 import math
@@ -23,13 +25,13 @@ Between0And1 = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Constant(Settings):
-    """The optimizer's learning rate throughout."""
+    """A constant learning rate."""
 
     name: Literal["constant"] = "constant"
     advances: ClassVar[str] = "epoch"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import LambdaLR
 
         del steps_per_epoch, epochs
@@ -37,7 +39,7 @@ class Constant(Settings):
 
 
 class Step(Settings):
-    """Multiply by `gamma` every `step_epochs` epochs."""
+    """Multiply the learning rate by `gamma` every `step_epochs` epochs."""
 
     name: Literal["step"] = "step"
     step_epochs: Epochs = 10
@@ -45,7 +47,7 @@ class Step(Settings):
     advances: ClassVar[str] = "epoch"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import StepLR
 
         del steps_per_epoch, epochs
@@ -60,7 +62,7 @@ class Cosine(Settings):
     advances: ClassVar[str] = "step"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import MultiplicativeLR
 
         total = steps_per_epoch * epochs
@@ -69,14 +71,14 @@ class Cosine(Settings):
         def share(step: int) -> float:
             return floor + (1 - floor) * (1 + math.cos(math.pi * step / total)) / 2
 
-        # As torch's CosineAnnealingLR, which has one floor for all groups.
+        # Like torch's CosineAnnealingLR, except that it has the same minimum for all groups.
         return MultiplicativeLR(optimizer, lambda step: share(step) / share(step - 1))
 
 
 class OneCycle(Settings):
-    """Up to the optimizer's learning rate and down again (Smith & Topin, 2018).
+    """One cycle up to the optimizer's learning rate and down again (Smith & Topin, 2018).
 
-    Momentum is left as the optimizer has it.
+    The momentum is not changed.
     """
 
     name: Literal["one_cycle"] = "one_cycle"
@@ -86,11 +88,11 @@ class OneCycle(Settings):
     advances: ClassVar[str] = "step"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import LambdaLR
 
         total = steps_per_epoch * epochs
-        # As torch's OneCycleLR, which fails where the warm-up is a single step.
+        # Like torch's OneCycleLR, which fails if the warm-up is a single step.
         peak = max(1.0, self.warmup_fraction * total - 1)
         first = 1 / self.initial_division
         last = first / self.final_division
@@ -104,9 +106,9 @@ class OneCycle(Settings):
 
 
 class Cyclic(Settings):
-    """Between a fraction of the optimizer's learning rate and all of it, to and fro (Smith, 2017).
+    """Cycles between the fraction `lowest` of the learning rate and all of it (Smith, 2017).
 
-    A straight rise of `half_cycle_epochs`, then a straight fall of as many, and again.
+    In each cycle it rises linearly for `half_cycle_epochs`, and then falls for as many.
     """
 
     name: Literal["cyclic"] = "cyclic"
@@ -115,7 +117,7 @@ class Cyclic(Settings):
     advances: ClassVar[str] = "step"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import LambdaLR
 
         del epochs
@@ -136,7 +138,7 @@ class WarmupCosine(Settings):
     advances: ClassVar[str] = "step"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import LambdaLR
 
         total = steps_per_epoch * epochs
@@ -151,7 +153,7 @@ class WarmupCosine(Settings):
 
 
 class ReduceOnPlateau(Settings):
-    """Multiply by `factor` when the validation loss has not fallen for `patience_epochs`."""
+    """Multiply the rate by `factor` if the validation loss has not fallen for `patience_epochs`."""
 
     name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
     factor: Between0And1 = 0.1
@@ -160,7 +162,7 @@ class ReduceOnPlateau(Settings):
     advances: ClassVar[str] = "epoch"
 
     def build(self, optimizer: "Optimizer", steps_per_epoch: int, epochs: int) -> "LRScheduler":
-        """The torch scheduler for a trial of this length."""
+        """Build the torch scheduler for a trial of this length."""
         from torch.optim.lr_scheduler import ReduceLROnPlateau
 
         del steps_per_epoch, epochs
@@ -179,10 +181,11 @@ LrSchedule = Annotated[
 
 
 def set_to_position(schedule: "LRScheduler") -> None:
-    """Give the optimizer the learning rates that a restored schedule has where it stands.
+    """Set the optimizer's learning rates to those of a restored schedule at its position.
 
-    They are those restored with the optimizer, unless the trial is longer now, and with it a
-    schedule over the whole trial. `Step`, `Cyclic` and `ReduceOnPlateau` know no length.
+    They differ from the rates restored with the optimizer only if the trial is longer now, and the
+    schedule spans the whole trial. `Step`, `Cyclic` and `ReduceOnPlateau` do not depend on the
+    trial's length.
     """
     from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 

@@ -1,7 +1,7 @@
 """Optimizers, each a settings class that builds its torch optimizer.
 
-A new one: a class beside its siblings, and its name in `Optimizer` below.
-Torch is imported where something is built, so that a config can be checked without it.
+To add one, add a settings class here, and its name to `Optimizer` below. Torch is imported only
+to build one, so that a config can be checked without it.
 """
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -18,10 +18,10 @@ From0Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _OptimizerSettings(Settings):
-    """What all optimizers have.
+    """The settings of every optimizer.
 
-    `lr` is the head's; each stage below has that of the one above times `stage_lr_decay` (Howard &
-    Ruder, 2018: discriminative fine-tuning).
+    `lr` is the head's learning rate; the rate of each network stage is that of the stage above it
+    times `stage_lr_decay` (Howard & Ruder, 2018: discriminative fine-tuning).
     """
 
     lr: PositiveFloat = 1e-3
@@ -32,14 +32,14 @@ class _OptimizerSettings(Settings):
 class _AdamSettings(_OptimizerSettings):
     torch_class: ClassVar[str]
     has_fused_step: ClassVar[bool] = False
-    """Whether torch can take a step of all parameters at once, in one pass over their memory."""
+    """Whether torch can update all parameters in one pass over their memory."""
 
     beta1: From0Below1 = 0.9
     beta2: From0Below1 = 0.999
     epsilon: PositiveFloat = 1e-8
 
     def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters, or groups of them."""
+        """Build the torch optimizer for these parameters, or groups of parameters."""
         import torch
 
         build = getattr(torch.optim, self.torch_class)
@@ -68,7 +68,7 @@ class Sgd(_OptimizerSettings):
         return self
 
     def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters, or groups of them."""
+        """Build the torch optimizer for these parameters, or groups of parameters."""
         import torch
 
         return torch.optim.SGD(
@@ -119,7 +119,7 @@ class RmsProp(_OptimizerSettings):
     epsilon: PositiveFloat = 1e-8
 
     def build(self, parameters: "ParamsT") -> "torch.optim.Optimizer":
-        """The torch optimizer of these parameters, or groups of them."""
+        """Build the torch optimizer for these parameters, or groups of parameters."""
         import torch
 
         return torch.optim.RMSprop(

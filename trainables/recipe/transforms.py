@@ -1,8 +1,7 @@
-"""The transforms of training images, each a settings class that builds its module.
+"""The transforms of training images, each a settings class that builds its torch module.
 
-A new one: a class beside its siblings, and its name in `Transform` below.
-Torch and kornia are imported where something is built, so that a config can be checked without
-them.
+To add one, add a settings class here, and its name to `Transform` below. Torch and kornia are
+imported only to build one, so that a config can be checked without them.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -36,7 +35,7 @@ FactorRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ord
 
 
 class _Transform(Settings):
-    """One transform; it is applied to each image with probability `p`, drawn for each anew."""
+    """A transform, applied to each image with probability `p`, drawn separately for each image."""
 
     kornia_class: ClassVar[str]
     needs_colour: ClassVar[bool] = False
@@ -44,28 +43,28 @@ class _Transform(Settings):
     p: Above0UpTo1 = 1.0
 
     def check(self, image_shape: ImageShape) -> None:
-        """See whether it can be applied to images of this shape (C, H, W), without torch.
+        """Check that the transform can be applied to images of shape (C, H, W), without torch.
 
         Raises:
-            ValueError: if it cannot; says why.
+            ValueError: if it cannot; the message says why.
         """
         if self.needs_colour and image_shape[0] != 3:
             raise ValueError(f"needs colour: 3 channels, but the images have {image_shape[0]}")
 
     def build(self, image_shape: ImageShape) -> "nn.Module":  # noqa: ARG002
-        """The module images_BCHW → images_BCHW that transforms every image, each differently."""
+        """Build the module images_BCHW → images_BCHW, which transforms every image at random."""
         from kornia import augmentation
 
         module: nn.Module = getattr(augmentation, self.kornia_class)(**self._arguments(), p=1.0)
         return module
 
     def _arguments(self) -> dict[str, Any]:
-        """Those of the kornia class, but for the probability."""
+        """The arguments of the kornia class, except the probability."""
         return {}
 
 
 class HorizontalFlip(_Transform):
-    """Left becomes right."""
+    """A flip that exchanges left and right."""
 
     kornia_class = "RandomHorizontalFlip"
 
@@ -74,7 +73,7 @@ class HorizontalFlip(_Transform):
 
 
 class VerticalFlip(_Transform):
-    """Top becomes bottom."""
+    """A flip that exchanges top and bottom."""
 
     kornia_class = "RandomVerticalFlip"
 
@@ -83,7 +82,7 @@ class VerticalFlip(_Transform):
 
 
 class Rotation(_Transform):
-    """A rotation by -degrees..degrees about the centre; what comes into the image is black."""
+    """A rotation by -degrees..degrees about the centre; pixels from outside the image are black."""
 
     kornia_class = "RandomRotation"
 
@@ -95,12 +94,12 @@ class Rotation(_Transform):
 
 
 class Affine(_Transform):
-    """Rotation, translation, scaling and shear in one; what comes into the image is black.
+    """Rotation, translation, scaling and shear in one; pixels from outside the image are black.
 
-    * `degrees`: of the rotation, either way.
-    * `translate`: of the image's width and height, either way.
-    * `scale`: the least and the greatest factor.
-    * `shear`: along x, in degrees, either way.
+    * `degrees`: the largest angle of the rotation, in either direction.
+    * `translate`: the largest translation, as a fraction of the image's width and height.
+    * `scale`: the smallest and the largest factor.
+    * `shear`: the largest shear along x, in degrees, in either direction.
     """
 
     kornia_class = "RandomAffine"
@@ -129,22 +128,22 @@ class Affine(_Transform):
 
 
 class Crop(_Transform):
-    """A square of `size` pixels at a random place, resized back to the image's size."""
+    """A square of `size` pixels at a random position, resized back to the image's size."""
 
     name: Literal["crop"] = "crop"
     size: PositiveInt
 
     def check(self, image_shape: ImageShape) -> None:
-        """See whether the square fits into the images."""
+        """Check that the square fits into the images."""
         _, height, width = image_shape
         if self.size > min(height, width):
             raise ValueError(
                 f"size = {self.size}: must be at most {min(height, width)}, "
-                f"for the images are {height}x{width}"
+                f"because the images are {height}x{width}"
             )
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_Transform.build`."""
         from kornia.augmentation import RandomCrop
         from torch import nn
 
@@ -155,8 +154,8 @@ class Crop(_Transform):
 class ResizedCrop(_Transform):
     """A crop of random area and aspect ratio, resized back to the image's size (Szegedy, 2015).
 
-    * `scale`: its area, as a fraction of the image's.
-    * `ratio`: its width over its height.
+    * `scale`: the range of the crop's area, as a fraction of the image's.
+    * `ratio`: the range of the crop's width divided by its height.
     """
 
     name: Literal["resized_crop"] = "resized_crop"
@@ -164,7 +163,7 @@ class ResizedCrop(_Transform):
     ratio: FactorRange = (3 / 4, 4 / 3)
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_Transform.build`."""
         from kornia.augmentation import RandomResizedCrop
 
         crop: nn.Module = RandomResizedCrop(
@@ -174,7 +173,7 @@ class ResizedCrop(_Transform):
 
 
 class Perspective(_Transform):
-    """A view from aside: each corner moves inward, by up to `distortion` of half the side."""
+    """A change of perspective: each corner moves inward by up to `distortion` of half the side."""
 
     kornia_class = "RandomPerspective"
 
@@ -187,7 +186,7 @@ class Perspective(_Transform):
 
 
 class _Jitter(_Transform):
-    """A factor from max(0, 1 - factor)..1 + factor, as torchvision's ColorJitter draws it."""
+    """A random factor in max(0, 1 - factor)..1 + factor, as in torchvision's ColorJitter."""
 
     kornia_class = "ColorJitter"
 
@@ -199,7 +198,7 @@ class _Jitter(_Transform):
 
 
 class Brightness(_Jitter):
-    """The image times a random factor."""
+    """Multiplies the image by a random factor."""
 
     name: Literal["brightness"] = "brightness"
 
@@ -208,7 +207,7 @@ class Brightness(_Jitter):
 
 
 class Contrast(_Jitter):
-    """The distance to the image's mean grey times a random factor."""
+    """Multiplies each pixel's difference from the image's mean grey by a random factor."""
 
     name: Literal["contrast"] = "contrast"
 
@@ -217,7 +216,7 @@ class Contrast(_Jitter):
 
 
 class Saturation(_Jitter):
-    """The distance of each pixel to its grey times a random factor."""
+    """Multiplies each pixel's difference from its own grey by a random factor."""
 
     needs_colour = True
 
@@ -228,7 +227,7 @@ class Saturation(_Jitter):
 
 
 class Hue(_Transform):
-    """The hue moved by -shift..shift, in turns of the colour wheel."""
+    """Shifts the hue by -shift..shift, in turns of the colour wheel."""
 
     kornia_class = "ColorJitter"
     needs_colour = True
@@ -241,7 +240,7 @@ class Hue(_Transform):
 
 
 class Sharpness(_Transform):
-    """Sharpened by exactly `factor`: 0 is blurred, 1 the image itself, 2 twice as sharp."""
+    """Sharpens by exactly `factor`: 0 blurs, 1 leaves the image as it is, 2 is twice as sharp."""
 
     kornia_class = "RandomSharpness"
 
@@ -250,10 +249,10 @@ class Sharpness(_Transform):
     p: Above0UpTo1 = 0.5
 
     def check(self, image_shape: ImageShape) -> None:
-        """See whether its 3x3 filter fits into the images."""
+        """Check that the 3x3 filter fits into the images."""
         if min(image_shape[1:]) < 3:
             raise ValueError(
-                f"needs images of at least 3x3 pixels, they are {image_shape[1]}x{image_shape[2]}"
+                f"needs images of at least 3x3 pixels; these are {image_shape[1]}x{image_shape[2]}"
             )
 
     def _arguments(self) -> dict[str, Any]:
@@ -261,7 +260,7 @@ class Sharpness(_Transform):
 
 
 class Grayscale(_Transform):
-    """Without colour, in as many channels as before."""
+    """Removes the colour; the number of channels stays the same."""
 
     kornia_class = "RandomGrayscale"
     needs_colour = True
@@ -271,10 +270,10 @@ class Grayscale(_Transform):
 
 
 class Erasing(_Transform):
-    """A random rectangle becomes grey (Zhong et al., 2020).
+    """Fills a random rectangle with grey (Zhong et al., 2020).
 
-    * `scale`: its area, as a fraction of the image's.
-    * `ratio`: its aspect ratio.
+    * `scale`: the range of the rectangle's area, as a fraction of the image's.
+    * `ratio`: the range of its aspect ratio.
     """
 
     kornia_class = "RandomErasing"
@@ -291,22 +290,22 @@ class Erasing(_Transform):
 class TrivialAugment(_Transform):
     """One random operation of random strength (Müller & Hutter, 2021, "wide").
 
-    Grey images go without the operation on colours.
+    Greyscale images never get the colour operation.
     """
 
     name: Literal["trivial_augment"] = "trivial_augment"
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_Transform.build`."""
         from toprung.trainables.recipe.auto_augment import AutoAugment, trivial_augment_limits
 
         return AutoAugment(image_shape, trivial_augment_limits())
 
 
 class RandAugment(_Transform):
-    """`num_ops` random operations, all of one strength (Cubuk et al., 2020).
+    """`num_ops` random operations, all of the same strength (Cubuk et al., 2020).
 
-    `magnitude` is the strength, from 0 to 30. Grey images go without the operation on colours.
+    `magnitude` is the strength, from 0 to 30. Greyscale images never get the colour operation.
     """
 
     name: Literal["rand_augment"] = "rand_augment"
@@ -314,7 +313,7 @@ class RandAugment(_Transform):
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
     def build(self, image_shape: ImageShape) -> "nn.Module":
-        """The module."""
+        """Build the module; see `_Transform.build`."""
         from toprung.trainables.recipe.auto_augment import AutoAugment, rand_augment_limits
 
         limits = rand_augment_limits(image_shape)

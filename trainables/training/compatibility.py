@@ -38,7 +38,7 @@ def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
         classifier = build_network(
             config.model, config.image_shape, num_classes, with_weights=False
         )
-        assignment = freezing.resolve(config.model.freeze_policy, classifier.places())
+        assignment = freezing.resolve(config.model.freeze_policy, classifier.parameter_locations())
         if assignment.trains_ever():  # nothing of an SVM does: it has no loss and no optimizer
             _check_loss(config, assignment)
             some_images = np.ones(num_classes, dtype=np.int64)
@@ -50,7 +50,8 @@ def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
 def _check_loss(config: "TrialConfig", assignment: Assignment) -> None:
     """Refuse a loss that works on the features if those never change."""
     below_head = any(
-        caught.trains_from is not None and not caught.place.in_head for caught in assignment.caught
+        parameter.trains_from is not None and not parameter.location.in_head
+        for parameter in assignment.assigned
     )
     if isinstance(config.loss, Center | Triplet) and not below_head:
         raise ConfigError(

@@ -51,13 +51,13 @@ def parameter_groups(
 
 def _trained_by_height(policy: str, classifier: "Classifier") -> dict[int, set[str]]:
     """The names of the parameters that ever train, by their stage's height: the head's is 0."""
-    places = classifier.places()
-    trained = resolve(policy, places).trains_ever()
+    locations = classifier.parameter_locations()
+    trained = resolve(policy, locations).trains_ever()
     stages: dict[int, set[str]] = {}
-    for place in places:
-        if place.name in trained:
-            height = len(classifier.stages) - place.depth
-            stages.setdefault(height, set()).add(place.name)
+    for location in locations:
+        if location.name in trained:
+            height = len(classifier.stages) - location.depth
+            stages.setdefault(height, set()).add(location.name)
     return stages
 
 

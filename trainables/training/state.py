@@ -85,7 +85,9 @@ class TrainingState:
                 num_classes, self.classifier.num_features, _class_counts(data)
             ).to(device)
             self._random_state = self._draw_state()
-        self._assignment = freezing.resolve(config.model.freeze_policy, self.classifier.places())
+        self._assignment = freezing.resolve(
+            config.model.freeze_policy, self.classifier.parameter_locations()
+        )
         self._training_now: set[str] | None = None
         self.augment = Augmenter(config.augmentation, data.image_shape, num_classes)
         self.optimizer = config.optimizer.build(
@@ -162,9 +164,9 @@ class TrainingState:
     def _frozen_body(self) -> set[str]:
         """The names of the parameters that never train, but for the head's, which is new."""
         return {
-            caught.place.name
-            for caught in self._assignment.caught
-            if caught.trains_from is None and not caught.place.in_head
+            parameter.location.name
+            for parameter in self._assignment.assigned
+            if parameter.trains_from is None and not parameter.location.in_head
         }
 
     @cached_property

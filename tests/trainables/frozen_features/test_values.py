@@ -165,7 +165,7 @@ def test_views_are_drawn_by_the_seed_of_the_split_alone() -> None:
     ("settings", "message"),
     [
         ({"augmentation__stored_views": 3}, "stored_views = 3 has no effect: transforms is empty"),
-        ({**VIEWS, "augmentation__mix": "mixup"}, "cannot be had with mix = 'mixup'"),
+        ({**VIEWS, "augmentation__mix": "mixup"}, "cannot be combined with mix = 'mixup'"),
         ({**VIEWS, "training__store_frozen": False}, "training/store_frozen = false"),
         (
             {**VIEWS, "model__freeze_policy": "nothing_frozen"},

@@ -178,7 +178,7 @@ class TestFrozenWeights:
     def test_are_in_a_checkpoint_once(self, tmp_path: Path) -> None:
         config = config_of(model__freeze_policy="head_only", optimizer__lr=2.0, training__epochs=10)
         state = TrainingState(config, DATA, 3, CPU)
-        trains = resolve("head_only", state.classifier.places()).trains_ever()
+        trains = resolve("head_only", state.classifier.parameter_locations()).trains_ever()
         frozen = {name for name, _ in state.classifier.network.named_parameters()} - trains
         for validation in fit(config, DATA):
             validation.save_checkpoint(tmp_path)

@@ -189,7 +189,7 @@ def test_the_stages_are_the_blocks_and_the_hidden_dense_layers() -> None:
         settings_of({"num_blocks": 2, "dense": [7, 5], "batch_norm": "after"}), CIFAR, 3
     )
     assert list(classifier.stages) == ["blocks.0", "blocks.1", "dense.0", "dense.1"]
-    stages = [place.stage for place in classifier.places()]
+    stages = [location.stage for location in classifier.parameter_locations()]
     assert (
         stages
         == ["blocks.0"] * 4 + ["blocks.1"] * 4 + ["dense.0"] * 2 + ["dense.1"] * 2 + ["head"] * 2

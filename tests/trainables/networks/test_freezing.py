@@ -15,7 +15,7 @@ from toprung.trainables.networks.classifier import Classifier
 from toprung.trainables.networks.cnn_settings import CnnSettings
 from toprung.trainables.networks.freeze_policies import policy_forms
 from toprung.trainables.networks.freezing import FreezeError, resolve
-from toprung.trainables.networks.parameter_locations import Place
+from toprung.trainables.networks.parameter_locations import ParameterLocation
 from toprung.trainables.networks.svm_settings import SvmSettings
 from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 from toprung.trainables.system.typed_settings import ConfigError, parse
@@ -143,7 +143,7 @@ def test_a_batch_norm_without_parameters_is_frozen_with_the_module_around_it() -
 
 def test_gradual_unfreezing_goes_from_the_top_down() -> None:
     classifier = build_network(CNN, IMAGE, 3)
-    stages = {place.name: place.stage for place in classifier.places()}
+    stages = {location.name: location.stage for location in classifier.parameter_locations()}
     seen = []
     for epoch in range(10):
         freezing.apply("gradual_unfreezing:2", classifier, epoch)
@@ -152,7 +152,9 @@ def test_gradual_unfreezing_goes_from_the_top_down() -> None:
     assert seen == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     freezing.apply("gradual_unfreezing:2", classifier, epoch=2)
     assert {stages[name] for name in trained(classifier)} == {"head", "dense.1"}
-    assert resolve("gradual_unfreezing:2", classifier.places()).trains_ever() == set(stages)
+    assert resolve("gradual_unfreezing:2", classifier.parameter_locations()).trains_ever() == set(
+        stages
+    )
 
 
 RESNET, ALEXNET, SQUEEZENET, DENSENET = "resnet18", "alexnet", "squeezenet1_0", "densenet121"
@@ -210,14 +212,14 @@ def test_exactly_the_right_parameters_of_torchvision_networks_train(
 @pytest.mark.parametrize("architecture", [RESNET, ALEXNET, SQUEEZENET, DENSENET])
 def test_stages_are_counted_from_the_input(architecture: str) -> None:
     classifier = torchvision_network(architecture)
-    places = classifier.places()
+    locations = classifier.parameter_locations()
     stages = list(classifier.stages)
     for count in range(1, len(stages)):
-        ever = resolve(f"first_stages_frozen:{count}", places).trains_ever()
-        assert {p.stage for p in places if p.name in ever} == {*stages[count:], "head"}
+        ever = resolve(f"first_stages_frozen:{count}", locations).trains_ever()
+        assert {p.stage for p in locations if p.name in ever} == {*stages[count:], "head"}
     for height in range(len(stages) + 1):
-        at = resolve("gradual_unfreezing:3", places).trains_at(3 * height)
-        assert {p.stage for p in places if p.name in at} == {
+        at = resolve("gradual_unfreezing:3", locations).trains_at(3 * height)
+        assert {p.stage for p in locations if p.name in at} == {
             "head", *stages[len(stages) - height :]
         }  # fmt: skip
 
@@ -242,7 +244,9 @@ def test_stages_are_counted_from_the_input(architecture: str) -> None:
 )
 def test_downsampling_parts_of_each_family(architecture: str, parts: list[str]) -> None:
     classifier = torchvision_network(architecture)
-    found = [place.name for place in classifier.places() if place.downsampling]
+    found = [
+        location.name for location in classifier.parameter_locations() if location.downsampling
+    ]
     prefixes = tuple(f"{part}." for part in parts)
     assert sorted(found) == sorted(n for n in names(classifier) if n.startswith(prefixes))
     for prefix in prefixes:
@@ -250,7 +254,10 @@ def test_downsampling_parts_of_each_family(architecture: str, parts: list[str]) 
 
 
 def test_attentions_input_projection_is_a_linear_layer() -> None:
-    kinds = {place.name: place.layer for place in torchvision_network("vit_b_16").places()}
+    kinds = {
+        location.name: location.layer
+        for location in torchvision_network("vit_b_16").parameter_locations()
+    }
     attention = "encoder.layers.encoder_layer_0.self_attention"
     assert kinds[f"{attention}.in_proj_weight"] == kinds[f"{attention}.in_proj_bias"] == "linear"
     assert kinds["class_token"] == kinds["encoder.ln.weight"] == "other"
@@ -263,16 +270,16 @@ def test_nothing_of_an_svm_trains_and_its_policy_says_so() -> None:
     classifier.network.requires_grad_(True)
     freezing.apply(settings.freeze_policy, classifier, epoch=0)
     assert trained(classifier) == []
-    (line,) = resolve(settings.freeze_policy, classifier.places()).lines()
+    (line,) = resolve(settings.freeze_policy, classifier.parameter_locations()).lines()
     assert line.startswith("everything frozen: 60 parameters with 11,176,512 values, in ")
 
 
-NOTHING_FROZEN = "nothing of it would be frozen; if that is meant, choose 'nothing_frozen'"
-NOTHING_TRAINS = "nothing of it would train"
+NOTHING_FROZEN = "no parameter would be frozen; if that is intended, choose 'nothing_frozen'"
+NOTHING_TRAINS = "no parameter would train"
 
 
 @pytest.mark.parametrize(
-    ("settings", "policy", "told"),
+    ("settings", "policy", "message"),
     [
         (TorchvisionSettings(architecture=ALEXNET), "head_and_batch_norms", "'batch norms trains'"),
         (
@@ -295,15 +302,17 @@ NOTHING_TRAINS = "nothing of it would train"
         (SvmSettings(backbone=RESNET, weights="none"), "freeze_pattern:.", NOTHING_TRAINS),
     ],
 )
-def test_a_rule_that_catches_nothing_and_a_policy_of_nothing_or_everything_are_refused(
-    settings: NetworkSettings, policy: str, told: str
+def test_a_rule_without_a_match_and_a_policy_of_nothing_or_everything_are_refused(
+    settings: NetworkSettings, policy: str, message: str
 ) -> None:
     with torch.device("meta"):
-        places = build_network(settings, (3, 64, 64), 5, with_weights=False).places()
+        locations = build_network(
+            settings, (3, 64, 64), 5, with_weights=False
+        ).parameter_locations()
     with pytest.raises(FreezeError) as error:
-        resolve(policy, places)
+        resolve(policy, locations)
     assert f"freeze_policy = {policy!r} does not fit this network" in str(error.value)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -337,8 +346,8 @@ def test_wrong_policies(policy: str, message: str) -> None:
 @pytest.mark.parametrize("pattern", ["(.*.*)*!", "(.+)+!", "(.|.|.)*!", "(?:.?){900}.{900}!"])
 def test_patterns_that_explode_in_other_engines(pattern: str) -> None:
     names = [f"features.denseblock4.denselayer{n}.conv1.weight" for n in range(500)]
-    places = [Place(name, "features", 0, "convolution", False, 1) for name in names]
-    lines = resolve(f"freeze_pattern:{pattern}|5", places).lines()
+    locations = [ParameterLocation(name, "features", 0, "convolution", False, 1) for name in names]
+    lines = resolve(f"freeze_pattern:{pattern}|5", locations).lines()
     assert any("frozen: 95 parameters" in line for line in lines)
 
 
@@ -348,17 +357,19 @@ def test_from_scratch_refuses_weights() -> None:
 
 
 def test_what_is_told_of_a_policy() -> None:
-    places = build_network(CnnSettings(num_blocks=2, filters=4, dense=6), IMAGE, 3).places()
-    assert resolve("convolutions_frozen", places).lines() == [
+    locations = build_network(
+        CnnSettings(num_blocks=2, filters=4, dense=6), IMAGE, 3
+    ).parameter_locations()
+    assert resolve("convolutions_frozen", locations).lines() == [
         "convolutions frozen: 4 parameters with 408 values, in blocks.0, blocks.1",
         "everything else trains: 2 parameters with 198 values, in dense.0",
         "head trains: 2 parameters with 21 values, in head",
     ]
-    rows = resolve("gradual_unfreezing:2", places).stages()
+    rows = resolve("gradual_unfreezing:2", locations).stages()
     assert [(row.stage, row.num_values, row.num_trainable) for row in rows] == [
         ("blocks.0", 112, 112), ("blocks.1", 296, 296), ("dense.0", 198, 198), ("head", 21, 21),
     ]  # fmt: skip
     assert rows[0].rules == ("stages from the top down trains after 6 epochs",)
-    (row, *_) = resolve("freeze_pattern:bias", places).stages()
+    (row, *_) = resolve("freeze_pattern:bias", locations).stages()
     assert (row.num_values, row.num_trainable) == (112, 108)
     assert row.rules == ("everything else trains", "names with bias frozen")

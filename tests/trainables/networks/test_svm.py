@@ -144,7 +144,7 @@ class TestNetwork:
         network = classifier.network.train()
         assert not any(module.training for module in network.modules())
         assert not any(parameter.requires_grad for parameter in network.parameters())
-        assert HEAD not in {place.stage for place in classifier.places()}
+        assert HEAD not in {location.stage for location in classifier.parameter_locations()}
 
     @pytest.mark.parametrize("backbone", ["googlenet", "vit_b_16", "densenet121"])
     def test_any_backbone_will_do(self, backbone: str) -> None:
@@ -153,7 +153,7 @@ class TestNetwork:
             outputs = classifier(torch.empty(2, 3, 224, 224))
         assert outputs.logits_BK.shape == (2, 3)
         assert outputs.auxiliary_logits == ()
-        num_placed = len(classifier.places())
+        num_placed = len(classifier.parameter_locations())
         assert num_placed == len(list(classifier.network.parameters()))
 
     def test_can_be_summed_up_before_it_is_fitted(self) -> None:
@@ -232,7 +232,7 @@ class TestSettings:
             ({"kernel": "linear", "gamma": 0.1}, "gamma = 0.1 has no effect: kernel = 'linear'"),
             ({"gamma": 0}, "gamma = 0: must be 'scale' or 'auto' or greater than 0"),
             ({"c": 0}, "c = 0: must be greater than 0"),
-            ({"freeze_policy": "convolutions_frozen"}, "nothing of an SVM's backbone is trained"),
+            ({"freeze_policy": "convolutions_frozen"}, "the backbone of an SVM is never trained"),
             ({"freeze_policy": "head_only"}, "or set it to 'nothing_trains'"),
             ({"backbone": "resnet19"}, "backbone = 'resnet19': .*nearest: .*resnet18"),
             ({"weights": "IMAGENET"}, "weights = 'IMAGENET': resnet18 has no such weights"),

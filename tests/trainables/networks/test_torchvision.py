@@ -170,7 +170,7 @@ def test_two_channels_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"architecture": "resnet19"}, "no such architecture; nearest: resnet1"),
         ({"architecture": "xyz"}, "choose from cnn, svm, alexnet, "),
@@ -182,8 +182,8 @@ def test_two_channels_are_refused() -> None:
         ({"freeze_policy": "from_scratch", "weights": "DEFAULT"}, "trains random weights"),
     ],
 )
-def test_a_mistake_is_told(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_mistake_is_reported(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         settings_of(**{"architecture": "resnet18"} | settings)
 
 

@@ -356,7 +356,7 @@ class TestSettings:
             settings_of({"name": "affine", **part})
 
     def test_a_mistake_in_a_transform_is_told_with_its_place(self) -> None:
-        with pytest.raises(ConfigError) as told:
+        with pytest.raises(ConfigError) as raised:
             settings_of(
                 {"name": "horizontal_flip"},
                 {"name": "rotate", "degrees": 3},
@@ -364,7 +364,7 @@ class TestSettings:
                 {"name": "rotation"},
                 {"name": "resized_crop", "scale": [0.9, 0.2]},
             )
-        message = str(told.value)
+        message = str(raised.value)
         assert "transforms/1/name = 'rotate': choose from horizontal_flip" in message
         assert "nearest: rotation" in message
         assert "transforms/2/shift = 0.7" in message
@@ -375,14 +375,14 @@ class TestSettings:
         settings = settings_of(
             {"name": "crop", "size": 13}, {"name": "hue", "shift": 0.1}, {"name": "horizontal_flip"}
         )
-        with pytest.raises(ConfigError) as told:
+        with pytest.raises(ConfigError) as raised:
             settings.check((1, 12, 14))
-        assert str(told.value).splitlines() == [
+        assert str(raised.value).splitlines() == [
             "augmentation/transforms/0 (crop): size = 13: must be at most 12, "
-            "for the images are 12x14",
+            "because the images are 12x14",
             "  augmentation/transforms/1 (hue): needs colour: 3 channels, but the images have 1",
         ]
-        with pytest.raises(ConfigError, match="at least 3x3 pixels, they are 2x9"):
+        with pytest.raises(ConfigError, match="at least 3x3 pixels; these are 2x9"):
             settings_of({"name": "sharpness", "factor": 2}).check((3, 2, 9))
 
     def test_settings_and_checks_of_it_and_of_losses_load_no_torch(self) -> None:
