@@ -17,7 +17,7 @@ from toprung.trainables.system.device import device_for
 from toprung.trainables.system.memory import keep_freed_memory
 from toprung.trainables.system.secrecy import LENT_CREDENTIALS
 from toprung.trainables.system.without_compiler import leave_compiler_out
-from toprung.trainables.training.trial_in_folder import tell_failure, train_kept
+from toprung.trainables.training.trial_in_folder import report_failure, train_kept
 from toprung.trainables.training.trial_in_store import train_stored
 
 leave_compiler_out()
@@ -28,10 +28,10 @@ def train_trial(trial: dict[str, Any]) -> None:
     """Train the trial that `trial["config"]` (a `TrialConfig` as JSON) describes, or go on with it.
 
     Its checkpoint is kept in `trial["folder"]`, a path or the URL of a store. Failures are reported
-    rather than raised (see `tell_failure`): a function that raises costs the next trial a fresh
+    rather than raised (see `report_failure`): a function that raises costs the next trial a fresh
     process.
     """
-    tell_failure(
+    report_failure(
         lambda: _train(TrialConfig.model_validate_json(trial["config"]), trial["folder"]),
         tune.report,
     )

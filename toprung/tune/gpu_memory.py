@@ -75,13 +75,13 @@ def largest(configs: Sequence[TrialConfig], num_classes: int) -> list[TrialConfi
     Raises:
         ValueError: if none is left.
     """
-    from toprung.trainables.training.memory_estimate import reckoned_bytes
+    from toprung.trainables.training.memory_estimate import estimated_bytes
 
     shapes = {_shape(config): config for config in configs}
     reckoned = []
     for config in shapes.values():
         with suppress(FreezeError, ImpossibleNetworkError):
-            reckoned.append((reckoned_bytes(config, num_classes), config))
+            reckoned.append((estimated_bytes(config, num_classes), config))
     if not reckoned:
         raise ValueError("of no drawn config could the need be reckoned")
     reckoned.sort(key=lambda one: one[0], reverse=True)

@@ -1,4 +1,4 @@
-"""Training whatever a trial's config describes."""
+"""Training the model that a trial's config describes, whatever its kind."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def fit_any(
     device: torch.device | None = None,
     resume_from: Path | None = None,
 ) -> Iterator[Validation]:
-    """Train a network, or fit an SVM on one's features; see `fit` and `fit_svm`."""
+    """Train a network, or fit an SVM on a network's features; see `fit` and `fit_svm`."""
     if isinstance(config.model, SvmSettings):
         from toprung.trainables.training.fit_svm import (
             fit_svm,  # scikit-learn takes seconds to import

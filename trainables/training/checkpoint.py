@@ -1,4 +1,4 @@
-"""A trial's checkpoint on the disk: written whole or not at all, and checked before it is used."""
+"""A trial's checkpoint file: written whole or not at all, and checked before it is used."""
 
 import errno
 import time
@@ -18,7 +18,7 @@ from toprung.trainables.results.failures import DISK_IS_FULL, OUT_OF_MEMORY, fai
 from toprung.trainables.system.typed_settings import ConfigError
 
 WAIT_FOR_ROOM_SECONDS = 600
-"""How long a trial waits for room on a full disk before it fails."""
+"""How long a trial waits for space on a full disk before it fails."""
 SECONDS_BETWEEN_ATTEMPTS = 5
 _EPOCHS = "training/epochs"
 _NOT_THERE = "not there"
@@ -32,11 +32,11 @@ _NEEDED = {
     "best_record",
     "best_weights",
 }
-"""What every checkpoint holds, a network's and an SVM's."""
+"""The keys that every checkpoint holds, of a network or an SVM."""
 
 
 class UnreadableCheckpointError(Exception):
-    """A file that is no checkpoint, or no longer a whole one."""
+    """A file that is not a checkpoint, or is damaged."""
 
 
 class OtherTrialError(ConfigError):
@@ -44,21 +44,21 @@ class OtherTrialError(ConfigError):
 
 
 def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
-    """Put a checkpoint in the place of the one before, which stays whole until then.
+    """Replace the checkpoint file in one step; the previous one stays whole until then.
 
-    While the disk is full, it waits for room.
+    While the disk is full, it waits for space.
 
     Raises:
-        OSError: if it cannot be written, or there was no room for `WAIT_FOR_ROOM_SECONDS`.
+        OSError: if it cannot be written, or there was no space for `WAIT_FOR_ROOM_SECONDS`.
     """
     when_there_is_room(lambda: _write(path, values))
 
 
 def when_there_is_room(write: Callable[[], None]) -> None:
-    """Write; while the disk is full, wait and try again.
+    """Call `write`; while the disk is full, wait and try again.
 
     Raises:
-        OSError: if it cannot be written, or there was no room for `WAIT_FOR_ROOM_SECONDS`.
+        OSError: if it cannot be written, or there was no space for `WAIT_FOR_ROOM_SECONDS`.
     """
     deadline = time.monotonic() + WAIT_FOR_ROOM_SECONDS
     while True:
@@ -73,33 +73,34 @@ def when_there_is_room(write: Callable[[], None]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What the file holds, on the CPU; runs no code from it.
+    """Load a checkpoint's content onto the CPU, without running code from the file.
 
     Raises:
-        UnreadableCheckpointError: if it is truncated or changed, or no checkpoint.
-        OSError: if it is not there, or the disk cannot be read.
+        UnreadableCheckpointError: if the file is truncated, damaged, or not a checkpoint.
+        OSError: if the file does not exist, or the disk cannot be read.
     """
     try:
         _check_sums(path)
         saved = load_torch_file(path)
-    except Exception as error:  # of many types: torch, zip and pickle each have theirs
+    except Exception as error:  # of many types: torch, zip and pickle each raise their own
         kind, reason = failure_of(error)
-        disk_fails = isinstance(error, OSError) and error.errno != errno.EINVAL  # a wrong position
+        # EINVAL is a seek to a wrong position in a damaged file.
+        disk_fails = isinstance(error, OSError) and error.errno != errno.EINVAL
         if disk_fails or kind == OUT_OF_MEMORY:
             raise
         raise UnreadableCheckpointError(f"checkpoint {path}: cannot be read: {reason}") from None
     if not isinstance(saved, dict) or not saved.keys() >= _NEEDED:
         raise UnreadableCheckpointError(
-            f"checkpoint {path}: is a file of torch's, but none of ours"
+            f"checkpoint {path}: is a torch file, but not a checkpoint of a trial"
         )
     return saved
 
 
 def check_same_trial(saved: Mapping[str, Any], config: TrialConfig) -> None:
-    """See whether a checkpoint is of this trial, which may have got more epochs since.
+    """Check that a checkpoint belongs to this trial, which may have been given more epochs since.
 
     Raises:
-        OtherTrialError: with every path that differs.
+        OtherTrialError: naming every setting that differs.
     """
     before, now = flatten(saved["config"]), flatten(as_plain(config))
     pairs = {
@@ -111,11 +112,11 @@ def check_same_trial(saved: Mapping[str, Any], config: TrialConfig) -> None:
         if value != old and not (path == _EPOCHS and value > old)
     ]
     if differing:
-        raise OtherTrialError(f"the checkpoint is another trial's: {'; '.join(differing)}")
+        raise OtherTrialError(f"the checkpoint belongs to another trial: {'; '.join(differing)}")
 
 
 def _check_sums(path: Path) -> None:
-    """See whether every byte is as torch wrote it; torch itself does not look."""
+    """Verify the checksums in the file, which torch does not verify itself."""
     with open_file(path, MAX_CHECKPOINT_BYTES) as file:
         check_archive(file)
         damaged = zipfile.ZipFile(file).testzip()
@@ -132,7 +133,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _hidden_by_torch(error: RuntimeError) -> BaseException:
-    """The file's own error, over which torch's writer raises one that says nothing of it."""
+    """The operating system's error that torch's writer hides behind an error of its own."""
     link: BaseException | None = error
     while link is not None and not isinstance(link, OSError):
         link = link.__context__

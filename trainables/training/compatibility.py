@@ -1,6 +1,6 @@
-"""What can only be checked of a trial once its network is built: do its parts fit together?
+"""Checks of a trial that need its network: whether the parts of its config fit together.
 
-Torch is imported only where a network is built.
+Torch is imported only to build the network.
 """
 
 from typing import TYPE_CHECKING
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
-    """See whether a trial's freeze policy, loss and optimizer fit its network.
+    """Check that a trial's freeze policy, loss and optimizer fit its network.
 
     The network is built on the meta device: without memory, and without its weights.
 
     Returns:
-        What of the network trains, by which rule.
+        Which parameters of the network train, and by which rule of the freeze policy.
 
     Raises:
-        ImpossibleNetworkError: for a network that cannot exist for its images.
+        ImpossibleNetworkError: for a network that cannot be built for its images.
         FreezeError: for a freeze policy that does not fit the network.
-        ConfigError: for a loss that does not fit the classes or has no effect, or a decay of
-            learning rates without one.
+        ConfigError: for a loss that does not fit the classes or has no effect, or a
+            `stage_lr_decay` that has no effect.
     """
     import torch
 
@@ -39,7 +39,7 @@ def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
             config.model, config.image_shape, num_classes, with_weights=False
         )
         assignment = freezing.resolve(config.model.freeze_policy, classifier.parameter_locations())
-        if assignment.trains_ever():  # nothing of an SVM does: it has no loss and no optimizer
+        if assignment.trains_ever():  # an SVM never trains: it has no loss and no optimizer
             _check_loss(config, assignment)
             some_images = np.ones(num_classes, dtype=np.int64)
             loss = config.loss.build(num_classes, classifier.num_features, some_images)
@@ -48,14 +48,14 @@ def check_network(config: "TrialConfig", num_classes: int) -> Assignment:
 
 
 def _check_loss(config: "TrialConfig", assignment: Assignment) -> None:
-    """Refuse a loss that works on the features if those never change."""
+    """Refuse a loss on the features if these never change."""
     below_head = any(
         parameter.trains_from is not None and not parameter.location.in_head
         for parameter in assignment.assigned
     )
     if isinstance(config.loss, Center | Triplet) and not below_head:
         raise ConfigError(
-            f"loss/name = {config.loss.name!r} has no effect: it works on the features, but with "
+            f"loss/name = {config.loss.name!r} has no effect: it trains the features, but with "
             f"model/freeze_policy = {config.model.freeze_policy!r} nothing below the head ever "
             "trains; use cross_entropy, or another freeze_policy"
         )

@@ -1,4 +1,4 @@
-"""Training on the stored activations of a network's frozen first part.
+"""Training from the stored activations of a network's frozen first part.
 
 Shape letters: N images, B batch, K classes.
 """
@@ -28,20 +28,22 @@ from toprung.trainables.training.state import TrainingState
 
 MIN_WORK_PER_BYTE = {"cpu": 50, "cuda": 4000}
 """Multiply-accumulates that a stored byte must save. A CPU core does about 30 of them in the
-nanosecond that it takes to read a byte from a disk (SqueezeNet, measured on one core); a GPU
-20,000 and more in a nanosecond, and a byte from the host's memory takes it .1 (reckoned)."""
+nanosecond that it takes to read a byte from a disk (SqueezeNet, measured on one core). A GPU does
+20,000 or more in a nanosecond, and reads a byte of the host's memory in .1 ns (estimated)."""
 MAX_BATCH_BYTES = 2**27
 """Large activations are validated in smaller batches, so that memory does not grow."""
 
 
 class NotStoredError(Exception):
-    """Why the frozen part of a network is not computed once, but each time."""
+    """The reason why the activations of a network's frozen part are not stored."""
 
 
 def open_inputs(state: TrainingState, data: TrainingData) -> tuple[Inputs, str]:
-    """What a trial trains from, and a line that says what is done about its frozen part.
+    """What a trial trains from: stored activations if possible, and else the images.
 
-    The line is empty where nothing is frozen, or nothing is to be stored.
+    Returns:
+        The inputs, and a line that says whether the outputs of the frozen part are stored, or why
+        not. The line is empty if nothing is frozen, or if the config does not ask for storing.
 
     Raises:
         DataError: if the cache folder cannot be used.
@@ -54,18 +56,18 @@ def open_inputs(state: TrainingState, data: TrainingData) -> tuple[Inputs, str]:
         inputs = _stored(state, data, images)
     except NotStoredError as reason:
         return images, f"the frozen part is computed in every epoch: {reason}"
-    return inputs, inputs.told
+    return inputs, inputs.description
 
 
 class ActivationInputs:
-    """The stored values at the boundary go through what comes after it.
+    """Runs the stored activations through the part of the network after the frozen one.
 
     Args:
-        state: the trial.
+        state: the trial's training state.
         data: its images.
-        cut: its network, cut.
-        stored: the values for all first views of the training images, all second ones, and so on,
-            and then for the validation images.
+        cut: its network in two parts.
+        stored: the activations of the first view of every training image, then of the second view
+            of every one, and so on, and then of the validation images.
     """
 
     def __init__(
@@ -83,8 +85,8 @@ class ActivationInputs:
         self._first_rows_N = np.zeros(self._num_train, np.int64)
 
     @property
-    def told(self) -> str:
-        """What is stored, and how much it is."""
+    def description(self) -> str:
+        """A line that says what is stored, and how large it is."""
         views = f", {self._num_views} augmented views of each image" if self._num_views > 1 else ""
         return (
             "the frozen part is computed once and stored "
@@ -116,7 +118,7 @@ class ActivationInputs:
             return in_float32(self._state.classifier.outputs(self._suffix(*values)))
 
     def _draw_views(self) -> None:
-        """Draw, for each training image, the first row of the view that it has in this epoch."""
+        """Draw the view of each training image in this epoch, as the first row of that view."""
         epoch = self._state.epoch
         if self._num_views > 1 and epoch != self._drawn_in:
             self._drawn_in = epoch
@@ -134,13 +136,13 @@ def _stored(state: TrainingState, data: TrainingData, images: ImageInputs) -> Ac
     state.let_train()
     parts = cut(state.classifier, state.trains_ever, rows.images(np.arange(2)))
     if parts is None:
-        raise NotStoredError("the network begins with what trains or is random")
+        raise NotStoredError("the network begins with a layer that trains or is random")
     with FlopCounterMode(display=False) as counter:
         examples = run_frozen(parts.prefix, rows, np.arange(1), state.precision)
     num_bytes = sum(value.nbytes for value in examples)
     if counter.get_total_flops() / 2 < num_bytes * MIN_WORK_PER_BYTE[state.device.type]:
         raise NotStoredError(
-            f"that is little work, but gives {num_bytes / 1e6:.2g} MB for each image"
+            f"that is little work, but its outputs take {num_bytes / 1e6:.2g} MB for each image"
         )
     if config.augmentation.transforms:
         rows = augmented_rows(config, data, normalise, state.augment)
@@ -149,12 +151,12 @@ def _stored(state: TrainingState, data: TrainingData, images: ImageInputs) -> Ac
     try:
         stored = frozen_values(parts.prefix, prefix, rows, examples, state.precision)
     except TooLargeError as error:
-        raise NotStoredError(f"what it gives for the images would take {error}") from None
+        raise NotStoredError(f"its outputs for the images would take {error}") from None
     return ActivationInputs(state, data, parts, stored)
 
 
 def _check(state: TrainingState) -> None:
-    """See whether what the frozen part gives for an image can be the same each time."""
+    """Check that the frozen part's output for an image can be the same in every epoch."""
     augmentation = state.config.augmentation
     if augmentation.mix != "none":
         raise NotStoredError(f"augmentation/mix = {augmentation.mix!r} mixes new images each time")
@@ -165,6 +167,6 @@ def _check(state: TrainingState) -> None:
         )
     head = state.classifier.heads[0]
     if not any(name.startswith(f"{head}.") for name in state.trains_ever):
-        raise NotStoredError("its head is frozen")
+        raise NotStoredError("the network's head is frozen")
     if state.config.model.weights == NO_WEIGHTS:
         raise NotStoredError("its weights are random, so no other trial has them")

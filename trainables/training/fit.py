@@ -1,4 +1,4 @@
-"""Training one trial, in plain PyTorch. Whoever drives the generator may stop it."""
+"""Training one trial, in plain PyTorch. The caller may stop the generator after any validation."""
 
 import time
 from collections.abc import Iterator
@@ -32,15 +32,17 @@ def fit(
 ) -> Iterator[Validation]:
     """Train a trial, yielding after each validation.
 
-    The same config, data and number of threads give the same numbers on the CPU, in one go or
-    resumed from any checkpoint: weights, dropout and augmentation draw from a stream seeded by
-    `config.seed`, and each epoch's order of images from (`config.seed`, epoch). What is frozen may
-    be computed each time or stored, as there is room; then they are the same to rounding.
+    The same config, data and number of threads give the same numbers on the CPU, uninterrupted or
+    resumed from any checkpoint: weights, dropout and augmentation draw from a random stream seeded
+    by `config.seed`, and each epoch's order of images from (`config.seed`, epoch). The outputs of
+    frozen layers may be computed each time or stored, depending on the disk space; then the numbers
+    are the same up to rounding.
 
-    A resumed trial yields the checkpoint's validation again before it goes on, with all before it;
-    if that was the last, nothing follows. It may have got more `training/epochs` than the
-    checkpoint's: then an LR schedule over the whole trial goes on as the longer one stands there,
-    and a trial that had run all its epochs goes on; one that was out of patience stays finished.
+    A resumed trial first yields the checkpoint's validation again, with all validations before it;
+    if that was the last one, nothing follows. It may have more `training/epochs` than the
+    checkpoint's config: then an LR schedule over the whole trial continues at the longer schedule's
+    value, and a trial that had run all its epochs resumes; one that had run out of patience stays
+    finished.
 
     Args:
         config: the trial.
@@ -50,10 +52,10 @@ def fit(
 
     Raises:
         DivergedError: when a loss becomes NaN or infinite.
-        ImpossibleNetworkError: for a model that cannot exist for these images.
-        ConfigError: for weights or a precision that cannot be had, a loss that does not fit the
-            data, or a checkpoint of another trial.
-        UnreadableCheckpointError: for a checkpoint that is truncated, or none.
+        ImpossibleNetworkError: for a model that cannot be built for these images.
+        ConfigError: for weights or a precision that are not available, a loss that does not fit
+            the data, or a checkpoint of another trial.
+        UnreadableCheckpointError: for a checkpoint that is truncated, or not a checkpoint.
         FreezeError: for a freeze policy that does not fit the model.
         DataError: for a cache folder that cannot be used.
     """
@@ -64,17 +66,17 @@ def fit(
         yield replace(_validation(state), before=tuple(_before(state)))
     if state.finished:
         return
-    inputs, told = open_inputs(state, data)
+    inputs, frozen_part = open_inputs(state, data)
     while not state.finished:
         for until_step in validation_steps(config.training, batches_per_epoch, state.step_in_epoch):
             state.keep(*_train_and_validate(state, data, inputs, until_step, batches_per_epoch))
-            yield _validation(state, told)
+            yield _validation(state, frozen_part)
             if state.finished:
                 return
 
 
-def _validation(state: TrainingState, told: str = "") -> Validation:
-    """The validation that a trial has come to."""
+def _validation(state: TrainingState, frozen_part: str = "") -> Validation:
+    """The latest validation of a trial."""
     assert state.record is not None
     assert state.best_record is not None
     return Validation(
@@ -84,12 +86,12 @@ def _validation(state: TrainingState, told: str = "") -> Validation:
         state.save,
         state.history[-1][1],
         state.precision.name,
-        told,
+        frozen_part,
     )
 
 
 def _before(state: TrainingState) -> Iterator[Validation]:
-    """All validations before the one that a trial has come to. None was its last, as it went on."""
+    """All validations before the latest; the trial had not finished at any of them."""
     for record, best, steps in with_best(state.history[:-1], state.config.training.metric):
         yield Validation(record, best, False, state.save, steps, state.precision.name)
 

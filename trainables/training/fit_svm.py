@@ -1,4 +1,4 @@
-"""Fitting an SVM on a network's features: a whole trial in one step, with the contract of `fit`.
+"""Fitting an SVM on a network's features: a whole trial in one step, with the interface of `fit`.
 
 Shape letters: N images, F features, K classes, S support vectors.
 """
@@ -39,19 +39,20 @@ def fit_svm(
     """Fit an SVM and validate it: yields once, finished after one epoch.
 
     The losses are the cross-entropy of the scores. They are uncalibrated: the scores count votes,
-    so they say little of how sure the SVM is; compare SVMs by their accuracy. The learning rate of
-    the record is 0.
+    so they say little about the SVM's confidence; compare SVMs by their accuracy. The record's
+    learning rate is 0.
 
     Args:
         config: the trial; its model is an SVM.
         data: its training and validation images.
         device: where to compute the features; the CPU if not given. The SVM is fitted on the CPU.
-        resume_from: a folder that `save_checkpoint` wrote to: yields what was fitted then.
+        resume_from: a folder that `save_checkpoint` wrote to; its validation is yielded again, and
+            nothing is fitted.
 
     Raises:
-        ImpossibleNetworkError: for a backbone that cannot exist for these images.
-        ConfigError: for weights that cannot be had, or a checkpoint of another trial.
-        UnreadableCheckpointError: for a checkpoint that is truncated, or none.
+        ImpossibleNetworkError: for a backbone that cannot be built for these images.
+        ConfigError: for weights that are not available, or a checkpoint of another trial.
+        UnreadableCheckpointError: for a checkpoint that is truncated, or not a checkpoint.
         DataError: if the features cannot be stored.
     """
     if resume_from is not None:
@@ -90,7 +91,7 @@ def fitted_state(
     gamma = _gamma(settings, scaled_NF)
     svc = SVC(C=settings.c, kernel=settings.kernel, degree=settings.degree, gamma=gamma)
     svc.fit(scaled_NF, labels_N)
-    sign = -1 if len(svc.classes_) == 2 else 1  # of two classes, its signs tell of the second
+    sign = -1 if len(svc.classes_) == 2 else 1  # with two classes, positive means the second
     return {
         "offset": torch.from_numpy(offset_F),
         "scale": torch.from_numpy(scale_F),
@@ -104,7 +105,7 @@ def fitted_state(
 
 def _build(config: TrialConfig, data: TrainingData) -> SvmNetwork:
     with torch.random.fork_rng([]):
-        torch.manual_seed(config.seed)  # of random weights, if the backbone has those
+        torch.manual_seed(config.seed)  # for a backbone with random weights
         network = build_network(config.model, data.image_shape, len(data.class_names)).network
     assert isinstance(network, SvmNetwork)
     return network
@@ -116,14 +117,14 @@ def _features(
     """features_NF of the training images, and of the validation images."""
     assert isinstance(config.model, SvmSettings)
     backbone = network.backbone.to(device)
-    told = identity(backbone, repr(config.model.backbone_settings()))
+    digest = identity(backbone, repr(config.model.backbone_settings()))
     normalise = Normaliser(data.mean, data.std, device)
     train = rows_of(config, data, "train", normalise)
     rows = train.followed_by(rows_of(config, data, "validation", normalise))
     try:
-        stored = frozen_values(backbone, told, rows, run_frozen(backbone, rows, np.arange(1)))
+        stored = frozen_values(backbone, digest, rows, run_frozen(backbone, rows, np.arange(1)))
     except TooLargeError as error:
-        raise DataError(f"there is no room for the features that an SVM needs: {error}") from error
+        raise DataError(f"there is no space for the features that an SVM needs: {error}") from error
     finally:
         backbone.cpu()
     (features_NF,) = stored.rows(np.arange(len(stored)))
@@ -133,7 +134,7 @@ def _features(
 def _scaling(
     settings: SvmSettings, features_NF: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What to subtract from each feature, and then to multiply it by."""
+    """The offset to subtract from each feature, and the factor to multiply it by then."""
     match settings.scaling:
         case "standard":
             scaler = StandardScaler().fit(features_NF)
@@ -162,7 +163,7 @@ def _score(svm: SvmHead, features_NF: NDArray[np.float32], labels_N: NDArray[np.
 def _save(
     config: TrialConfig, data: TrainingData, network: SvmNetwork, record: Record, folder: Path
 ) -> None:
-    """Write a checkpoint with all that `read_checkpoint`'s readers take a model from."""
+    """Write a checkpoint with everything that the users of `read_checkpoint` need for a model."""
     write_checkpoint(
         folder / CHECKPOINT_FILE,
         {

@@ -1,4 +1,4 @@
-"""What a trial's network gives for images, batch by batch.
+"""The outputs of a trial's network for images, batch by batch.
 
 Shape letters: N images, B batch, H height, W width, C channels, K classes.
 """
@@ -19,22 +19,22 @@ from toprung.trainables.networks.classifier import Outputs
 from toprung.trainables.training.state import TrainingState
 
 RESIDENT_SHARE = 1 / 8
-"""The images stay on a GPU if they take at most this share of its free memory.
+"""The images are kept on a GPU if they take at most this share of its free memory.
 
-Each trial on a GPU has its own copy, so that even eight side by side leave a third of it free.
+Each trial on a GPU has its own copy, so even eight trials side by side leave a third of it free.
 """
 UPLOAD_BYTES = 2**26
 
 
 class Inputs(Protocol):
-    """What a trial's network gives for images of its data, in its precision."""
+    """A source of a trial's training outputs and validation logits, in the trial's precision."""
 
     def training_outputs(self, indices_B: NDArray[np.int64]) -> tuple[Outputs, Tensor, Tensor]:
         """The network's outputs for a batch to train on, in float32.
 
         Returns:
-            The outputs; their targets as a loss takes them (B, or shares BK of mixed images); the
-            images' own classes labels_B.
+            The outputs; the targets of the loss (class numbers B, or soft targets BK of mixed
+            images); and labels_B, the images' own classes.
         """
 
     def validation_logits(self) -> Tensor:
@@ -42,14 +42,14 @@ class Inputs(Protocol):
 
 
 class ImageInputs:
-    """Images from the store, normalised, go through the whole network; for training, augmented.
+    """Runs images from the store, augmented for training, through the whole network.
 
-    On a GPU they are kept there as they are stored (uint8) if they are small against its memory
-    (`RESIDENT_SHARE`); a step then moves only its indices. Otherwise, and on a CPU, a step reads
+    If they are small compared with a GPU's memory (`RESIDENT_SHARE`), they are kept on it as they
+    are stored (uint8), and a step transfers only its indices. Otherwise, and on a CPU, a step reads
     its own batch and nothing else.
 
     Attributes:
-        normalise: how images become a network's input.
+        normalise: turns images into the network's input.
     """
 
     def __init__(self, state: TrainingState, data: TrainingData) -> None:
@@ -61,7 +61,7 @@ class ImageInputs:
 
     @cached_property
     def _images_NHWC(self) -> NDArray[np.uint8] | Tensor:
-        """Where a step reads them; moved to the GPU, if at all, when they are first needed."""
+        """The images that a step reads; copied to the GPU, if at all, when first needed."""
         images_NHWC, device = self._data.images_NHWC, self._state.device
         return uploaded(images_NHWC, device) if fits_on(device, images_NHWC) else images_NHWC
 
@@ -91,7 +91,7 @@ class ImageInputs:
 
 
 def fits_on(device: torch.device, images_NHWC: NDArray[np.uint8]) -> bool:
-    """Whether images are to be kept on a device; never on a CPU, which reads them in place."""
+    """Whether to keep images on a device; never on a CPU, which reads them in place."""
     if device.type != "cuda":
         return False
     free_bytes, _ = torch.cuda.mem_get_info(device)
@@ -99,7 +99,7 @@ def fits_on(device: torch.device, images_NHWC: NDArray[np.uint8]) -> bool:
 
 
 def uploaded(images_NHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """All images on a device, moved in pieces, so that the store is never copied whole here."""
+    """Copy all images to a device, in pieces, so that the host never holds a whole copy."""
     there_NHWC = torch.empty(images_NHWC.shape, dtype=torch.uint8, device=device)
     num_images = max(1, UPLOAD_BYTES // math.prod(images_NHWC.shape[1:]))
     for start in range(0, len(images_NHWC), num_images):

@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a trial needs: reckoned, to rank trials, and measured by a dry step.
+"""The GPU memory that a trial needs: estimated, to rank trials, and measured by dry steps.
 
 Shape letters: B batch, C channels, H height, W width.
 """
@@ -25,12 +25,12 @@ from toprung.trainables.training.steps import batch_bounds, train
 
 _FLOAT_BYTES = 4
 _STATES = 4
-"""A weight that trains is there four times with Adam: itself, its gradient and two moments."""
+"""With Adam a trainable weight takes four values: itself, its gradient and two moments."""
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """How many images train and validate, and of how many classes."""
+    """The numbers of training images, validation images and classes."""
 
     num_train: int
     num_validation: int
@@ -39,13 +39,13 @@ class DataSize:
 
 @dataclass(frozen=True)
 class MemoryNeeded:
-    """What a trial takes of a GPU, in bytes.
+    """The GPU memory that a trial takes, in bytes.
 
     Attributes:
-        trial: what torch allocates at the peak, with the images if they are kept there.
-        cuda: what lies there besides: CUDA's own for the process, and what other programs hold.
-        gpu: the whole GPU's.
-        fits: False if the trial ran out of memory though it was alone.
+        trial: torch's peak allocation, including the images if they are kept on the GPU.
+        cuda: all other memory in use: CUDA's context of the process, and other programs' memory.
+        gpu: the whole memory of the GPU.
+        fits: False if the trial ran out of memory although it was alone.
     """
 
     trial: int
@@ -54,11 +54,11 @@ class MemoryNeeded:
     fits: bool = True
 
 
-def reckoned_bytes(config: TrialConfig, num_classes: int) -> int:
-    """About what torch allocates for a trial: weights, gradients, optimizer, activations.
+def estimated_bytes(config: TrialConfig, num_classes: int) -> int:
+    """Estimate what torch allocates for a trial: weights, gradients, optimizer, activations.
 
-    Nothing is computed: the network runs once on the meta device. It leaves out what is allocated
-    for a moment only, so it serves to rank trials, not to place them.
+    Nothing is computed: the network runs once on the meta device. Temporary allocations are left
+    out, so the estimate serves to rank trials, not to place them.
     """
     with torch.device("meta"):
         classifier = build_network(
@@ -66,7 +66,7 @@ def reckoned_bytes(config: TrialConfig, num_classes: int) -> int:
         )
         images_BCHW = torch.empty(config.training.batch_size, *config.image_shape)
     network = classifier.network
-    kept: dict[int, Tensor] = {}  # by their storage, as several tensors may be views of one
+    kept: dict[int, Tensor] = {}  # by storage, because several tensors may be views of one
 
     def keep(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage()._cdata] = tensor
@@ -85,15 +85,15 @@ def reckoned_bytes(config: TrialConfig, num_classes: int) -> int:
 
 
 def measure(config: TrialConfig, size: DataSize) -> MemoryNeeded:
-    """Train some steps of a trial on this process's GPU, on random images, and see what it takes.
+    """Train a few steps of a trial on this process's GPU, on random images, and measure its memory.
 
-    CUDA's own memory is only given back when the process ends, so it is to be one for this alone.
+    CUDA's own memory is released only when the process ends, so call this in a process of its own.
 
     Raises:
-        What `fit` raises of a trial that cannot be trained.
+        The errors of `fit`, for a trial that cannot be trained.
     """
     device = torch.device("cuda")
-    # Before it, there are no peaks to reset.
+    # Before CUDA is initialised, there are no peaks to reset.
     torch.cuda.init()  # type: ignore[no-untyped-call]
     give_back_memory(of_cpu=False)
     torch.cuda.reset_peak_memory_stats(device)
@@ -116,10 +116,10 @@ def _fits(config: TrialConfig, size: DataSize, device: torch.device) -> bool:
 
 
 def dry_steps(config: TrialConfig, size: DataSize, device: torch.device) -> None:
-    """Two steps as at the end of a trial, where most of its network trains, and a validation.
+    """Run two steps of a trial's last epoch, in which most of its network trains, and a validation.
 
-    Its weights are random. What is frozen is computed, though a trial may find it stored: that
-    takes less.
+    The weights are random. The frozen part is computed, although a trial may find its outputs
+    stored and then takes less memory.
     """
     random_weights = config.model.model_copy(update={"weights": NO_WEIGHTS})
     config = config.model_copy(update={"model": random_weights})
@@ -136,7 +136,7 @@ def dry_steps(config: TrialConfig, size: DataSize, device: torch.device) -> None
 
 
 def _run_backbone(config: TrialConfig, data: TrainingData, device: torch.device) -> None:
-    """An SVM is fitted on the CPU; on a GPU are its features computed."""
+    """Compute an SVM's features; the SVM itself is fitted on the CPU."""
     network = build_network(config.model, data.image_shape, len(data.class_names)).network
     assert isinstance(network, SvmNetwork)
     normalise = Normaliser(data.mean, data.std, device)
@@ -144,13 +144,13 @@ def _run_backbone(config: TrialConfig, data: TrainingData, device: torch.device)
 
 
 def _resident_bytes(config: TrialConfig, size: DataSize, gpu_bytes: int) -> int:
-    """What the images take on a GPU, where they are kept there; see `ImageInputs`."""
+    """The memory that the images take if they are kept on the GPU; see `ImageInputs`."""
     num_bytes = (size.num_train + size.num_validation) * math.prod(config.image_shape)
     return num_bytes if num_bytes <= RESIDENT_SHARE * gpu_bytes else 0
 
 
 def _random_data(config: TrialConfig, size: DataSize) -> TrainingData:
-    """Two batches of random images to train on, or all there are, and one to validate."""
+    """At most two batches of random training images, and at most one of validation images."""
     rng = np.random.default_rng(0)
     num_train = min(2 * config.training.batch_size, size.num_train)
     num_images = num_train + min(EVALUATION_BATCH_SIZE, size.num_validation)

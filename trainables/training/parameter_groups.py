@@ -1,4 +1,4 @@
-"""The parameters that an optimizer gets, in groups with a learning rate each."""
+"""The parameters that an optimizer trains, in groups, each with its own learning rate."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,15 @@ Group = dict[str, Any]
 def parameter_groups(
     config: "TrialConfig", classifier: "Classifier", loss: "nn.Module"
 ) -> list[Group]:
-    """The network's parameters that ever train, and those of the loss, such as its centers.
+    """Group the parameters of the network that ever train, and those of the loss (its centers).
 
-    Without `stage_lr_decay` the network is one group. With it each stage is one, from the head
-    down, and has the learning rate of the stage above it times that factor; a frozen stage
-    counts too. The loss's own group is the last one.
+    Without `stage_lr_decay` the network is one group. With it each network stage is a group, from
+    the head down, and its learning rate is that of the stage above it times the decay; frozen
+    stages count too. The last group holds the loss's own parameters.
 
     Raises:
         FreezeError: for a freeze policy that does not fit the network.
-        ConfigError: for a `stage_lr_decay` without effect, as one stage alone ever trains.
+        ConfigError: for a `stage_lr_decay` without effect, because only one stage ever trains.
     """
     optimizer = config.optimizer
     policy = config.model.freeze_policy
@@ -50,7 +50,7 @@ def parameter_groups(
 
 
 def _trained_by_height(policy: str, classifier: "Classifier") -> dict[int, set[str]]:
-    """The names of the parameters that ever train, by their stage's height: the head's is 0."""
+    """The names of the parameters that ever train, by their stage's height: 0 for the head."""
     locations = classifier.parameter_locations()
     trained = resolve(policy, locations).trains_ever()
     stages: dict[int, set[str]] = {}
@@ -62,7 +62,7 @@ def _trained_by_height(policy: str, classifier: "Classifier") -> dict[int, set[s
 
 
 def _named(classifier: "Classifier", names: set[str]) -> list["nn.Parameter"]:
-    """The parameters of these names, in the network's own order."""
+    """The parameters with these names, in the network's own order."""
     return [p for name, p in classifier.network.named_parameters() if name in names]
 
 

@@ -1,10 +1,10 @@
 """Everything that changes while a trial trains, and its checkpoint.
 
 A checkpoint holds weights, optimizer, LR schedule, position, random state, config, all validations
-so far, and the weights of the best of them with what belongs to them (class names, normalisation),
-so that it is enough to resume a trial exactly, to report all that it has come to, and to take its
-best model. A trial has one, which is replaced after each validation. Of pretrained weights that
-never train it holds a digest; they are where they came from.
+so far, and the weights of the best validation together with class names and normalisation. So it is
+enough to resume a trial exactly, to report all its validations, and to load its best model. A trial
+has one checkpoint, which is replaced after each validation. It holds only a digest of pretrained
+weights that never train; these are loaded from their source again.
 """
 
 from collections.abc import Callable, Iterator
@@ -101,7 +101,7 @@ class TrainingState:
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
-        """Let torch draw from this trial's stream, and give the caller's back afterwards."""
+        """Let torch draw from this trial's random stream; restore the caller's afterwards."""
         with self._forked_randomness():
             torch.set_rng_state(self._random_state[0])
             if self.device.type == "cuda":
@@ -110,17 +110,17 @@ class TrainingState:
             self._random_state = self._draw_state()
 
     def _draw_state(self) -> list[Tensor]:
-        """Torch's random state, of the CPU and of this trial's GPU."""
+        """Torch's random state of the CPU and of this trial's GPU."""
         on_gpu = self.device.type == "cuda"
         gpu_state = [torch.cuda.get_rng_state(self.device)] if on_gpu else []
         return [torch.get_rng_state(), *gpu_state]
 
     def _forked_randomness(self) -> AbstractContextManager[None]:
-        """Torch's random state is the caller's again afterwards."""
+        """A context after which torch's random state is the caller's again."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     def let_train(self) -> None:
-        """Let the parameters train that do so at this epoch, and put their layers in that mode."""
+        """Enable gradients and training mode for everything that trains at this epoch."""
         trains = self._assignment.trains_at(self.epoch)
         if trains != self._training_now:
             freezing.apply(self.config.model.freeze_policy, self.classifier, self.epoch)
@@ -133,7 +133,7 @@ class TrainingState:
         return self._assignment.trains_ever()
 
     def advance_lr_schedule(self, when: str, val_loss: float | None = None) -> None:
-        """Move the LR schedule on, if it advances at this moment (`step` or `epoch`)."""
+        """Advance the LR schedule, if it advances at this point (`step` or `epoch`)."""
         if self.config.lr_schedule.advances != when:
             return
         if isinstance(self.lr_schedule, ReduceLROnPlateau):
@@ -143,7 +143,7 @@ class TrainingState:
             self.lr_schedule.step()
 
     def keep(self, record: Record, logged_steps: tuple[LoggedStep, ...] = ()) -> None:
-        """Take note of a validation, and of the weights if it is the best so far."""
+        """Record a validation, and keep the weights if it is the best so far."""
         if is_better(record, self.best_record, self.config.training.metric, break_ties=False):
             self.improved_epoch = record.epoch
         self.record = record
@@ -153,7 +153,7 @@ class TrainingState:
             self.best_weights = self._changing(self.classifier.network.state_dict())
 
     def _changing(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copies, on the CPU, of all but the weights of the body that never train."""
+        """Copy all weights to the CPU, except those of the body that never train."""
         return {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in weights.items()
@@ -162,7 +162,7 @@ class TrainingState:
 
     @cached_property
     def _frozen_body(self) -> set[str]:
-        """The names of the parameters that never train, but for the head's, which is new."""
+        """The names of the parameters that never train, without the head, which is always new."""
         return {
             parameter.location.name
             for parameter in self._assignment.assigned
@@ -171,7 +171,7 @@ class TrainingState:
 
     @cached_property
     def _frozen_digest(self) -> str | None:
-        """Of the pretrained weights that never train; None if there are none."""
+        """The digest of the pretrained weights that never train; None if there are none."""
         if self.config.model.weights == NO_WEIGHTS or not self._frozen_body:
             return None
         weights = self.classifier.network.state_dict()
@@ -179,7 +179,7 @@ class TrainingState:
 
     @property
     def finished(self) -> bool:
-        """Whether the trial has run its course: all its epochs, or out of patience."""
+        """Whether the trial has trained all its epochs, or has run out of patience."""
         if self.record is None:
             return False
         training = self.config.training
@@ -221,16 +221,16 @@ class TrainingState:
         )
 
     def _load(self, folder: Path) -> None:
-        """Go on exactly where the checkpoint in this folder was written.
+        """Restore the state from the checkpoint in this folder, exactly.
 
-        If the trial has more epochs now, the learning rate is where the longer schedule has it.
+        If the trial has more epochs now, the learning rate is the longer schedule's.
         """
         saved = read_checkpoint(folder)
         check_same_trial(saved, self.config)
         if saved["precision"] != self.precision.name:
             raise ConfigError(
                 f"training/precision = {self.config.training.precision!r}: the trial was trained "
-                f"in {saved['precision']}, but would go on in {self.precision.name} on this machine"
+                f"in {saved['precision']}, but would resume in {self.precision.name} here"
             )
         self.classifier.network.load_state_dict(saved["model"])
         self.loss.load_state_dict(saved["loss"])
@@ -239,7 +239,7 @@ class TrainingState:
         set_to_position(self.lr_schedule)
         self.epoch, self.step_in_epoch = saved["epoch"], saved["step_in_epoch"]
         self.seconds, self.improved_epoch = saved["seconds"], saved["improved_epoch"]
-        # One that was trained on the CPU, and goes on on a GPU, has no state of the GPU's yet.
+        # A trial that began on the CPU and resumes on a GPU has no random state of the GPU yet.
         missing = self._random_state[len(saved["random_state"]) :]
         self._random_state = [*saved["random_state"], *missing]
         self.record = Record(**saved["record"])
@@ -249,27 +249,27 @@ class TrainingState:
 
 
 def _class_counts(data: TrainingData) -> NDArray[np.int64]:
-    """How many training images each class has."""
+    """The number of training images of each class."""
     return np.bincount(data.labels_N[data.train_indices], minlength=len(data.class_names))
 
 
 def read_checkpoint(
     folder: Path, may_read_weights: Callable[[TrialConfig], object] | None = None
 ) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; runs no code from the file.
+    """Load a checkpoint's content onto the CPU, without running code from the file.
 
-    Its `model` and `best_weights` are whole; `best_weights` are None if they are `model`'s.
+    Its `model` and `best_weights` are complete; `best_weights` is None if `model` is the best.
 
     Args:
-        folder: of the checkpoint.
-        may_read_weights: asked before pretrained weights are read, or downloaded, that the
-            checkpoint does not hold; raises where they are not to be.
+        folder: the folder that contains the checkpoint.
+        may_read_weights: called before pretrained weights that the checkpoint does not hold are
+            read or downloaded; raises if that is not allowed.
 
     Raises:
-        UnreadableCheckpointError: if the file is truncated, or no checkpoint.
-        OSError: if it is not there, or the disk cannot be read.
-        ConfigError: if the pretrained weights that it does not hold are no longer to be had, or are
-            no longer the same.
+        UnreadableCheckpointError: if the file is truncated, or not a checkpoint.
+        OSError: if it does not exist, or the disk cannot be read.
+        ConfigError: if the pretrained weights that it does not hold are no longer available, or
+            have changed.
     """
     saved = load_checkpoint(folder / CHECKPOINT_FILE)
     if saved.get("frozen_digest") is not None:
@@ -283,7 +283,7 @@ def read_checkpoint(
 
 
 def _pretrained_and_frozen(saved: dict[str, Any], config: TrialConfig) -> dict[str, Tensor]:
-    """The weights that a checkpoint does not hold, from where they came from."""
+    """The weights that a checkpoint does not hold, from their original source."""
     with torch.random.fork_rng([]):
         network = build_network(config.model, config.image_shape, len(saved["class_names"])).network
     weights = {

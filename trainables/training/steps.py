@@ -20,14 +20,14 @@ from toprung.trainables.training.image_inputs import Inputs
 from toprung.trainables.training.state import TrainingState
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
-"""How often the running loss is looked at for NaN; on a GPU each look waits for the device."""
+"""How often the running loss is checked for NaN; on a GPU each check waits for the device."""
 MAX_LOGGED_STEPS = 200
-"""How many steps are logged between two validations, evenly spread."""
+"""The most steps that are logged between two validations, evenly spaced."""
 
 
 @dataclass
 class Trained:
-    """Mean loss and accuracy of some steps; and those of them that were logged."""
+    """The mean loss and accuracy of some steps, and the logged ones among them."""
 
     loss: float = 0.0
     accuracy: float = 0.0
@@ -37,8 +37,8 @@ class Trained:
 def train(state: TrainingState, data: TrainingData, inputs: Inputs, until_step: int) -> Trained:
     """Train up to a step of the current epoch.
 
-    The accuracy is that on the images as they were augmented; of a mixed image, the class of the
-    first of its two counts.
+    The accuracy is measured on the augmented images; for a mixed image, the class of the first of
+    its two images counts as correct.
     """
     training = state.config.training
     order = epoch_order(state.config, data, state.epoch)
@@ -67,9 +67,9 @@ def train(state: TrainingState, data: TrainingData, inputs: Inputs, until_step: 
 
 
 def batch_bounds(num_images: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where each batch starts and ends.
+    """The start and end of each batch.
 
-    A single image left over joins the batch before: batch norm cannot train on one image.
+    A single remaining image joins the previous batch: batch norm cannot train on one image.
     """
     starts = list(range(0, num_images, batch_size))
     if len(starts) > 1 and batch_size > 1 and num_images - starts[-1] == 1:
@@ -78,7 +78,7 @@ def batch_bounds(num_images: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def epoch_order(config: TrialConfig, data: TrainingData, epoch: int) -> NDArray[np.int64]:
-    """The training images in the order of this epoch; that of the first without `shuffle`."""
+    """The training images in the order of this epoch; without `shuffle`, in that of the first."""
     drawn = epoch if config.training.shuffle else 0
     return np.random.default_rng([config.seed, drawn]).permutation(data.train_indices)
 
@@ -86,7 +86,7 @@ def epoch_order(config: TrialConfig, data: TrainingData, epoch: int) -> NDArray[
 def validation_steps(
     training: TrainingSettings, batches_per_epoch: int, after_step: int
 ) -> list[int]:
-    """The steps of an epoch at which to validate, evenly spread, the last one its end."""
+    """The steps of an epoch after which to validate: evenly spaced, the last at its end."""
     count = min(training.validations_per_epoch, batches_per_epoch)
     steps = [round(batches_per_epoch * (k + 1) / count) for k in range(count)]
     return [step for step in steps if step > after_step]
@@ -98,7 +98,7 @@ def _step(
     indices_B: NDArray[np.int64],
     trains: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimizer; the loss, and the number of images classified rightly."""
+    """Take a step of the optimizer; return the loss and the number of correct predictions."""
     outputs, targets, labels_B = inputs.training_outputs(indices_B)
     loss: Tensor = state.loss(outputs, targets)
     state.optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Training a trial so that nothing of it is lost, and its process lives on if it fails."""
+"""Training a trial with its checkpoint in a folder; failures are reported, not raised."""
 
 import errno
 import traceback
@@ -35,28 +35,29 @@ def train_kept(
     folder: Path,
     saved: Callable[[], None] = lambda: None,
 ) -> Generator[dict[str, Any], None, None]:
-    """Train a trial, or go on with it, and yield what it reports after each validation.
+    """Train or resume a trial, and yield its report after each validation.
 
-    Its one checkpoint is in `folder`, and is never older than what was reported. If it is there
-    already, all validations that it holds are reported again first, in their order: it may be ahead
-    of what is known of the trial, by one or by many. Whoever hears of one again drops it.
-    One that cannot be read is thrown away, and so is one with another config, which a trial of
-    this number may have had that a killed driver could not write down: the trial begins again, and
-    its reports tell so.
+    The trial's one checkpoint is in `folder`, and is never older than the last report. If it exists
+    already, all its validations are reported again first, in order: the checkpoint may be ahead of
+    the driver's records by one validation or many. The receiver discards those that it has already.
+
+    A checkpoint that cannot be read is deleted, and so is one with another config (of a trial with
+    the same number that a killed driver did not record). Then the trial starts over, and its
+    reports say so.
 
     Args:
-        config: the trial's.
-        data: what it trains on.
-        device: where.
-        folder: the trial's own.
-        saved: is called when the checkpoint is written, before the report.
+        config: the trial's config.
+        data: the data that it trains on.
+        device: where to train.
+        folder: the trial's own folder.
+        saved: called after the checkpoint is written, before the report.
 
     Raises:
-        What `fit`, `fit_svm` and `saved` raise.
-        OSError: if the sweep's folder is not there, or the checkpoint cannot be written, as when
-            the disk stays full.
+        The errors of `fit`, `fit_svm` and `saved`.
+        OSError: if the sweep's folder does not exist, or the checkpoint cannot be written, for
+            example because the disk stays full.
     """
-    if not folder.parent.is_dir():  # made here, it would be this machine's own
+    if not folder.parent.is_dir():  # created here, it would exist on this machine only
         reason = "the sweep's folder is not on this machine, and must be shared"
         raise FileNotFoundError(errno.ENOENT, reason, str(folder.parent))
     when_there_is_room(lambda: folder.mkdir(exist_ok=True))
@@ -68,7 +69,7 @@ def train_kept(
             yield from _reports(config, data, device, folder, saved, resume_from=folder)
         except (UnreadableCheckpointError, OtherTrialError) as error:
             checkpoint.unlink()
-            restarted = {RESTARTED: f"{error}; the trial began again"}
+            restarted = {RESTARTED: f"{error}; the trial started over"}
         else:
             return
     for report in _reports(config, data, device, folder, saved):
@@ -84,7 +85,7 @@ def _reports(
     resume_from: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     validations = fit_any(config, data, device, resume_from)
-    if resume_from is not None:  # that the disk may be full now costs nothing that was finished
+    if resume_from is not None:  # nothing is written, so a full disk does not lose a finished trial
         last = next(validations)
         for validation in last.before:
             yield to_report(validation, config.training.metric) | {REPLAYED: True}
@@ -95,25 +96,25 @@ def _reports(
         yield to_report(validation, config.training.metric)
 
 
-def tell_failure(train: Callable[[], None], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Train, give back the memory that it held, and where it failed, report the failure then.
+def report_failure(train: Callable[[], None], report: Callable[[dict[str, Any]], None]) -> None:
+    """Train, release the memory, and then report the failure if there was one.
 
     Raises:
         torch.AcceleratorError: because the process cannot use its GPU after it.
     """
     failure = None
     try:
-        failure = _failure(train, tell)
-    finally:  # also where Tune ends the trial from within `tell`
+        failure = _failure(train, report)
+    finally:  # also if Tune ends the trial from within `report`
         give_back_memory(of_cpu=failure is not None)
     if failure is not None:
-        tell(failure)
+        report(failure)
 
 
 def _failure(
-    train: Callable[[], None], tell: Callable[[dict[str, Any]], None]
+    train: Callable[[], None], report: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any] | None:
-    """What to report of a failure. The error is gone then, and with it what it referred to."""
+    """Train, and return the report of a failure, without the error and what it refers to."""
     try:
         train()
     except Exception as error:
@@ -121,7 +122,7 @@ def _failure(
         raised_at = None if kind == DIVERGED else traceback.format_exc()
         failure = failure_report(kind, reason, raised_at)
         if isinstance(error, torch.AcceleratorError):
-            tell(failure)
+            report(failure)
             raise
         return failure
     return None

@@ -1,4 +1,4 @@
-"""Training a trial whose checkpoint is kept in an object store, not in a folder."""
+"""Training a trial whose checkpoint is kept in an object store instead of a folder."""
 
 import fcntl
 import os
@@ -24,7 +24,8 @@ T = TypeVar("T")
 WAIT_FOR_STORE_SECONDS = 900
 """How long a trial waits for its store before it fails.
 
-Longer than the driver, which ends the sweep then: so the trial goes on when the sweep is resumed.
+Longer than the driver waits: the driver ends the sweep first, so that the trial has not failed and
+continues when the sweep is resumed.
 """
 SECONDS_BETWEEN_ATTEMPTS = 5
 _SCRATCH = "toprung-scratch"
@@ -33,13 +34,13 @@ _SCRATCH = "toprung-scratch"
 def train_stored(
     config: TrialConfig, data: TrainingData, device: torch.device, url: str
 ) -> Generator[dict[str, Any], None, None]:
-    """Train a trial, or go on with it, as `train_kept` does, with its checkpoint in a store.
+    """Train or resume a trial like `train_kept`, with its checkpoint in an object store.
 
-    While it trains, its files are in a folder of this machine, which is gone afterwards.
+    While it trains, its files are in a temporary folder on this machine.
 
     Raises:
-        What `train_kept` raises.
-        StoreError: if the store cannot be used, or was away for `WAIT_FOR_STORE_SECONDS`.
+        The errors of `train_kept`.
+        StoreError: if the store cannot be used, or was unreachable for `WAIT_FOR_STORE_SECONDS`.
     """
     store = when_it_answers(lambda: ObjectStore(url))
     with _scratch_folder() as folder:
@@ -54,10 +55,10 @@ def train_stored(
 
 
 def when_it_answers(action: Callable[[], T]) -> T:
-    """What the action returns; while the store is away, wait and try again.
+    """Return what the action returns; while the store is unreachable, wait and try again.
 
     Raises:
-        StoreError: if the store refuses, or was away for `WAIT_FOR_STORE_SECONDS`.
+        StoreError: if the store refuses, or was unreachable for `WAIT_FOR_STORE_SECONDS`.
     """
     deadline = time.monotonic() + WAIT_FOR_STORE_SECONDS
     while True:
@@ -71,12 +72,12 @@ def when_it_answers(action: Callable[[], T]) -> T:
 
 @contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """A new folder on this machine; those that killed processes have left are taken away."""
+    """A new folder on this machine; folders that killed processes have left are removed."""
     home = Path(tempfile.gettempdir()) / f"{_SCRATCH}-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
-    found = home.lstat()  # a link could lead to folders that are no scratch
+    found = home.lstat()  # a link could lead to folders that are not temporary
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-        raise PermissionError(f"{home}: is no folder of this user's own")
+        raise PermissionError(f"{home}: is not a folder that this user owns")
     with _one_at_a_time(home):
         _remove_abandoned(home)
         folder = Path(tempfile.mkdtemp(dir=home))
@@ -107,7 +108,7 @@ def _remove_abandoned(home: Path) -> None:
 
 
 def _locked(folder: Path) -> int:
-    """The folder's lock, which the system takes away when the process ends, however it does.
+    """Lock the folder; the system releases the lock when the process ends, however it ends.
 
     Raises:
         BlockingIOError: if a process holds it.

@@ -51,7 +51,7 @@ def reports(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from trial_in_folder.train_kept(config, data, CPU, folder)
     except Exception as error:
         told: list[dict[str, Any]] = []
-        trial_in_folder.tell_failure(partial(_raise, error), told.append)
+        trial_in_folder.report_failure(partial(_raise, error), told.append)
         yield told[0]
 
 

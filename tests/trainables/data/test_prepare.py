@@ -187,7 +187,7 @@ def test_a_cache_folder_that_cannot_be_used(flat_folder: Path, tmp_path: Path) -
     assert str(tmp_path / "file/cache") in str(caught.value)
 
 
-def test_progress_is_told_in_two_lines(
+def test_progress_is_reported_in_two_lines(
     flat_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare(settings(flat_folder, test_fraction=0), show_progress=True)
@@ -206,7 +206,7 @@ def test_progress_is_a_bar_on_a_terminal(
     assert "100%" in capsys.readouterr().err
 
 
-def test_without_progress_nothing_is_told(
+def test_without_progress_nothing_is_reported(
     flat_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare(settings(flat_folder))

@@ -46,7 +46,7 @@ def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
         DataSettings.model_validate({"source": "digits"} | wrong)
 
 
-def test_every_name_is_told() -> None:
+def test_every_name_is_documented() -> None:
     told = DataSettings.__doc__ or ""
     assert [name for name in NAMES if f"`{name}`" not in told] == []
 

@@ -21,7 +21,7 @@ def store(s3: S3Server, request: pytest.FixtureRequest) -> ObjectStore:
 
 class TestUrls:
     @pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket", "abfs://a@b.example/c"])
-    def test_are_told_from_paths(self, url: str) -> None:
+    def test_are_distinguished_from_paths(self, url: str) -> None:
         assert is_url(url)
         assert not is_url(Path(url))
         assert not is_url(url.replace("://", "/"))
@@ -47,7 +47,7 @@ class TestUrls:
             ("s3:///x", "names no bucket"),
         ],
     )
-    def test_that_cannot_be_used_are_told_without_their_secrets(
+    def test_that_cannot_be_used_are_reported_without_their_secrets(
         self, url: str, message: str
     ) -> None:
         with pytest.raises(StoreError, match=message) as error:

@@ -154,7 +154,9 @@ def test_a_full_disk_is_no_reason_to_fail(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["much", "-1", "inf"])
-def test_a_limit_that_is_none_is_told(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_not_a_number_is_reported(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOPRUNG_CACHE_LIMIT_GB", limit)
     with pytest.raises(DataError, match=f"TOPRUNG_CACHE_LIMIT_GB={limit}: must be a number"):
         get()
@@ -169,14 +171,14 @@ def _cut_short(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_empty, _cut_short, Path.unlink])
-def test_damaged_ones_are_told(damage: Callable[[Path], None], folder: Path) -> None:
+def test_damaged_ones_are_reported(damage: Callable[[Path], None], folder: Path) -> None:
     get()
     damage(folder / "key" / "1.bin")
     with pytest.raises(DataError, match=r"activations .* are damaged .*; remove that folder"):
         get()
 
 
-def test_a_cache_that_cannot_be_used_is_told(folder: Path) -> None:
+def test_a_cache_that_cannot_be_used_is_reported(folder: Path) -> None:
     folder.parent.touch()
     with pytest.raises(DataError, match=r"cannot be used: .*Set TOPRUNG_CACHE_DIR"):
         get()

@@ -57,7 +57,7 @@ def losses(
     return [loss for v in validations for loss in (v.record.train_loss, v.record.val_loss)]
 
 
-def told(config: TrialConfig) -> str:
+def message(config: TrialConfig) -> str:
     first: Validation = next(fit(config, DATA))
     return first.frozen_part
 
@@ -76,7 +76,7 @@ def test_the_losses_are_those_without_it(
     weights: Path, name: str, policy: str, precision: str
 ) -> None:
     settings = config(weights, policy, name, training__precision=precision)
-    assert "computed once and stored" in told(settings)
+    assert "computed once and stored" in message(settings)
     stored = losses(settings)
     without = losses(
         config(weights, policy, name, training__store_frozen=False, training__precision=precision)
@@ -93,7 +93,7 @@ def test_trials_share_what_is_stored(weights: Path) -> None:
 
 
 @pytest.mark.parametrize("views", [None, 3])
-def test_resumed_it_goes_on_exactly(weights: Path, views: int | None, tmp_path: Path) -> None:
+def test_it_resumes_exactly(weights: Path, views: int | None, tmp_path: Path) -> None:
     augmentation = {} if views is None else {**FLIPS, "stored_views": views}
     settings = config(weights, "head_only", training__epochs=4, augmentation=augmentation)
     whole = []
@@ -115,7 +115,7 @@ def test_an_epoch_draws_from_the_stored_views(weights: Path) -> None:
     plain = losses(config(weights, "head_only", seed=1, training__epochs=1))
     assert seeds[0] == seeds[1] != seeds[2]
     assert seeds[0] != plain
-    assert "8 augmented views of each image" in told(
+    assert "8 augmented views of each image" in message(
         config(weights, "head_only", augmentation=views)
     )
 
@@ -125,18 +125,26 @@ def test_an_epoch_draws_from_the_stored_views(weights: Path) -> None:
     [
         ("nothing_frozen", {}, ""),
         ("head_only", {"training__store_frozen": False}, ""),
-        ("train_pattern:^conv1|^fc", {}, "the network begins with what trains or is random"),
-        ("freeze_pattern:^conv1", {}, "that is little work, but gives .* MB for each image"),
+        (
+            "train_pattern:^conv1|^fc",
+            {},
+            "the network begins with a layer that trains or is random",
+        ),
+        (
+            "freeze_pattern:^conv1",
+            {},
+            "that is little work, but its outputs take .* MB for each image",
+        ),
         ("head_only", {"augmentation": FLIPS}, "images are augmented anew each time"),
         ("head_only", {"augmentation": {"mix": "cutmix"}}, "mix = 'cutmix' mixes new images"),
         ("head_only", {"model__weights": "none"}, "its weights are random"),
-        ("train_pattern:layer4", {}, "its head is frozen"),
+        ("train_pattern:layer4", {}, "the network's head is frozen"),
     ],
 )
-def test_why_it_is_not_stored_is_told(
+def test_why_it_is_not_stored_is_reported(
     weights: Path, policy: str, settings: dict[str, Any], reason: str, folder: Path
 ) -> None:
-    line = told(config(weights, policy, **settings))
+    line = message(config(weights, policy, **settings))
     assert re.search(reason, line)
     assert line.startswith("the frozen part is computed in every epoch: ") == bool(reason)
     assert not folder.exists()
@@ -147,7 +155,7 @@ def test_without_room_it_trains_without(
 ) -> None:
     monkeypatch.setenv("TOPRUNG_CACHE_LIMIT_GB", "0.00001")
     settings = config(weights, "head_only")
-    assert "would take" in told(settings)
+    assert "would take" in message(settings)
     assert losses(settings) == losses(config(weights, "head_only", training__store_frozen=False))
     assert [path.name for path in folder.iterdir()] == ["locks"]
 

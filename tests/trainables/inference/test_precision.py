@@ -77,7 +77,7 @@ class TestChoice:
 @pytest.mark.usefixtures("with_bf16")
 class TestTraining:
     @pytest.mark.parametrize("name", ["fp32", "auto"])
-    def test_from_every_checkpoint_all_goes_on_as_in_one_go(
+    def test_from_every_checkpoint_training_continues_as_if_uninterrupted(
         self, name: str, tmp_path: Path
     ) -> None:
         config = config_of(optimizer={"name": "adam", "lr": 0.01}, training__precision=name)

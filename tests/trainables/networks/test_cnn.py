@@ -333,7 +333,7 @@ class TestWeights:
         with pytest.raises(ConfigError, match=r"dense.0.0.bias \(5 instead of 6\)"):
             build_network(settings, CIFAR, 10)
 
-    def test_a_missing_file_is_told_before_anything_is_built(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_reported_before_anything_is_built(self, tmp_path: Path) -> None:
         settings = settings_of({"weights": str(tmp_path / "cnn.safetensors")})
         with pytest.raises(ConfigError, match=r"cnn.safetensors: there is no such file"):
             settings.check(CIFAR)

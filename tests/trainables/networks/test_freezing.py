@@ -356,7 +356,7 @@ def test_from_scratch_refuses_weights() -> None:
         parse(CnnSettings, {"freeze_policy": "from_scratch", "weights": "cnn.pt"}, "the network")
 
 
-def test_what_is_told_of_a_policy() -> None:
+def test_the_description_of_a_policy() -> None:
     locations = build_network(
         CnnSettings(num_blocks=2, filters=4, dense=6), IMAGE, 3
     ).parameter_locations()

@@ -211,7 +211,7 @@ class TestFitting:
     def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
         (validation,) = fit_svm(config(seed=1), DATA)
         validation.save_checkpoint(tmp_path)
-        with pytest.raises(ConfigError, match=r"another trial's: seed = 2, was 1$"):
+        with pytest.raises(ConfigError, match=r"another trial: seed = 2, was 1$"):
             next(fit_svm(config(seed=2), DATA, resume_from=tmp_path))
 
     def test_random_features_are_the_seed_s(self) -> None:
@@ -239,7 +239,7 @@ class TestSettings:
         ],
         ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
     )
-    def test_mistakes_are_told(self, settings: dict[str, Any], mistake: str) -> None:
+    def test_mistakes_are_reported(self, settings: dict[str, Any], mistake: str) -> None:
         with pytest.raises(ConfigError, match=mistake):
             svm(**settings)
 
@@ -253,7 +253,7 @@ class TestSettings:
         assert settings.fetch_weights() == weights
         settings.check((3, 64, 64))
 
-    def test_missing_weights_are_told(self, tmp_path: Path) -> None:
+    def test_missing_weights_are_reported(self, tmp_path: Path) -> None:
         settings = svm(weights=str(tmp_path / "none.pth"))
         with pytest.raises(ConfigError, match=r"none\.pth: there is no such file"):
             settings.check((3, 64, 64))
@@ -276,7 +276,7 @@ class TestUnused:
             ({"lr_schedule": {"name": "cosine"}}, r"lr_schedule = {'name': 'cosine'}"),
             (
                 {"training": {"batch_size": 8, "patience_epochs": 2}},
-                "training/batch_size = 8, training/patience_epochs = 2: without effect",
+                "training/batch_size = 8, training/patience_epochs = 2: no effect",
             ),
         ],
         ids=["optimizer", "loss", "lr_schedule", "training"],

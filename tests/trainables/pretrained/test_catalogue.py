@@ -87,7 +87,7 @@ def test_a_full_disk_is_no_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(cache.iterdir()) == []
 
 
-def test_a_wrong_name_is_told_with_the_nearest() -> None:
+def test_a_wrong_name_is_reported_with_the_nearest() -> None:
     assert checked_architecture("resnet18") == "resnet18"
     with pytest.raises(ValueError, match=r"^there is no such architecture; nearest: resnet18"):
         checked_architecture("resnet-18")

@@ -198,7 +198,7 @@ def test_a_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
         build(saved(torchvisions("squeezenet1_1"), tmp_path / "a.pth"))
 
 
-def test_a_file_that_is_not_there_is_told_by_the_check(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported_by_the_check(tmp_path: Path) -> None:
     settings = TorchvisionSettings(architecture="resnet18", weights=str(tmp_path / "a.pth"))
     with pytest.raises(ConfigError, match=r"a\.pth: there is no such file"):
         settings.check((3, SIZE, SIZE))
@@ -285,7 +285,7 @@ def test_a_download_that_was_damaged_later_is_refused(published: OfferedWeights)
         fetch(published)
 
 
-def test_where_to_get_the_file_is_told_in_one_line_without_a_network(
+def test_where_to_get_the_file_is_reported_in_one_line_without_a_network(
     published: OfferedWeights,
 ) -> None:
     unreachable = replace(published, url=re.sub(r":\d+/", ":1/", published.url))

@@ -355,7 +355,7 @@ class TestSettings:
         for part in ({"degrees": 1}, {"translate": 0.1}, {"shear": 1}, {"scale": [1, 2]}):
             settings_of({"name": "affine", **part})
 
-    def test_a_mistake_in_a_transform_is_told_with_its_place(self) -> None:
+    def test_a_mistake_in_a_transform_is_reported_with_its_place(self) -> None:
         with pytest.raises(ConfigError) as raised:
             settings_of(
                 {"name": "horizontal_flip"},

@@ -6,7 +6,7 @@ from toprung.trainables.system.error_text import innermost, last_line, one_line
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ValueError(" \n"), RuntimeError("."), OSError()])
-def test_an_error_without_words_is_told_by_its_kind(error: Exception) -> None:
+def test_an_error_without_words_is_reported_by_its_kind(error: Exception) -> None:
     assert one_line(error) == type(error).__name__
 
 

@@ -218,7 +218,7 @@ DAMAGES = [
 
 class TestReading:
     @pytest.mark.parametrize("how", DAMAGES)
-    def test_what_is_no_checkpoint_is_told(self, how: str, tmp_path: Path) -> None:
+    def test_what_is_not_a_checkpoint_is_reported(self, how: str, tmp_path: Path) -> None:
         next(fit(CONFIG, DATA)).save_checkpoint(tmp_path)
         damaged(tmp_path / CHECKPOINT_FILE, how)
         with pytest.raises(UnreadableCheckpointError, match=CHECKPOINT_FILE):

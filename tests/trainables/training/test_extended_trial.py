@@ -65,7 +65,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
 @pytest.mark.parametrize("after", [1, SHORT])
 @pytest.mark.parametrize("schedule", LR_SCHEDULES)
-def test_goes_on_with_the_longer_trial_s_learning_rates(
+def test_continues_with_the_longer_trial_s_learning_rates(
     schedule: str, after: int, tmp_path: Path, rates: list[list[float]]
 ) -> None:
     whole = run(config_of(schedule, LONG), tmp_path)
@@ -80,7 +80,7 @@ def test_goes_on_with_the_longer_trial_s_learning_rates(
     assert run(config_of(schedule, LONG), tmp_path, resume=True) == rest[-1:]
 
 
-def test_one_that_had_ended_tells_what_it_had_and_keeps_that_it_is_longer(tmp_path: Path) -> None:
+def test_one_that_had_ended_reports_again_and_stays_longer(tmp_path: Path) -> None:
     short = run(config_of("constant", SHORT), tmp_path)
     longer = config_of("constant", LONG)
     again = next(fit(longer, DATA, resume_from=tmp_path))

@@ -229,7 +229,7 @@ class TestResuming:
         ],
         ids=str,
     )
-    def test_from_every_checkpoint_all_goes_on_as_in_one_go(
+    def test_from_every_checkpoint_training_continues_as_if_uninterrupted(
         self, settings: dict[str, Any], tmp_path: Path
     ) -> None:
         config = tiny_config(
@@ -256,7 +256,7 @@ class TestResuming:
             rest = checkpointed(config, tmp_path / f"from_{done}", resume_from=checkpoint)
             assert [seen for seen, _ in rest] == [seen for seen, _ in whole[done - 1 :]]
 
-    def test_time_goes_on(self, tmp_path: Path) -> None:
+    def test_time_is_added_up(self, tmp_path: Path) -> None:
         first = next(fit(tiny_config(), DATA))
         first.save_checkpoint(tmp_path)
         again, second, *_ = fit(tiny_config(), DATA, resume_from=tmp_path)
@@ -278,7 +278,7 @@ class TestResuming:
 
     def test_a_checkpoint_of_another_trial_is_refused(self, tmp_path: Path) -> None:
         next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
-        with pytest.raises(ConfigError, match=r"another trial's: seed = 5, was 0$"):
+        with pytest.raises(ConfigError, match=r"another trial: seed = 5, was 0$"):
             next(fit(tiny_config(seed=5), DATA, resume_from=tmp_path))
 
 

@@ -107,7 +107,7 @@ class TestBest:
             bests.add(validation.best.validation)
         assert 1 < len(bests) < 10, "the test needs some epochs that are better and some worse"
 
-    def test_a_checkpoint_tells_what_the_model_needs(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_says_what_the_model_needs(self, tmp_path: Path) -> None:
         next(fit(tiny_config(), DATA)).save_checkpoint(tmp_path)
         saved = read_checkpoint(tmp_path)
         assert saved["class_names"] == ["class_0", "class_1"]

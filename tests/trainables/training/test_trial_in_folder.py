@@ -16,7 +16,7 @@ from toprung.trainables.config import TrialConfig
 from toprung.trainables.results import columns, failures
 from toprung.trainables.results.columns import CHECKPOINT_FILE
 from toprung.trainables.training.state import read_checkpoint
-from toprung.trainables.training.trial_in_folder import tell_failure, train_kept
+from toprung.trainables.training.trial_in_folder import report_failure, train_kept
 
 DATA = tiny_data()
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ class TestKeptTrial:
         return list(kept(tmp_path / "whole"))
 
     @pytest.mark.parametrize("done", [1, 2, 5])
-    def test_goes_on_where_it_was_and_reports_again_all_that_may_not_have_been_heard(
+    def test_resumes_where_it_was_and_reports_again_all_that_may_not_have_been_received(
         self, done: int, whole: list[dict[str, Any]], tmp_path: Path
     ) -> None:
         folder = tmp_path / "folder"
@@ -78,15 +78,15 @@ class TestKeptTrial:
         older = saved | {"best_record": asdict(columns.record_of(whole[1])), "logged_steps": []}
         del older["history"]
         torch.save(older, tmp_path / CHECKPOINT_FILE)
-        told = list(kept(tmp_path))
-        assert [reported["validation"] for reported in told] == [2, 5]
-        assert [reported["best_validation"] for reported in told] == [2, 2]
+        reports = list(kept(tmp_path))
+        assert [report["validation"] for report in reports] == [2, 5]
+        assert [report["best_validation"] for report in reports] == [2, 2]
 
-    def test_has_its_checkpoint_before_it_tells(self, tmp_path: Path) -> None:
+    def test_has_its_checkpoint_before_it_reports(self, tmp_path: Path) -> None:
         for number, _ in enumerate(kept(tmp_path), start=1):
             assert read_checkpoint(tmp_path)["record"]["validation"] == number
 
-    def test_tells_again_what_it_has_though_nothing_can_be_written(
+    def test_reports_again_what_it_has_although_nothing_can_be_written(
         self, whole: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(path: Path) -> None:
@@ -107,7 +107,7 @@ class TestKeptTrial:
         begun_again = list(kept(folder))
         reasons = [reported.pop(columns.RESTARTED) for reported in begun_again]
         assert begun_again == whole
-        assert all("the trial began again" in reason for reason in reasons)
+        assert all("the trial started over" in reason for reason in reasons)
         assert list(kept(folder)) == again(whole, 5)
 
     def test_begins_again_if_the_checkpoint_is_of_another_config_and_says_so(
@@ -119,7 +119,7 @@ class TestKeptTrial:
         reasons = {reported.pop(columns.RESTARTED) for reported in begun_again}
         assert begun_again == whole
         assert reasons == {
-            "the checkpoint is another trial's: seed = 0, was 1; the trial began again"
+            "the checkpoint belongs to another trial: seed = 0, was 1; the trial started over"
         }
 
 
@@ -155,38 +155,40 @@ class TestFailures:
         ],
         ids=["memory", "gpu", "code"],
     )
-    def test_when_one_is_told_the_trial_s_memory_is_free(
+    def test_when_one_is_reported_the_trial_s_memory_is_free(
         self, make: Callable[[], Exception], kind: str
     ) -> None:
         states: list[weakref.ref[_State]] = []
-        told = []
+        reported_failures = []
 
-        def tell(failure: dict[str, Any]) -> None:
+        def report(failure: dict[str, Any]) -> None:
             (state,) = states
-            told.append((failure, state()))
+            reported_failures.append((failure, state()))
 
         # Nobody else may hold the error, and with it the frames of its traceback.
-        tell_failure(lambda: failing(make(), states)(), tell)
-        ((failure, left),) = told
+        report_failure(lambda: failing(make(), states)(), report)
+        ((failure, left),) = reported_failures
         assert left is None
         assert failure[columns.FAILURE_KIND] == kind
         assert "in train" in failure[columns.TRACEBACK]
 
     def test_one_that_diverged_has_no_traceback(self, tmp_path: Path) -> None:
-        told: list[dict[str, Any]] = []
+        reported_failures: list[dict[str, Any]] = []
         config = tiny_config(optimizer__lr=1e30)
-        tell_failure(lambda: list(kept(tmp_path, config)).clear(), told.append)
-        ((reason, kind, where),) = (failure.values() for failure in told)
+        report_failure(lambda: list(kept(tmp_path, config)).clear(), reported_failures.append)
+        ((reason, kind, where),) = (failure.values() for failure in reported_failures)
         assert "NaN or infinite by epoch 1" in reason
         assert (kind, where) == (failures.DIVERGED, None)
 
-    def test_a_gpu_error_is_told_and_ends_the_process(self) -> None:
-        told: list[dict[str, Any]] = []
+    def test_a_gpu_error_is_reported_and_ends_the_process(self) -> None:
+        reported_failures: list[dict[str, Any]] = []
         with pytest.raises(torch.AcceleratorError):
-            tell_failure(failing(torch.AcceleratorError("illegal access"), []), told.append)
-        assert "illegal access" in told[0][columns.FAILURE]
+            report_failure(
+                failing(torch.AcceleratorError("illegal access"), []), reported_failures.append
+            )
+        assert "illegal access" in reported_failures[0][columns.FAILURE]
 
-    def test_nothing_is_told_of_a_trial_that_ends_well(self, tmp_path: Path) -> None:
-        told: list[dict[str, Any]] = []
-        tell_failure(lambda: list(kept(tmp_path)).clear(), told.append)
-        assert not told
+    def test_nothing_is_reported_of_a_trial_that_ends_well(self, tmp_path: Path) -> None:
+        reported_failures: list[dict[str, Any]] = []
+        report_failure(lambda: list(kept(tmp_path)).clear(), reported_failures.append)
+        assert not reported_failures

@@ -42,7 +42,7 @@ def trained(url: str, config: TrialConfig = CONFIG, most: int | None = None) -> 
     return told
 
 
-def test_goes_on_from_the_store_and_leaves_nothing_on_the_machine(url: str, tmp_path: Path) -> None:
+def test_resumes_from_the_store_and_leaves_nothing_on_the_machine(url: str, tmp_path: Path) -> None:
     whole = trained(f"{url}/whole")
     assert trained(f"{url}/cut", most=1) == whole[:1]
     assert scratch(tmp_path) == []
@@ -54,7 +54,7 @@ def test_goes_on_from_the_store_and_leaves_nothing_on_the_machine(url: str, tmp_
 def test_begins_again_where_the_store_has_another_trial_s_checkpoint(url: str) -> None:
     trained(url, CONFIG.model_copy(update={"seed": 1}), most=1)
     told = trained(url)
-    assert "another trial's: seed = 0, was 1" in told[0][columns.RESTARTED]
+    assert "another trial: seed = 0, was 1" in told[0][columns.RESTARTED]
 
 
 def test_what_a_killed_process_left_on_the_machine_is_taken_away(url: str, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_takes_nothing_away_where_a_link_leads(url: str, tmp_path: Path) -> None
     mine = tmp_path / "mine" / "folder"
     mine.mkdir(parents=True)
     (tmp_path / f"toprung-scratch-{os.getuid()}").symlink_to(mine.parent)
-    with pytest.raises(PermissionError, match="is no folder of this user's own"):
+    with pytest.raises(PermissionError, match="is not a folder that this user owns"):
         trained(url, most=1)
     assert mine.is_dir()
 

@@ -36,7 +36,7 @@ from toprung.trainables.training.memory_estimate import (
     DataSize,
     MemoryNeeded,
     dry_steps,
-    reckoned_bytes,
+    estimated_bytes,
 )
 from toprung.tune.gpu_memory import find_packing, gpu_kinds, largest
 from toprung.tune.patches import lean_tune
@@ -288,7 +288,7 @@ def test_idle_processes_that_hold_other_parts_of_a_gpu_make_room() -> None:
 class TestMemoryNeeded:
     def test_larger_shapes_are_reckoned_larger(self) -> None:
         sizes = [
-            reckoned_bytes(tiny_config(**settings), 3)
+            estimated_bytes(tiny_config(**settings), 3)
             for settings in (
                 {},
                 {"training__batch_size": 64},
@@ -301,7 +301,7 @@ class TestMemoryNeeded:
     def test_what_is_kept_for_the_backward_pass_is_counted(self) -> None:
         config = tiny_config(training__batch_size=512, model__filters=32, data__image_size=32)
         batch_bytes = 4 * 512 * 32 * 32 * 32
-        assert batch_bytes < reckoned_bytes(config, 3) < 10 * batch_bytes
+        assert batch_bytes < estimated_bytes(config, 3) < 10 * batch_bytes
 
     @pytest.mark.parametrize("batch_size", [8, 512])
     def test_a_dry_step_trains_and_leaves_nothing_behind(self, batch_size: int) -> None:
@@ -317,7 +317,7 @@ class TestMemoryNeeded:
             optimizer={},
             training={},
         )
-        assert reckoned_bytes(config, 3) > 4 * 700_000
+        assert estimated_bytes(config, 3) > 4 * 700_000
         dry_steps(config, replace(SIZE, num_train=2, num_validation=2), torch.device("cpu"))
 
 

@@ -44,7 +44,7 @@ def test_an_absolute_path_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert image.content == Path("/pictures/a.png")
 
 
-def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
     file = written(
         tmp_path,
         "path,label,split",
