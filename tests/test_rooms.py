@@ -53,6 +53,7 @@ ROOMS = (
     "toprung.search",
     "toprung.cluster.replaced",
     "toprung.cluster.internals",
+    "toprung.cluster.ray_internals",
     "toprung.cluster.placement",
     "toprung.planning",
     "toprung.cluster",

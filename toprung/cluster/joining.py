@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from toprung.cluster import ray_internals
 from toprung.cluster.placement.resources import is_joined
 from toprung.cluster.ray_environment import command_without_secrets
-from toprung.cluster.replaced import nothing, replaced
+from toprung.cluster.replaced import nothing
 from toprung.cluster.session import prepare_ray, signals_kept
 from toprung.cluster.token import use_token
 from toprung.console import show_line
@@ -82,11 +83,10 @@ def _resolved(address: str) -> str:
 
 def _running_here() -> str:
     """The cluster of which this machine is a node."""
-    from ray._private import services
-
-    services.find_gcs_addresses.cache_clear()
-    found = set(services.find_gcs_addresses())
-    started_last = services.find_bootstrap_address(None)
+    find = ray_internals.CLUSTERS_HERE.needed()
+    find.cache_clear()
+    found = set(find())
+    started_last = ray_internals.LAST_CLUSTER_HERE.needed()(None)
     if started_last in found:
         return str(started_last)
     if len(found) > 1:
@@ -125,12 +125,11 @@ def _join(address: str, console: Console) -> None:
 
 def _start_driver(address: str) -> None:
     import ray
-    from ray._private import worker
 
     try:
         with (
             signals_kept(),
-            replaced(worker, "listen_error_messages", nothing),
+            ray_internals.LISTEN_TO_ERRORS.patched(lambda _: nothing),
             command_without_secrets(),
         ):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from toprung.cluster import ray_internals
+
 _NEEDED = ("gcs_server", "raylet")
 """Without either of them, no trial can begin, report or end."""
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -18,10 +20,14 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 class OwnRay:
     """The Ray that this process has started, as it runs now."""
 
-    def __init__(self) -> None:
-        from ray._private import worker
+    @classmethod
+    def if_known(cls) -> "OwnRay | None":
+        """Return it; None where the installed Ray does not show its processes."""
+        names = (ray_internals.GLOBAL_NODE, ray_internals.ALL_PROCESSES)
+        return None if any(name.misfit() for name in names) else cls()
 
-        self._node: Any = worker._global_node
+    def __init__(self) -> None:
+        self._node: Any = ray_internals.GLOBAL_NODE.get()
         self._processes = {n: self._node.all_processes[n][0].process for n in _NEEDED}
         self._left: list[Any] = []
         self.lost: str | None = None
@@ -39,7 +45,7 @@ class OwnRay:
 
     def forget_server(self) -> None:
         """Close this process's own connection to the server, which would outlive it otherwise."""
-        self._node._gcs_client = None
+        ray_internals.GCS_CLIENT.set(self._node, None)
 
     def kill_what_is_left(self) -> None:
         """End what would go on without the process that is lost: raylet, workers, agents.

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from toprung.cluster import ray_internals
 from toprung.cluster.token import MODE, TOKEN, token_file
 from toprung.errors import ToprungError
 
@@ -42,16 +43,12 @@ def check_client_server(host: str, port: int) -> None:
 
 def has_node_here(address: str) -> bool:
     """Whether one of the cluster's nodes is this machine: a driver needs one beside it."""
-    from ray._private.services import find_node_ids
-
-    return not find_node_ids().isdisjoint(node_ids(address))
+    return not ray_internals.NODES_HERE.needed()().isdisjoint(node_ids(address))
 
 
 def node_ids(address: str) -> set[str]:
     """The ids of the nodes of the cluster (HOST:PORT, one that answers)."""
-    from ray._private.grpc_utils import init_grpc_channel
-
-    nodes = _ask_head(init_grpc_channel(address), "GetAllNodeInfo").node_info_list
+    nodes = _ask_head(ray_internals.OPEN_CHANNEL.needed()(address), "GetAllNodeInfo").node_info_list
     return {node.node_id.hex() for node in nodes}
 
 
@@ -83,10 +80,10 @@ def _check_open(at: str, host: str, port: int) -> None:
 def _answer(at: str, port_of: str, ask: Callable[[Any], Any]) -> Any:
     """What is answered there to one who shows the token."""
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel
 
+    open_channel = ray_internals.OPEN_CHANNEL.needed()
     try:
-        return ask(init_grpc_channel(at))
+        return ask(open_channel(at))
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise ToprungError(f"the cluster at {at} refuses the token {_whence()}") from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from shlex import join
 from typing import Any
 
-from toprung.cluster.replaced import replaced
+from toprung.cluster import ray_internals
 from toprung.trainables.system.secrecy import (
     LENT_CREDENTIALS,
     redacted_command,
@@ -24,23 +24,20 @@ from toprung.trainables.system.secrecy import (
 @contextmanager
 def environment_without_secrets() -> Iterator[None]:
     """Start Ray's processes, and with them those of its trials, without credentials."""
-    from ray._private import services
-
-    start = services.ConsolePopen
+    start = ray_internals.OPEN_PROCESS.needed()
 
     def started(*arguments: Any, env: dict[str, str], **options: Any) -> Any:
         return start(*arguments, env=without_secrets(env), **options)
 
-    with replaced(services, "ConsolePopen", started):
+    with ray_internals.OPEN_PROCESS.replaced(started):
         yield
 
 
 @contextmanager
 def command_without_secrets() -> Iterator[None]:
     """Tell Ray of this process's command line without the secrets in it."""
-    from ray._private import utils
-
-    with replaced(utils, "get_entrypoint_name", lambda: join(redacted_command(sys.orig_argv))):
+    ray_internals.COMMAND_LINE.check()
+    with ray_internals.COMMAND_LINE.replaced(lambda: join(redacted_command(sys.orig_argv))):
         yield
 
 
@@ -51,6 +48,5 @@ def lend_store_credentials(url: str) -> None:
     the memory of Ray's server, which answers only to who has its token, and ends with the sweep. On
     a cluster that is joined each node has credentials of its own.
     """
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(LENT_CREDENTIALS, json.dumps(store_credentials(url, os.environ)))
+    put = ray_internals.KEEP_VALUE.needed()
+    put(LENT_CREDENTIALS, json.dumps(store_credentials(url, os.environ)))

@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
+from toprung.cluster import ray_internals
 from toprung.cluster.own_ray import OwnRay
 from toprung.cluster.placement.resources import this_machine
 from toprung.cluster.ray_environment import (
@@ -17,7 +18,7 @@ from toprung.cluster.ray_environment import (
     environment_without_secrets,
     lend_store_credentials,
 )
-from toprung.cluster.replaced import nothing, replaced
+from toprung.cluster.replaced import nothing
 from toprung.cluster.token import have_own_token
 from toprung.cluster.worker_ready import READY_FOLDER
 from toprung.errors import ToprungError
@@ -84,7 +85,7 @@ class RaySession:
             if not self.joined:
                 with signals_kept():
                     self._start_ray()
-                self.own = OwnRay()
+                self.own = OwnRay.if_known()
         finally:
             imports.join()
 
@@ -162,11 +163,9 @@ class RaySession:
 def prepare_ray() -> None:
     """Say what Ray is to do, and to leave, in this process; before it starts or is joined."""
     os.environ.update(RAY_ENVIRONMENT)
-    from ray._private import ray_constants
-
     # Under `uv run`, Ray would build each worker process an environment of its own. (Its
     # variable of this name is read when ray is imported, which may have been long before.)
-    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    ray_internals.UV_RUN.put(value=False)
 
 
 @contextmanager
@@ -187,15 +186,16 @@ def _only_what_trials_need() -> Iterator[None]:
     Nothing here uses them. They are three more Python processes that import for seconds while
     the workers do, and `ray.init` waits for the server, also when told to leave the dashboard out.
     """
-    from ray._private import utils, worker
-    from ray._private.node import Node
-
     with ExitStack() as stack:
         # What Ray asks before it starts its agents: without the dashboard's packages, they are few.
-        stack.enter_context(replaced(utils, "get_dashboard_dependency_error", _left_out))
-        for start in ("start_api_server", "start_monitor", "start_log_monitor"):
-            stack.enter_context(replaced(Node, start, nothing))
-        stack.enter_context(replaced(worker, "listen_error_messages", nothing))
+        stack.enter_context(ray_internals.DASHBOARD_ERROR.patched(lambda _: _left_out))
+        for start in (
+            ray_internals.START_API_SERVER,
+            ray_internals.START_MONITOR,
+            ray_internals.START_LOG_MONITOR,
+            ray_internals.LISTEN_TO_ERRORS,
+        ):
+            stack.enter_context(start.patched(lambda _: nothing))
         yield
 
 
@@ -209,10 +209,8 @@ def _signals_for_the_driver_alone() -> Iterator[None]:
 
     The driver ends the sweep in order, for which it needs them; they end when it does.
     """
-    from ray._private import services
-
-    apart = partial(services.ConsolePopen, process_group=0)
-    with replaced(services, "ConsolePopen", apart):
+    apart = partial(ray_internals.OPEN_PROCESS.needed(), process_group=0)
+    with ray_internals.OPEN_PROCESS.replaced(apart):
         yield
 
 
@@ -224,16 +222,14 @@ def _sockets_closed() -> Iterator[None]:
     2.60, and without anything of ours). gRPC reads the variable once, when it is first used; Ray's
     own processes do not get it.
     """
-    from ray._private import services
-
     os.environ.setdefault(_GRPC, "event_engine_client")
-    start = services.ConsolePopen
+    start = ray_internals.OPEN_PROCESS.needed()
 
     def started(*arguments: Any, env: dict[str, str], **options: Any) -> Any:
         env = {name: value for name, value in env.items() if name != _GRPC}
         return start(*arguments, env=env, **options)
 
-    with replaced(services, "ConsolePopen", started):
+    with ray_internals.OPEN_PROCESS.replaced(started):
         yield
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from toprung.cluster import ray_internals
 from toprung.errors import ToprungError
 
 MODE = "RAY_AUTH_MODE"
@@ -107,11 +108,7 @@ def _write_new(file: Path) -> None:
 
 
 def _new_token() -> str:
-    from ray._private.authentication.authentication_token_generator import (
-        generate_new_authentication_token,
-    )
-
-    return str(generate_new_authentication_token())
+    return str(ray_internals.NEW_TOKEN.needed()())
 
 
 def _tell_ray() -> None:
@@ -119,9 +116,8 @@ def _tell_ray() -> None:
     if "ray._raylet" not in sys.modules:
         return
     import ray
-    from ray import _raylet
 
-    core: Any = _raylet
+    core: Any = ray_internals.CORE.needed()
     if not ray.is_initialized():
         core.Config.initialize("")
         core.AuthenticationTokenLoader.instance().reset_cache()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toprung.cluster import ray_internals
 from toprung.errors import ToprungError
 from toprung.secrecy.detector import ALLOWED, Finding, find_secret
 
@@ -164,10 +165,8 @@ def whole_path(path: str | Path) -> Path:
 
 def most_bytes() -> int:
     """How large a package Ray takes: its store, and its job server before that."""
-    from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
-    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
-
-    return min(int(GCS_STORAGE_MAX_SIZE), int(DASHBOARD_CLIENT_MAX_SIZE))
+    limits = (ray_internals.MOST_BYTES_KEPT, ray_internals.MOST_BYTES_OF_UPLOAD)
+    return min(int(limit.needed()) for limit in limits)
 
 
 def in_words(size: int) -> str:
@@ -230,10 +229,7 @@ def _ignores_above(root: Path) -> _Ignores:
 
 def _ignores_in(folder: Path) -> _Ignores:
     """What the folder's .gitignore and .rayignore say, as Ray reads them."""
-    from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE
-    from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
-
-    of_git = os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
+    of_git = os.environ.get(ray_internals.IGNORE_GITIGNORE.needed(), "0") != "1"
     quiet = logging.getLogger("toprung.package")
-    found: _Ignores = get_excludes_from_ignore_files(folder, of_git, quiet)
+    found: _Ignores = ray_internals.READ_IGNORE_FILES.needed()(folder, of_git, quiet)
     return found

@@ -14,6 +14,8 @@ from toprung import events
 from toprung.analysis.study.trials import read_trials
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import RAY_EXPERIMENT, SweepFolder
+from toprung.cluster import ray_internals
+from toprung.cluster.internals import warn_of
 from toprung.cluster.messages import Node
 from toprung.cluster.own_ray import watched
 from toprung.cluster.placement import resources
@@ -65,6 +67,7 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
             tell(f"{BEGAN}{plan.folder.address}")
         if plan.store is not None:
             session.lend_credentials(plan.store.url)
+        warn_of(ray_internals.OF_A_SWEEP, tell)
         session.wait()
         checks = NetworkChecks(len(plan.data.first.class_names), tell)
         checks.rehearse(plan.proposals.rehearsal.configs)

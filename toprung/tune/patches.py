@@ -11,10 +11,9 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-from toprung.cluster.internals import Internal
+from toprung.cluster.internals import Internal, warn_of_costs
 from toprung.cluster.lost_node import is_node_lost
 from toprung.cluster.replaced import nothing
-from toprung.errors import ToprungError
 from toprung.tune import tune_internals as internals
 
 MAX_SECONDS_IDLE = 60.0
@@ -57,11 +56,11 @@ def lean_tune(
     Raises:
         ToprungError: if the installed Ray lacks something without which a sweep cannot run.
     """
-    _check_essentials()
+    for name in internals.ESSENTIAL:
+        name.check()
     patches = [(patch, patch.misfit()) for patch in _patches(ray_is_lost)]
     left_out = {patch.replaces.cost: misfit for patch, misfit in patches if misfit}
-    for cost, misfit in left_out.items():
-        warn(f"warning: Ray {_version()} is not as Toprung knows it ({misfit}): {cost}")
+    warn_of_costs(left_out, warn)
     with ExitStack() as stack:
         for patch, misfit in patches:
             if not misfit:
@@ -95,21 +94,6 @@ def _patches(ray_is_lost: Callable[[], bool]) -> list[Patch]:
         Patch(internals.ACTOR_VARIABLES, lambda _: {}),
         Patch(internals.PASSED_VARIABLES, lambda _: frozenset()),
     ]
-
-
-def _check_essentials() -> None:
-    for name in internals.ESSENTIAL:
-        if misfit := name.misfit():
-            raise ToprungError(
-                f"Ray {_version()}: {misfit}, so {name.cost}; install a Ray that Toprung supports "
-                "(pyproject.toml says which)"
-            )
-
-
-def _version() -> str:
-    import ray
-
-    return str(ray.__version__)
 
 
 def _failed(original: Callable[..., None]) -> Callable[..., None]:

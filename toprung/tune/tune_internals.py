@@ -183,5 +183,5 @@ TEMPORARY_STATE = Internal(
     on_instances=True,
 )
 INVENTORY = tuple(value for value in list(globals().values()) if isinstance(value, Internal))
-ESSENTIAL = (RUN_METADATA, MAX_FAILURES, TEMPORARY_STATE)
-"""Without these, `Deaths` cannot do its work: a sweep does not begin."""
+ESSENTIAL = (RUN_METADATA, MAX_FAILURES, TEMPORARY_STATE, PASSED_VARIABLES)
+"""Without these a sweep does not begin: `Deaths` works with them, or they keep secrets."""

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from toprung.cluster import ray_internals
 from toprung.cluster.jobs.http_address import API_SERVER, http_address
 from toprung.cluster.token import use_token
 from toprung.errors import ToprungError
@@ -57,7 +58,9 @@ class JobServer:
         with _asked_for(self.address), self._clear_errors():
             self._client = JobSubmissionClient(self.address)
         # Ray's client would wait for ever for a head that is lost. It passes the time to requests.
-        self._client._do_request = partial(self._client._do_request, timeout=_SECONDS_OF_SILENCE)
+        ask = ray_internals.ASK_JOB_SERVER
+        if not ask.misfit():
+            ask.set(self._client, partial(ask.of(self._client), timeout=_SECONDS_OF_SILENCE))
 
     def submit(
         self,
@@ -271,11 +274,7 @@ def python_of_workers(raylet: list[str]) -> str | None:
 
 
 def _token_header() -> dict[str, str]:
-    from ray._private.authentication.http_token_authentication import (
-        get_auth_headers_if_auth_enabled,
-    )
-
-    header: dict[str, str] = get_auth_headers_if_auth_enabled({})
+    header: dict[str, str] = ray_internals.TOKEN_HEADER.needed()({})
     return header
 
 

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from toprung.cluster import ray_internals
+
 _NOBODYS = re.compile(r"node_[0-9a-f]{56}")
 """Ray's monitor without an autoscaler calls each node so, with its id, and no kind of nodes."""
 
@@ -14,13 +16,14 @@ def autoscales() -> bool:
     Ray does not say so outright. The first autoscaler's monitor writes down its kinds of nodes; the
     second, which is KubeRay's, is known by a flag.
     """
-    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
     from ray.autoscaler.v2.utils import is_autoscaler_v2
-    from ray.experimental.internal_kv import _internal_kv_get
 
     if is_autoscaler_v2(fetch_from_server=True):
         return True
-    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    names = (ray_internals.KEPT_VALUE, ray_internals.AUTOSCALING_STATUS)
+    if any(name.misfit() for name in names):
+        return False
+    status = ray_internals.KEPT_VALUE.get()(ray_internals.AUTOSCALING_STATUS.get())
     return bool(status) and has_kinds_of_nodes(json.loads(status))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from toprung.cluster import ray_internals
 from toprung.cluster.placement import resources
 from toprung.cluster.placement.resources import Resources
 from toprung.settings import SweepSettings
@@ -43,9 +44,10 @@ def room_text(asked: Resources, free: list[Resources], there: list[Resources]) -
 
 def free_machines() -> list[Resources]:
     """CPUs and GPUs that nobody uses now, of each node."""
-    from ray._private.state import available_resources_per_node
+    import ray
 
-    nodes = available_resources_per_node().values()
+    per_node = ray_internals.FREE_RESOURCES
+    nodes = [ray.available_resources()] if per_node.misfit() else per_node.get()().values()
     return [{kind: node.get(kind, 0.0) for kind in ("CPU", "GPU")} for node in nodes]
 
 
