@@ -29,6 +29,8 @@ from toprung.trainables.files.plain_yaml import read_yaml
 from toprung.trainables.system.typed_settings import MAX_TRIALS, Epochs
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
     from toprung.analysis.models.model import TrainedModel
 
 
@@ -95,6 +97,7 @@ class SweepRecord:
         self.folder = SweepFolder(Path(path).absolute())
         self.folder.check()
         self._trust = trust
+        self._storage: RDBStorage | None = None
         if not self.folder.settings.is_file():
             usual = Path("sweeps") / path
             hint = f"; did you mean {usual}?" if SweepFolder(usual).settings.is_file() else ""
@@ -174,17 +177,18 @@ class SweepRecord:
             if place.file is not None:
                 check_study_file(place.file)  # before Optuna makes a study of an empty one
                 check_size(place.file)
-            return optuna.load_study(study_name=place.name, storage=open_storage(place))
+            self._storage = open_storage(place)
+            return optuna.load_study(study_name=place.name, storage=self._storage)
         except Exception as error:
             where = place.file or f"study {place.name} in {place.url}"
             raise SweepFolderError(f"{where}: cannot be read: {reason(error)}") from None
 
     def close(self) -> None:
         """Let go of the study's database; what is asked for next opens it again."""
-        study = self.__dict__.pop("study", None)
-        if study is not None:
-            study._storage.remove_session()
-            study._storage._backend.engine.dispose()
+        if self.__dict__.pop("study", None) is not None:
+            assert self._storage is not None
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     @property
     def metric(self) -> str:

@@ -14,6 +14,7 @@ from toprung.analysis.study.trials import TrialResult, best_configs, read_trials
 from toprung.analysis.sweep_folder import attributes
 from toprung.search.proposals import Proposals
 from toprung.settings import SweepSettings
+from toprung.storage.optuna_internals import running_trial
 from toprung.trainables.config import TrialConfig
 from toprung.trainables.results.records import Record
 
@@ -155,7 +156,7 @@ class Confirmation:
         assert candidate.config is not None
         seed = self._proposals.trial_seed(added.number)
         config = candidate.config.model_copy(update={"seed": seed})
-        return optuna.Trial(self._study, added._trial_id), config
+        return running_trial(self._study, added), config
 
     def _attribute(self, *, done: bool) -> dict[str, Any]:
         numbers = [candidate.number for candidate in self._candidates]

@@ -8,6 +8,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import create_trial
 
 
 def can_be(value: Any, distribution: BaseDistribution) -> bool:
@@ -18,9 +19,11 @@ def can_be(value: Any, distribution: BaseDistribution) -> bool:
     if not isinstance(distribution, CategoricalDistribution) and not isinstance(value, int | float):
         return False  # Optuna would read text as a number
     try:
-        return distribution._contains(distribution.to_internal_repr(value))
+        # Which validates them.
+        create_trial(value=0.0, params={"value": value}, distributions={"value": distribution})
     except ValueError:
         return False
+    return True
 
 
 def in_words(distribution: BaseDistribution) -> str:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from toprung import events
 from toprung.analysis.sweep_folder import attributes
+from toprung.storage.optuna_internals import running_trial
 from toprung.trainables.results import columns
 from toprung.trainables.results.failures import DIVERGED, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY
 from toprung.trainables.results.records import Record
@@ -56,7 +57,7 @@ class RunningTrial:
         """A trial that has run before."""
         attrs = trial.user_attrs
         return cls(
-            optuna.Trial(study, trial._trial_id),
+            running_trial(study, trial),
             metric,
             resources,
             attrs.get(attributes.CONFIRMS),

@@ -44,6 +44,7 @@ from toprung.analysis.sweep_folder.study_place import StudyPlace
 from toprung.errors import ToprungError
 from toprung.storage.append import append
 from toprung.storage.file_systems import is_on_a_network
+from toprung.storage.optuna_internals import check_optuna
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.storage.study_rows import (
     Written,
@@ -99,6 +100,7 @@ class StudyFile:
             raise ToprungError(f"study in {place.url}: cannot be opened: {reason(error)}") from None
 
     def _open(self, direction: StudyDirection | None) -> None:
+        check_optuna()
         place = self._place
         self._storage = open_storage(place)
         self._engine = self._storage.engine
@@ -106,7 +108,7 @@ class StudyFile:
             sql_event.listen(self._engine, "connect", _log_ahead)
             self._engine.dispose()
         study = _opened(place.name, self._storage, direction)
-        self._study_id = study._study_id
+        self._study_id = self._storage.get_study_id_from_name(place.name)
         _EVENTS.create(self._engine, checkfirst=True)
         self.attributes: dict[str, Any] = study.user_attrs
         self.trials = study.get_trials(deepcopy=False)

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, delete, insert, update
 
-_TRIALS: Table = models.TrialModel.__table__
-_PARAMETERS: Table = models.TrialParamModel.__table__
-_VALUES: Table = models.TrialValueModel.__table__
-_INTERMEDIATE: Table = models.TrialIntermediateValueModel.__table__
-_OF_STUDY: Table = models.StudyUserAttributeModel.__table__
-_USER: Table = models.TrialUserAttributeModel.__table__
-_SYSTEM: Table = models.TrialSystemAttributeModel.__table__
+from toprung.storage.optuna_internals import model, trial_id
+
+_TRIALS: Table = model("TrialModel").__table__
+_PARAMETERS: Table = model("TrialParamModel").__table__
+_VALUES: Table = model("TrialValueModel").__table__
+_INTERMEDIATE: Table = model("TrialIntermediateValueModel").__table__
+_OF_STUDY: Table = model("StudyUserAttributeModel").__table__
+_USER: Table = model("TrialUserAttributeModel").__table__
+_SYSTEM: Table = model("TrialSystemAttributeModel").__table__
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Written:
 def read_written(trial: FrozenTrial) -> Written:
     """What is in the database of a trial that was just read from there."""
     return Written(
-        trial._trial_id,
+        trial_id(trial),
         trial.state,
         set(trial.params),
         set(trial.intermediate_values),
@@ -100,7 +101,7 @@ def _write_parameters(connection: Connection, trial: FrozenTrial, written: Writt
 def _write_intermediate_values(
     connection: Connection, trial: FrozenTrial, written: Written
 ) -> None:
-    represent = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    represent = model("TrialIntermediateValueModel").intermediate_value_to_stored_repr
     rows = []
     for step in trial.intermediate_values.keys() - written.steps:
         value, kind = represent(trial.intermediate_values[step])
@@ -144,7 +145,7 @@ def _write_state(connection: Connection, trial: FrozenTrial, written: Written) -
     connection.execute(delete(_VALUES).where(_VALUES.c.trial_id == written.id))
     rows = []
     for objective, number in enumerate(trial.values or ()):
-        value, kind = models.TrialValueModel.value_to_stored_repr(number)
+        value, kind = model("TrialValueModel").value_to_stored_repr(number)
         rows.append(
             {"trial_id": written.id, "objective": objective, "value": value, "value_type": kind}
         )

@@ -368,7 +368,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._write_study(happened, trials, told)
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
-        return self._study._storage.get_trial(trial._trial_id)
+        return self._study.get_trials(deepcopy=False)[trial.number]
 
 
 def _confirms(trial: FrozenTrial) -> bool:

@@ -16,7 +16,6 @@ from toprung.errors import ToprungError
 ROOT = Path(__file__).parents[3]
 OF_OTHERS = {"_exit", "_replace"}
 """Names of Python's own library that are public in spite of their underscore."""
-OF_OPTUNA = {"_storage", "_trial_id"}
 THAT_HAVE_OBJECTS_OF_RAY = ("toprung/tune", "toprung/cluster", "trainables/ray_trainable.py")
 IN_TRIALS = {"trainables/ray_trainable.py": ["ray.experimental.internal_kv._internal_kv_get"]}
 """The trainables know nothing of the inventories; those list this name."""
@@ -55,7 +54,7 @@ def _reaches_of(path: Path) -> Iterator[str]:
     name = str(path.relative_to(ROOT))
     has_objects = name.startswith(THAT_HAVE_OBJECTS_OF_RAY)
     for reach in reaches(ast.parse(path.read_text())):
-        if reach.startswith("ray.") or (has_objects and reach not in OF_OTHERS | OF_OPTUNA):
+        if reach.startswith("ray.") or (has_objects and reach not in OF_OTHERS):
             yield reach
 
 
