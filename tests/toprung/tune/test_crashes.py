@@ -1,4 +1,4 @@
-"""What becomes of a trial whose process, or node, is lost. The texts are what Ray has said."""
+"""What becomes of a trial whose process, or node, is lost, by the texts of Ray's own errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from tests.support import ray_errors
+from tests.support.ray_errors import actor_died
 from toprung.cluster.replaced import replaced
 from toprung.trainables.results.columns import VALIDATION
 from toprung.trainables.results.failures import OUT_OF_MEMORY, WORKER_LOST
@@ -18,21 +20,9 @@ from toprung.tune.callbacks.watcher import TrialStates, WatchedTrial
 from toprung.tune.crashes import MAX_DEATHS, MAX_NODES_LOST, Deaths
 from toprung.tune.patches import lean_tune
 
-_DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc\n"
-WORKER_DIED = (
-    f"{_DIED}The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
-    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
-    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
-    "usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due to SIGSEGV"
-)
-NODE_DIED = (
-    f"{_DIED}The actor died because its node has died. Node Id: b33f211e\n\tthe actor's node was "
-    "terminated unexpectedly: health check failed due to missing too many heartbeats"
-)
-CUT_OFF = (
-    "The actor 2d781a40 is unavailable: The actor is temporarily unavailable: RpcError: RPC error: "
-    "Socket closed rpc_code: 14. The task may or may not have been executed on the actor."
-)
+WORKER_DIED = str(actor_died(ray_errors.WORKER_DIED))
+NODE_DIED = str(actor_died(ray_errors.NODE_DIED))
+CUT_OFF = str(ActorUnavailableError(ray_errors.CUT_OFF, b"\x2d" * 16))
 
 
 def ignored(*_: str) -> None:
