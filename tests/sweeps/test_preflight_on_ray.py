@@ -1,15 +1,19 @@
 """The pre-flight on a Ray that is joined: what nodes answer, and what is told."""
 
 import io
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 from rich.console import Console
 
 from toprung.cluster.joining import joined
+from toprung.cluster.lost_node import is_node_lost
 from toprung.cluster.messages import Node, alive_nodes, ask_all
 from toprung.cluster.placement import resources
 from toprung.cluster.placement.free_resources import room
@@ -19,6 +23,7 @@ from toprung.planning.plan import SweepPlan, plan_sweep
 from toprung.tune.callbacks import newcomers
 from toprung.tune.callbacks.newcomers import Newcomers
 from toprung.tune.callbacks.watcher import TrialStates
+from toprung.tune.crashes import is_killed_by_ray
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -128,3 +133,21 @@ def test_another_cluster_than_the_one_that_was_joined(console: Console) -> None:
     ):
         pytest.fail("that is another one")
     assert resources.is_joined()
+
+
+def test_a_process_that_is_killed_is_told_in_the_words_that_deaths_are_told_apart_by() -> None:
+    actor = ray.remote(_Process).options(num_cpus=0).remote()
+    os.kill(ray.get(actor.number.remote()), signal.SIGKILL)
+    with pytest.raises(RayActorError) as raised:
+        ray.get(actor.number.remote(), timeout=60)
+    text = str(raised.value)
+    (here,) = alive_nodes()
+    assert f"\tip: {here.address}\n" in text
+    assert "Worker exit type: SYSTEM_ERROR" in text
+    assert not is_node_lost(text)
+    assert not is_killed_by_ray(text)
+
+
+class _Process:
+    def number(self) -> int:
+        return os.getpid()
