@@ -162,6 +162,27 @@ def test_one_file_of_the_trainables_knows_ray() -> None:
     assert any(name.startswith("ray") for name in imports(ROOT / RAY_IN_TRIALS))
 
 
+def test_two_rooms_speak_to_ray() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for module, path in files().items()
+        for name in imports(path)
+        if name.partition(".")[0] == "ray"
+        if not module.startswith(("toprung.tune.", "toprung.cluster."))
+        if str(path.relative_to(ROOT)) != RAY_IN_TRIALS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_one_class_is_a_callback_of_tune() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in files().values()
+        if "ray.tune.Callback" in imports(path)
+    ]
+    assert found == ["toprung/tune/callbacks/adapter.py"]
+
+
 @pytest.mark.parametrize("folder", [*UNKNOWN_TO, "tests", "benchmarks"])
 def test_no_other_name_leads_to_our_files(folder: str) -> None:
     """`import analysis` would load a second copy of `toprung.analysis`, or a user's own module."""
