@@ -1,1 +1,1 @@
-"""What the frozen part of a network computes, computed once and kept."""
+"""The outputs of a network's frozen part: computed once, stored, shared by all trials."""

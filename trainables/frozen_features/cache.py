@@ -1,13 +1,13 @@
-"""What frozen parts of networks give for images: computed once on a machine, shared by all trials.
+"""The cache of activations of frozen networks: computed once on a machine, shared by all trials.
 
 <cache>/activations/<key>/            finished: <n>.bin for each value, layout.json
-<cache>/activations/building-<key>/   half-finished, with a file done-<n> for each finished piece
-<cache>/activations/locks/            one for each piece, and one for making room
+<cache>/activations/building-<key>/   unfinished, with a file done-<n> for each finished piece
+<cache>/activations/locks/            one for each piece, and one for freeing space
 
-Trials that need the same activations at the same time compute pieces of them side by side. A piece
-whose process dies is computed by another; what was finished before is kept.
+Trials that need the same activations at the same time compute pieces of them side by side. If the
+process that computes a piece dies, another one computes it; finished pieces are kept.
 
-The folder has a size limit. What was used last stays longest.
+The folder has a size limit. The least recently used activations are removed first.
 """
 
 import json
@@ -40,7 +40,7 @@ from toprung.trainables.results.failures import DISK_IS_FULL
 
 DISK_LEFT_FREE = 2**30
 IMAGES_PER_BATCH = 32
-"""How many images are computed, and written, at a time."""
+"""How many images are computed and written at a time."""
 SECONDS_UNTIL_ABANDONED = 3600.0
 _LOCKS = "locks"
 
@@ -48,14 +48,18 @@ Compute = Callable[[NDArray[np.int64]], tuple[Tensor, ...]]
 
 
 class TooLargeError(Exception):
-    """Activations for which there is no room; the message says how much they need, and why not."""
+    """Activations for which there is no space; the message says how much they need, and why."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many images there are; each value's shape (without the images), type and memory order.
+    """The layout of stored activations.
 
-    Maps whose channels come last in memory are stored so.
+    Attributes:
+        num_images: the number of images.
+        shapes: the shape of each value, without the dimension of the images.
+        dtypes: the data type of each value.
+        channels_last: whether each value is stored with its channels last, as torch computed it.
     """
 
     num_images: int
@@ -65,19 +69,19 @@ class Layout:
 
     @classmethod
     def like(cls, num_images: int, examples: tuple[Tensor, ...]) -> "Layout":
-        """That of values like these, each of shape (B, ...)."""
+        """The layout of values like these examples, each of shape (B, ...)."""
         shapes = tuple(tuple(value.shape[1:]) for value in examples)
         dtypes = tuple(str(value.dtype).removeprefix("torch.") for value in examples)
         return cls(num_images, shapes, dtypes, tuple(map(_has_channels_last, examples)))
 
     @property
     def num_bytes(self) -> int:
-        """What all of it takes on the disk."""
+        """The disk space of all values."""
         return sum(self.num_images * row for row in self.row_bytes)
 
     @property
     def row_bytes(self) -> tuple[int, ...]:
-        """What one image takes in each file."""
+        """The size of one image's row in each file."""
         sizes = zip(self.shapes, self.dtypes, strict=True)
         return tuple(int(np.prod(shape)) * getattr(torch, name).itemsize for shape, name in sizes)
 
@@ -98,7 +102,7 @@ class Activations:
         return self._layout.num_images
 
     def rows(self, rows_B: NDArray[np.int64]) -> tuple[Tensor, ...]:
-        """A copy of the values of these images, each (B, ...), on the CPU."""
+        """Copy the values of these images, each (B, ...), to the CPU's memory."""
         layout = self._layout
         values = zip(self._arrays, layout.shapes, layout.dtypes, layout.channels_last, strict=True)
         return tuple(
@@ -108,21 +112,21 @@ class Activations:
 
     @property
     def num_bytes(self) -> int:
-        """What they take on the disk."""
+        """The disk space that they take."""
         return self._layout.num_bytes
 
 
 def stored(key: str, layout: Layout, compute: Compute) -> Activations:
-    """The activations of this key; what of them is not there is computed.
+    """Open the activations with this key, computing those that are missing.
 
     Args:
-        key: a digest of everything that decides them.
-        layout: what they look like.
-        compute: gives the values of the images with these numbers, on the CPU; of
-            `IMAGES_PER_BATCH` at a time, from a multiple of that on.
+        key: a digest of everything that the activations depend on.
+        layout: their layout.
+        compute: returns the values of the images with the given numbers, on the CPU. It is called
+            for `IMAGES_PER_BATCH` images at a time, starting at a multiple of that number.
 
     Raises:
-        TooLargeError: if there is no room for them.
+        TooLargeError: if there is no space for them.
         DataError: if the cache folder cannot be used.
     """
     folder = activation_folder()
@@ -132,7 +136,7 @@ def stored(key: str, layout: Layout, compute: Compute) -> Activations:
         while True:
             with _room_lock(folder):
                 if finished.exists():
-                    os.utime(finished)  # it was used now
+                    os.utime(finished)  # marks it as used now
                     return _open(finished, layout)
             _build(folder, key, layout, compute)
     except OSError as error:
@@ -158,7 +162,7 @@ def _open(finished: Path, layout: Layout) -> Activations:
 
 
 def _build(folder: Path, key: str, layout: Layout, compute: Compute) -> None:
-    """Compute, piece by piece, what no other process computes; then wait for what others do."""
+    """Compute the pieces that no other process is computing, then wait for the others."""
     finished, building, locks = folder / key, folder / f"{BUILDING}{key}", folder / _LOCKS
     with _room_lock(folder):
         if not finished.exists() and not building.exists():
@@ -175,7 +179,7 @@ def _build(folder: Path, key: str, layout: Layout, compute: Compute) -> None:
                         _write_piece(building, layout, np.arange(start, end), compute)
                         done.touch()
             except Timeout:
-                continue  # another process computes it
+                continue  # another process is computing it
     with _room_lock(folder):
         if not finished.exists():
             _publish(building, finished)
@@ -184,12 +188,12 @@ def _build(folder: Path, key: str, layout: Layout, compute: Compute) -> None:
 
 
 def _room_lock(folder: Path) -> FileLock:
-    """Held by the process that makes room, lays out, publishes or opens activations."""
+    """The lock for freeing space, and for creating, publishing and opening activations."""
     return FileLock(folder / _LOCKS / "room.lock")
 
 
 def _publish(building: Path, finished: Path) -> None:
-    """Make it a finished one, once all of it is on the disk."""
+    """Rename the folder to its final name, after flushing all of it to the disk."""
     for file in building.glob("*.bin"):
         with file.open("r+b") as stream:
             sync(stream)
@@ -207,7 +211,7 @@ def _has_channels_last(value: Tensor) -> bool:
 def _tensor(
     bytes_BR: NDArray[np.uint8], shape: tuple[int, ...], dtype: str, channels_last: bool
 ) -> Tensor:
-    """A batch of one value, from the bytes of each image's row."""
+    """A batch of one value, built from the bytes of each image's row."""
     flat = torch.from_numpy(bytes_BR).view(getattr(torch, dtype))
     if not channels_last:
         return flat.view(-1, *shape)
@@ -220,7 +224,7 @@ def _pieces(layout: Layout) -> Iterator[tuple[int, int]]:
 
 
 def _lay_out(building: Path, layout: Layout) -> None:
-    """Make the files in their full size; the disk gives the room as they are written."""
+    """Create the files in their full size; they are sparse until they are written."""
     temp = building.with_name(f"tmp-{building.name}")
     shutil.rmtree(temp, ignore_errors=True)
     temp.mkdir()
@@ -250,10 +254,10 @@ def _write(building: Path, layout: Layout, start: int, values: tuple[Tensor, ...
 
 
 def _make_room(folder: Path, num_bytes: int) -> None:
-    """Remove what was used longest ago, until there is room for so much.
+    """Remove the least recently used activations until there is space for `num_bytes`.
 
-    What is being computed stays, unless nothing was added to it for an hour. A process that has
-    files open which are removed keeps them until it closes them.
+    Activations that are being computed stay, unless nothing was added to them for an hour. A
+    process that has removed files open can read them until it closes them.
     """
     limit = limit_bytes()
     if num_bytes > limit:
@@ -269,7 +273,7 @@ def _make_room(folder: Path, num_bytes: int) -> None:
     if used + num_bytes > limit:
         raise TooLargeError(
             f"{_gb(num_bytes)}, and {_gb(limit - used)} are left of {LIMIT_VARIABLE}="
-            f"{limit / 1e9:g} while others are computed"
+            f"{limit / 1e9:g} while others are being computed"
         )
     if num_bytes > free:
         raise TooLargeError(f"{_gb(num_bytes)}, and the disk of {folder} has {_gb(max(free, 0))}")

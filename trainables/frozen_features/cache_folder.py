@@ -1,4 +1,4 @@
-"""Where activations are stored, and how far those are that are being computed. Needs no torch."""
+"""The folder of stored activations, and the progress of those being computed, without torch."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from toprung.trainables.data import cache_dir
 
 IMAGES_PER_PIECE = 256
-"""What one process computes before it looks again what is left to do."""
+"""How many images a process computes before it checks again what is left to compute."""
 BUILDING = "building-"
 DONE = "done-"
 LAYOUT = "layout.json"
@@ -18,7 +18,7 @@ def activation_folder() -> Path:
 
 
 def num_images_building() -> tuple[int, int]:
-    """How many images of the activations that are being computed on this machine are done."""
+    """The progress of the activations being computed here: images done, and images in all."""
     done = total = 0
     for building in activation_folder().glob(f"{BUILDING}*"):
         try:

@@ -1,10 +1,9 @@
 """Cutting a network where its frozen part ends.
 
-What a step of the network computes stays the same throughout training if its inputs do, none of
-its parameters ever trains, and it draws no random numbers and keeps no running statistics. The
-boundary is where such results enter steps of which that is not true. It is found step by step in
-the network's graph (`torch.fx`), so it can lie anywhere: before the head, inside a stage, or in
-several places at once.
+A node of the network's graph (`torch.fx`) is constant if its inputs are, its parameters are frozen,
+and it is deterministic and stateless. The boundary is where outputs of constant nodes enter nodes
+that are not constant. It is found node by node, so it can be anywhere: before the head, inside a
+network stage, or in several places at once.
 """
 
 from collections.abc import Set
@@ -23,8 +22,8 @@ class Cut:
     """A network in two parts, which share its modules and follow its training mode.
 
     Attributes:
-        prefix: images_BCHW, normalised → the values at the boundary, each (B, ...).
-        suffix: those values → what the network gives for the images.
+        prefix: normalised images_BCHW → the values at the boundary, each (B, ...).
+        suffix: those values → the network's output for the images.
     """
 
     prefix: fx.GraphModule
@@ -40,7 +39,7 @@ def cut(classifier: Classifier, trains: Set[str], images_BCHW: Tensor) -> Cut | 
         images_BCHW: some normalised images, at least two.
 
     Returns:
-        None if the network begins with something that trains, or is random.
+        The two parts; None if the network begins with a node that trains or is random.
     """
     root = _Root(classifier.network)
     graph = _Tracer({classifier.network.get_submodule(path) for path in classifier.heads}).trace(
@@ -58,11 +57,11 @@ def cut(classifier: Classifier, trains: Set[str], images_BCHW: Tensor) -> Cut | 
 
 _NETWORK = "network"
 _CHANGES = object()
-"""In the place of the results of steps that are not always the same."""
+"""Sentinel: the node's output is not constant across epochs."""
 
 
 class _Root(nn.Module):
-    """The network one level down, so that hooks of the network itself are traced as well."""
+    """Wraps the network, so that hooks of the network itself are traced as well."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -73,21 +72,23 @@ class _Root(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Takes heads, and modules without children, as one step: their training mode stays theirs."""
+    """Traces heads, and modules without children, as one node, which keeps its training mode."""
 
     def __init__(self, heads: Set[nn.Module]) -> None:
         super().__init__()
         self._heads = heads
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_step = m in self._heads or not any(True for _ in m.children())
-        return is_step or super().is_leaf_module(m, module_qualified_name)
+        is_node = m in self._heads or not any(True for _ in m.children())
+        return is_node or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Probe(fx.Interpreter):
-    """Runs the steps that always give the same for the same images, and no others.
+    """Runs the constant nodes of a graph, and no others.
 
-    `fixed` has their results, `of_images` those of them that depend on the images.
+    Attributes:
+        fixed: the outputs of the constant nodes.
+        of_images: those of the constant nodes whose outputs depend on the images.
     """
 
     def __init__(self, module: fx.GraphModule, trains: Set[str]) -> None:
@@ -111,13 +112,13 @@ class _Probe(fx.Interpreter):
         return result
 
     def has_parameters(self, node: fx.Node) -> bool:
-        """Whether a step is a module with parameters."""
+        """Whether a node is a module with parameters."""
         if node.op != "call_module":
             return False
         return any(True for _ in self.fetch_attr(str(node.target)).parameters())
 
     def _trains_here(self, node: fx.Node) -> bool:
-        """Whether a step has parameters that train, or running statistics that are kept."""
+        """Whether a node has parameters that train, or running statistics that are updated."""
         if node.op == "get_attr":
             return node.target in self._trains
         if node.op != "call_module":
@@ -129,9 +130,10 @@ class _Probe(fx.Interpreter):
 
 
 def _boundary(graph: fx.Graph, probe: _Probe) -> tuple[list[fx.Node], set[fx.Node]]:
-    """The steps whose results are kept for each image, and those to be run from them.
+    """The nodes whose outputs are stored for each image, and the nodes to be run from them.
 
-    Sizes, and what is computed from parameters alone, is cheap, and no image's: it is run again.
+    Sizes, and values computed from parameters alone, belong to no image and are cheap: their nodes
+    are run again.
     """
     (images,) = (node for node in graph.nodes if node.op == "placeholder")
     num_images = len(probe.fixed[images])
@@ -152,7 +154,7 @@ def _boundary(graph: fx.Graph, probe: _Probe) -> tuple[list[fx.Node], set[fx.Nod
         inputs = node.all_input_nodes
         follows_others = node in boundary and inputs and boundary.issuperset(inputs)
         if follows_others and not probe.has_parameters(node):
-            boundary.remove(node)  # such as pooling: cheaper to run again than to keep
+            boundary.remove(node)  # such as pooling: cheaper to run again than to store
             rest.add(node)
     return [node for node in graph.nodes if node in boundary], rest
 
@@ -184,7 +186,7 @@ def _suffix(graph: fx.Graph, boundary: list[fx.Node], rest: set[fx.Node]) -> fx.
 
 
 def _random_state() -> list[Tensor]:
-    """Torch's random state, of the CPU and of the GPUs that are used."""
+    """Torch's random state of the CPU and of the GPUs in use."""
     on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if on_gpu else ())]
 

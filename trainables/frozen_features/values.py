@@ -1,4 +1,4 @@
-"""What a module that never changes gives for images: computed once, stored for all trials.
+"""The outputs of a frozen module for images: computed once, stored for all trials.
 
 Shape letters: B batch, H height, W width, C channels.
 """
@@ -25,7 +25,7 @@ from toprung.trainables.inference.predict import Normaliser, evaluation_mode
 from toprung.trainables.pretrained.weights import weights_digest
 from toprung.trainables.recipe.augmenter import Augmenter
 
-FORMAT = 1  # to be raised when the same images and module would give other values
+FORMAT = 1  # to be increased when the same images and module would have other values
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Rows:
     """Images in the order in which their values are stored.
 
     Attributes:
-        num_images: how many.
-        images: those with these numbers, which go up, normalised, images_BCHW.
-        told: everything that decides what they look like.
+        num_images: the number of images.
+        images: returns the images with the given numbers (ascending), normalised, images_BCHW.
+        cache_key: everything that the images depend on.
     """
 
     num_images: int
     images: Callable[[NDArray[np.int64]], Tensor]
-    told: list[dict[str, Any]]
+    cache_key: list[dict[str, Any]]
 
     def followed_by(self, other: "Rows") -> "Rows":
-        """These images, and then those."""
+        """These images, followed by the other ones."""
 
         def images(rows_B: NDArray[np.int64]) -> Tensor:
             is_own_B = rows_B < self.num_images
             parts = [(self, rows_B[is_own_B]), (other, rows_B[~is_own_B] - self.num_images)]
             return torch.cat([rows.images(part_B) for rows, part_B in parts if len(part_B)])
 
-        return Rows(self.num_images + other.num_images, images, [*self.told, *other.told])
+        return Rows(self.num_images + other.num_images, images, [*self.cache_key, *other.cache_key])
 
 
 def rows_of(
@@ -59,21 +59,21 @@ def rows_of(
     split: Literal["train", "validation"],
     normalise: Normaliser,
 ) -> Rows:
-    """The images of a split, in the order of its indices, as they are."""
+    """The images of a split, in the order of its indices, not augmented."""
     indices = data.train_indices if split == "train" else data.validation_indices
 
     def images(rows_B: NDArray[np.int64]) -> Tensor:
         return normalise(data.images_NHWC[indices[rows_B]])
 
-    return Rows(len(indices), images, [_told(config, data, indices)])
+    return Rows(len(indices), images, [_cache_key(config, data, indices)])
 
 
 def augmented_rows(
     config: TrialConfig, data: TrainingData, normalise: Normaliser, augment: Augmenter
 ) -> Rows:
-    """The first view of every training image, then the second of every one, and so on.
+    """The first augmented view of every training image, then the second of every one, and so on.
 
-    What is drawn for them comes from the seed of the split, so that all trials share them.
+    The random choices are drawn from the seed of the split, so that all trials share the views.
     """
     num_views, seed = config.augmentation.stored_views, config.data.split_seed
     assert num_views is not None
@@ -87,46 +87,47 @@ def augmented_rows(
             pixels_BCHW, _ = augment(pixels_BCHW, torch.zeros(len(rows_B), dtype=torch.long))
         return normalise.normalise(pixels_BCHW)
 
-    told = _told(config, data, indices) | {
+    cache_key = _cache_key(config, data, indices) | {
         "augmentation": config.augmentation.model_dump(mode="json"),
         "seed": seed,
         "kornia": version("kornia"),
     }
-    return Rows(num_views * len(indices), images, [told])
+    return Rows(num_views * len(indices), images, [cache_key])
 
 
 def identity(module: nn.Module, code: str) -> str:
-    """A digest of what a module computes: of its code and its weights."""
+    """A digest of a module's code and weights, which decide what it computes."""
     return digest_of([code, repr(module), weights_digest(module.state_dict())])
 
 
 def frozen_values(
     module: nn.Module,
-    told: str,
+    module_digest: str,
     rows: Rows,
     examples: tuple[Tensor, ...],
     precision: Precision | None = None,
 ) -> Activations:
-    """The module's values for images, from the store; computed where they are not there.
+    """The module's values for images, from the cache, computed where they are missing.
 
-    Whatever decides them is in their key, so that no trial gets those of other images or weights.
+    Everything that they depend on is in their key, so that no trial gets the values of other images
+    or weights.
 
     Args:
         module: images_BCHW → one tensor or several, each (B, ...); on the device where to compute.
-        told: its `identity`.
+        module_digest: the module's `identity`.
         rows: the images.
         examples: the module's values for some images.
-        precision: what the module computes in; fp32 without one.
+        precision: the precision in which the module computes; fp32 if None.
 
     Raises:
-        TooLargeError: if there is no room for them.
-        DataError: if the cache folder cannot be used, or they are damaged.
+        TooLargeError: if there is no space for them.
+        DataError: if the cache folder cannot be used, or the stored values are damaged.
     """
     key = digest_of(
         {
             "format": FORMAT,
-            "rows": rows.told,
-            "module": told,
+            "rows": rows.cache_key,
+            "module": module_digest,
             "device": next(module.parameters()).device.type,
             "precision": precision.name if precision else "fp32",
             "torch": torch.__version__,
@@ -147,7 +148,9 @@ def run_frozen(
     return tuple(value.cpu() for value in ((values,) if isinstance(values, Tensor) else values))
 
 
-def _told(config: TrialConfig, data: TrainingData, indices: NDArray[np.int64]) -> dict[str, Any]:
+def _cache_key(
+    config: TrialConfig, data: TrainingData, indices: NDArray[np.int64]
+) -> dict[str, Any]:
     return {
         "form": config.data.model_dump(mode="json", include=FORM),
         "digest": data.digest,

@@ -1,1 +1,1 @@
-"""A network applied to images."""
+"""Applying a network to images: input, precision, predictions, figures."""

@@ -1,4 +1,4 @@
-"""In which precision a network computes, and how its tensors lie in memory for it."""
+"""The precision in which a network computes, and the memory layout of its tensors."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,28 +13,28 @@ from toprung.trainables.system.typed_settings import ConfigError
 
 @dataclass(frozen=True)
 class Precision:
-    """What a network computes in: `fp32`, or `bf16` where that is exact enough.
+    """The precision of a network: `fp32`, or `bf16` for the operations where that is exact enough.
 
     Weights, optimizer, loss and metrics are float32 in both. With bf16, torch's autocast lets
     convolutions and matrix products compute in bfloat16, which has float32's range, so that
     gradients need no scaling (Kalamkar et al., 2019, "A study of BFLOAT16 for deep learning
-    training"). What is fp32 is torch's own: on a GPU its convolutions may use TF32.
+    training"). With fp32 torch's defaults apply: on a GPU, convolutions may use TF32.
     """
 
     name: Literal["fp32", "bf16"]
     device: torch.device
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Within it a forward pass computes in this precision."""
+        """A context in which forward passes compute in this precision."""
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
     @property
     def channels_last(self) -> bool:
-        """Whether images and weights lie in memory with their channels last.
+        """Whether images and weights are stored in memory with their channels last.
 
-        On a CPU convolutions are faster so in both precisions, on a GPU those of bf16.
+        This makes convolutions faster on a CPU in both precisions, and on a GPU in bf16.
         """
         return self.device.type == "cpu" or self.name == "bf16"
 
@@ -45,7 +45,7 @@ class Precision:
 
 
 def in_float32(outputs: Outputs) -> Outputs:
-    """What a loss is computed from, in float32."""
+    """The outputs, with the logits in float32: what the loss is computed from."""
     return replace(
         outputs,
         logits_BK=outputs.logits_BK.float(),
@@ -54,14 +54,14 @@ def in_float32(outputs: Outputs) -> Outputs:
 
 
 def resolve(asked: str, device: torch.device, network: nn.Module) -> Precision:
-    """The precision that `training/precision` means for this network on this device.
+    """Resolve `training/precision` for a network on a device.
 
-    `auto` is bf16 where the hardware computes in it, and fp32 elsewhere. On a CPU it is fp32 for
+    `auto` is bf16 if the hardware computes in bfloat16, and fp32 otherwise. On a CPU it is fp32 for
     networks with depthwise convolutions (MobileNet, EfficientNet, ShuffleNet), which are slower in
     bf16 there: MNASNet takes twice as long.
 
     Raises:
-        ConfigError: for bf16 on hardware without it.
+        ConfigError: for bf16 on hardware that does not compute in it.
     """
     if asked == "fp32":
         return Precision("fp32", device)
@@ -69,14 +69,14 @@ def resolve(asked: str, device: torch.device, network: nn.Module) -> Precision:
     if asked == "bf16" and not has_it:
         raise ConfigError(
             f"training/precision = 'bf16': this machine's {device.type} does not compute in "
-            "bfloat16; choose fp32, or auto, which takes bf16 only where it can be had"
+            "bfloat16; choose fp32, or auto, which uses bf16 only where the hardware has it"
         )
     slow = device.type == "cpu" and asked == "auto" and _is_depthwise(network)
     return Precision("bf16" if has_it and not slow else "fp32", device)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, rather than imitating it."""
+    """Whether a device computes in bfloat16, rather than emulating it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.9
@@ -86,7 +86,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def _is_depthwise(network: nn.Module) -> bool:
-    """Whether a network has a convolution of each channel on its own."""
+    """Whether a network has depthwise convolutions."""
     return any(
         isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
         for module in network.modules()

@@ -1,4 +1,4 @@
-"""Running a network over images: the input it expects, its predictions, their figures.
+"""Running a network on images: normalised input, predictions, and their figures.
 
 Shape letters: N images, B batch, H height, W width, C channels, K classes.
 """
@@ -19,17 +19,17 @@ from torch.nn import functional
 from toprung.trainables.inference.precision import Precision
 
 EVALUATION_BATCH_SIZE = 64
-"""On a CPU larger batches are slower: what a layer gives no longer fits the processor's cache."""
+"""On a CPU larger batches are slower: a layer's output no longer fits the processor's cache."""
 MAX_EVALUATION_VALUES = 256 * 3 * 64 * 64
 """Larger images go through the network in smaller batches, so that memory does not grow."""
 
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Turns stored images into a network's input: floats with zero mean and unit deviation.
+    """Turns stored images into a network's input: floats with mean 0 and standard deviation 1.
 
-    Images come as arrays, or as tensors on the device. The input lies in memory as images_BCHW;
-    with `channels_last` in the order BHWC.
+    Images are arrays, or tensors on the device. The input is images_BCHW, stored in memory in that
+    order, or with `channels_last` in the order BHWC.
     """
 
     mean: tuple[float, ...]
@@ -43,7 +43,7 @@ class Normaliser:
         return images_BCHW.mul_(self._scale_C11 / 255).add_(self._shift_C11)
 
     def pixels(self, images_BHWC: NDArray[np.uint8] | Tensor) -> Tensor:
-        """images_BHWC (0..255) → images_BCHW (0..1) on the device, not with their channels last."""
+        """images_BHWC (0..255) → images_BCHW (0..1) on the device, never with channels last."""
         return self._permuted(images_BHWC).contiguous().float().div_(255)
 
     def normalise(self, images_BCHW: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ class Normaliser:
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of some images' predictions.
+    """Figures of the predictions for some images.
 
     Attributes:
-        loss: mean cross-entropy.
-        accuracy: share of images whose most probable class is theirs.
-        mean_class_accuracy: mean of each class's accuracy, over the classes that have images.
+        loss: the mean cross-entropy.
+        accuracy: the share of images whose most probable class is the right one.
+        mean_class_accuracy: the mean of the classes' accuracies, over the classes with images.
     """
 
     loss: float
@@ -92,9 +92,9 @@ def predict_logits(
     indices: NDArray[np.int64] | None = None,
     precision: Precision | None = None,
 ) -> Tensor:
-    """logits_NK of the images (at these indices), in evaluation mode; the mode is put back.
+    """logits_NK of the images (at these indices), in evaluation mode; the mode is restored.
 
-    They are float32, whatever the precision that they are computed in; without one it is fp32.
+    They are float32, whatever the precision that they are computed in: fp32 if None.
     """
     indices = np.arange(len(images_NHWC)) if indices is None else indices
     values_per_image = math.prod(images_NHWC.shape[1:])
@@ -111,7 +111,7 @@ def predict_logits(
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Have a module in evaluation mode; the mode of each of its parts is put back."""
+    """A context in which a module is in evaluation mode; the mode of each part is restored."""
     was_training = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -124,9 +124,9 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 def on_device(
     values_N: NDArray[Any] | Tensor, indices_B: NDArray[np.int64], device: torch.device
 ) -> Tensor:
-    """The values at these indices, on the device; they may lie there already, or be an array.
+    """The values at these indices, on the device; from an array, or a tensor already there.
 
-    Nothing waits for the device: what is moved there was copied for it.
+    The call does not wait for the device, since it transfers a copy.
     """
     if isinstance(values_N, Tensor):
         return values_N[torch.from_numpy(indices_B).to(device, non_blocking=True)]

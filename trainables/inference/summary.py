@@ -1,4 +1,4 @@
-"""What a model is made of: its layers with output shapes, parameters, multiply-accumulates."""
+"""A summary of a model: its layers with output shapes, parameters and multiply-accumulates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its path in the model, type, output shape (without the batch), parameters."""
+    """One layer: its path in the model, type, output shape (without the batch), parameter count."""
 
     name: str
     type: str
@@ -20,7 +20,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """A model's layers, and what it costs for one image."""
+    """A model's layers, its parameter counts, and its multiply-accumulates for one image."""
 
     layers: tuple[Layer, ...]
     num_parameters: int
@@ -29,7 +29,7 @@ class Summary:
 
 
 def summarise(network: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
-    """Look at a network on the meta device, so without memory or arithmetic for its weights.
+    """Summarise a network on the meta device, which takes neither memory nor arithmetic.
 
     Multiply-accumulates are those of convolutions and matrix products, as torch counts them.
     """
@@ -62,6 +62,6 @@ def summarise(network: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether it holds parameters itself, or nothing further, as a pooling layer does."""
+    """Whether the module has parameters of its own, or no children, like a pooling layer."""
     has_own = any(True for _ in module.parameters(recurse=False))
     return has_own or not (any(module.children()) or isinstance(module, nn.Sequential))

@@ -1,1 +1,1 @@
-"""Pretrained weights: which there are, and loading them."""
+"""Pretrained weights: which are offered, and loading them."""

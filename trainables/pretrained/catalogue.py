@@ -1,7 +1,7 @@
-"""Which architectures and pretrained weights torchvision offers, known without importing it.
+"""The architectures and pretrained weights that torchvision offers, without importing it.
 
-That import costs seconds, and a config is to be checked in one. So what torchvision says of itself
-is kept in <cache>/torchvision-<version>-<format>.json, and written anew when it is not there.
+The import takes seconds, but a config should be checked in one second. So the catalogue is kept in
+<cache>/torchvision-<version>-<format>.json, and built from torchvision if that file is missing.
 """
 
 import json
@@ -16,24 +16,24 @@ from toprung.trainables.data.listing.cache import cache_dir
 from toprung.trainables.files.atomic_files import atomic_file
 from toprung.trainables.system.typed_settings import nearest
 
-FORMAT = 1  # to be raised when the file holds something else than before
+FORMAT = 1  # to be increased when the content of the file changes
 DEFAULT = "DEFAULT"
 """torchvision's name for the best weights of an architecture."""
 
 
 @dataclass(frozen=True)
 class OfferedWeights:
-    """Pretrained weights of an architecture, and the images that they were made for.
+    """Pretrained weights of an architecture, and the preprocessing that they were trained with.
 
     Attributes:
-        url: of the file; its name ends in the first digits of its SHA-256.
-        is_default: whether these are what `DEFAULT` means.
-        crop_size: height and width in pixels of the centre crop that the network is given.
-        resize_size: to how many pixels the shorter side of the picture is resized before.
-        interpolation: of the resizing.
-        mean: of each channel, by which an image is normalised.
-        std: of each channel, likewise.
-        min_size: the least height and width in pixels, as torchvision states it.
+        url: the URL of the file, whose name ends in the first digits of its SHA-256.
+        is_default: whether `DEFAULT` means these weights.
+        crop_size: height and width in pixels of the centre crop that the network gets.
+        resize_size: the length in pixels to which the image's shorter side is resized first.
+        interpolation: the interpolation of the resizing.
+        mean: the mean of each channel, for normalisation.
+        std: the standard deviation of each channel, for normalisation.
+        min_size: the smallest height and width in pixels, as torchvision states it.
     """
 
     url: str
@@ -55,11 +55,11 @@ def checked_architecture(name: str, others: Sequence[str] = ()) -> str:
     """The name, if torchvision has a classifier of that name.
 
     Args:
-        name: what a user wrote.
-        others: names that would be possible there too, to be told with torchvision's.
+        name: the name that a user wrote.
+        others: other valid names, to be listed in the message with torchvision's.
 
     Raises:
-        ValueError: there is none; says which names are nearest, or else all of them.
+        ValueError: if there is none; the message lists the nearest names, or else all names.
     """
     names = architectures()
     if name not in names:
@@ -70,9 +70,9 @@ def checked_architecture(name: str, others: Sequence[str] = ()) -> str:
 
 
 def offered(architecture: str) -> Mapping[str, OfferedWeights]:
-    """The weights that an architecture is offered with, by name, torchvision's first ones first.
+    """The pretrained weights of an architecture by name, in torchvision's order.
 
-    Weights that are no whole classifier (VGG16's `IMAGENET1K_FEATURES`) are not among them.
+    Weights that are not a whole classifier (VGG16's `IMAGENET1K_FEATURES`) are left out.
     """
     return _catalogue(_file())[architecture]
 
@@ -112,7 +112,7 @@ def _parsed(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Offe
 
 
 def _of_torchvision() -> dict[str, dict[str, OfferedWeights]]:
-    """The catalogue, from torchvision itself."""
+    """Build the catalogue from torchvision itself."""
     from torchvision import models
 
     def described(enum: Iterable[Any]) -> dict[str, OfferedWeights]:
@@ -141,7 +141,7 @@ def _described(weights: Any, *, is_default: bool) -> OfferedWeights:
 
 
 def _write(file: Path, catalogue: Mapping[str, Mapping[str, OfferedWeights]]) -> None:
-    """Write the file in one step; without it the next process only takes longer."""
+    """Write the file in one step; if that fails, the next process only takes longer."""
     plain = {
         architecture: {name: asdict(w) for name, w in weights.items()}
         for architecture, weights in catalogue.items()

@@ -1,6 +1,6 @@
-"""Pretrained weights: where torchvision's lie, fetching them, reading files, loading them.
+"""Pretrained weights: locating and downloading torchvision's, reading files, loading them.
 
-Torch is imported only where weights are downloaded, read or loaded.
+Torch is imported only to download, read or load weights.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ _MAX_SHOWN = 3
 
 
 def checkpoint_file(offered: OfferedWeights) -> Path:
-    """Where torch hub keeps these weights; `TORCH_HOME` and `XDG_CACHE_HOME` decide."""
+    """The file in which torch hub keeps these weights, by `TORCH_HOME` and `XDG_CACHE_HOME`."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME") or str(Path(cache) / "torch")
     return Path(home).expanduser() / "hub" / "checkpoints" / offered.url.rpartition("/")[2]
 
 
 def fetch(offered: OfferedWeights) -> Path:
-    """The file of these weights, downloaded if it is not there yet, and checked by its hash.
+    """The file of these weights, downloaded if it does not exist yet, and verified by its hash.
 
     Raises:
-        ConfigError: if it cannot be downloaded, or is not what torchvision published.
+        ConfigError: if it cannot be downloaded, or differs from the published file.
     """
     file = checkpoint_file(offered)
     expected = _expected_digest(offered.url)
@@ -45,16 +45,16 @@ def fetch(offered: OfferedWeights) -> Path:
     elif not _digest(file, file.stat().st_mtime_ns).startswith(expected):
         raise ConfigError(
             f"weights {file}: the file is damaged, its SHA-256 does not start with {expected}; "
-            f"remove it, so that it is downloaded anew from {offered.url}"
+            f"remove it, and it will be downloaded again from {offered.url}"
         )
     return file
 
 
 def read_state(file: Path) -> "OrderedDict[str, Tensor]":
-    """The state dict in a file; the keys of torchvision's old DenseNet files are made the new ones.
+    """Read the state dict in a file, renaming the keys of torchvision's old DenseNet files.
 
     Raises:
-        ConfigError: if there is none that can be read.
+        ConfigError: if the file does not exist, or no state dict can be read from it.
     """
     state = _read(file)
     for key in list(state):
@@ -64,15 +64,20 @@ def read_state(file: Path) -> "OrderedDict[str, Tensor]":
 
 
 def load_state(network: "nn.Module", state: "Mapping[str, Tensor]", whose: str) -> None:
-    """Load a state dict into a network, all of it.
+    """Load a whole state dict into a network.
+
+    Args:
+        network: the network.
+        state: the state dict.
+        whose: the name of the weights, for the message.
 
     Raises:
-        ConfigError: if it is another network's; says which keys are missing and unexpected and
-            which shapes differ, and that they are the weights of `whose`.
+        ConfigError: if the state dict belongs to another network; the message lists missing keys,
+            unexpected keys and differing shapes.
     """
     own = network.state_dict()
     versioned = OrderedDict(state)
-    # The root's version number: MNASNet insists on it, and safetensors files do not keep it.
+    # The root's version number: MNASNet requires it, and safetensors files do not store it.
     versioned._metadata = getattr(state, "_metadata", {"": own._metadata[""]})  # type: ignore[attr-defined]
     try:
         network.load_state_dict(versioned)
@@ -81,7 +86,7 @@ def load_state(network: "nn.Module", state: "Mapping[str, Tensor]", whose: str) 
 
 
 def weights_digest(state: "Mapping[str, Tensor]") -> str:
-    """A digest of tensors and their names, whatever device and memory order they have."""
+    """A digest of tensors and their names, whatever their device and memory order."""
     import torch
 
     digest = hashlib.sha256()
@@ -92,7 +97,7 @@ def weights_digest(state: "Mapping[str, Tensor]") -> str:
 
 
 def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: str) -> str:
-    """What is wrong with a state dict for a network whose own one this is."""
+    """How a state dict differs from a network's own one."""
     differing = [k for k, tensor in state.items() if k in own and own[k].shape != tensor.shape]
     mistakes = [
         _listed("missing", [key for key in own if key not in state]),
@@ -102,7 +107,7 @@ def _misfit(own: "Mapping[str, Tensor]", state: "Mapping[str, Tensor]", whose: s
             [f"{k} ({_shape(state[k])} instead of {_shape(own[k])})" for k in differing],
         ),
     ]
-    return f"weights {whose}: they are another network's: {'; '.join(filter(None, mistakes))}"
+    return f"weights {whose}: belong to another network: {'; '.join(filter(None, mistakes))}"
 
 
 def _read(file: Path) -> "OrderedDict[str, Tensor]":
@@ -110,10 +115,10 @@ def _read(file: Path) -> "OrderedDict[str, Tensor]":
 
     try:
         load = load_safetensors if file.suffix == ".safetensors" else load_torch_file
-        state: Any = load(file.resolve())  # the user named it, perhaps by a link
+        state: Any = load(file.resolve())  # the user may have named it by a link
     except FileNotFoundError:
         raise ConfigError(f"weights {file}: there is no such file") from None
-    except Exception as error:  # a damaged file makes pickle and zip raise whatever they like
+    except Exception as error:  # a damaged file makes pickle and zip raise errors of any type
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"weights {file}: cannot be read ({type(error).__name__}: {reason}); "
@@ -121,7 +126,7 @@ def _read(file: Path) -> "OrderedDict[str, Tensor]":
         ) from None
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise ConfigError(
-            f"weights {file}: holds {_told(state)}, not a state dict; "
+            f"weights {file}: holds {_description(state)}, not a state dict; "
             "save the network's state_dict() alone"
         )
     return state if isinstance(state, OrderedDict) else OrderedDict(state)
@@ -133,7 +138,7 @@ def _download(url: str, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         download_url_to_file(url, str(file), _expected_digest(url), progress=False)
-    except (OSError, RuntimeError) as error:  # RuntimeError: the hash is another
+    except (OSError, RuntimeError) as error:  # RuntimeError: the hash differs
         raise ConfigError(
             f"weights {url}: cannot be downloaded to {file.parent} ({error}); "
             "download that file elsewhere and give it with model/weights=FILE"
@@ -142,13 +147,13 @@ def _download(url: str, file: Path) -> None:
 
 def _expected_digest(url: str) -> str:
     found = _HASH.search(url.rpartition("/")[2])
-    assert found, f"{url} names no hash"
+    assert found, f"{url} does not contain a hash"
     return found[1]
 
 
 @lru_cache
 def _digest(file: Path, changed_at_ns: int) -> str:
-    """Read once by a process that trains many trials, unless the file changes."""
+    """The file's SHA-256; a process that trains many trials reads it once, unless it changes."""
     del changed_at_ns
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -159,14 +164,14 @@ def _shape(tensor: "Tensor") -> str:
 
 
 def _listed(fault: str, keys: Sequence[str]) -> str:
-    """The first few keys of a fault, and how many there are."""
+    """A fault with its number of keys, and the first few of them."""
     if not keys:
         return ""
     more = ", ..." if len(keys) > _MAX_SHOWN else ""
     return f"{len(keys)} {fault}: {', '.join(keys[:_MAX_SHOWN])}{more}"
 
 
-def _told(value: Any) -> str:
+def _description(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping with the keys {', '.join(map(str, list(value)[:_MAX_SHOWN]))}"
     return f"a {type(value).__name__}"

@@ -1,1 +1,1 @@
-"""What a trial reports: its validations, its columns, how it failed."""
+"""What a trial reports: its validations, the columns of its reports, its failures."""

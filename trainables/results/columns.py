@@ -1,4 +1,4 @@
-"""What a trial reports after each validation: the names of the columns, in one place."""
+"""The columns of a trial's reports: their names, all in one place."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -12,22 +12,22 @@ CHECKPOINT_FILE = "checkpoint.pt"
 """The one checkpoint in a trial's folder."""
 
 SCORE = "score"
-"""The metric of the trial's best validation so far: what ASHA compares at its rungs."""
+"""The metric of the trial's best validation so far, which ASHA compares at its rungs."""
 EPOCH = "epoch"
 VALIDATION = "validation"
 FINISHED = "finished"
 STEPS = "steps"
-"""The logged steps, each as a mapping of its figures."""
+"""The logged steps, each a mapping of its figures."""
 FROZEN_PART = "frozen_part"
-"""What is done about what is frozen; empty if nothing is."""
+"""Whether the outputs of the frozen part are stored, or why not; empty if nothing is frozen."""
 PRECISION = "precision"
 RESTARTED = "restarted"
-"""Why the trial had to begin again; not there if it had not to."""
+"""Why the trial had to start over; absent if it did not."""
 REPLAYED = "replayed"
-"""True of a validation after which the trial has gone on, as its checkpoint shows, and nobody may
-have heard of it: it is to be written down, and nothing is to be decided by it. Else not there."""
+"""True for a validation reported again from the checkpoint, after which the trial continued: it is
+to be recorded if it is missing, but no decision may depend on it. Absent otherwise."""
 FAILURE = "failure"
-"""Why the trial failed, in one line."""
+"""The reason why the trial failed, in one line."""
 FAILURE_KIND = "failure_kind"
 """One of `toprung.trainables.results.failures.KINDS`."""
 TRACEBACK = "traceback"
@@ -35,7 +35,7 @@ _BEST = "best_"
 
 
 def to_report(validation: Validation, metric: str) -> dict[str, Any]:
-    """The columns for one validation: the record, the best record so far, the score."""
+    """The columns of one validation's report: the record, the best record so far, the score."""
     best = {f"{_BEST}{name}": value for name, value in asdict(validation.best).items()}
     score = getattr(validation.best, metric)
     return {
@@ -50,7 +50,7 @@ def to_report(validation: Validation, metric: str) -> dict[str, Any]:
 
 
 def reports_in(checkpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The columns for each validation that a checkpoint holds; none says that it was the last."""
+    """The columns of each validation in a checkpoint; `FINISHED` is False for all of them."""
     metric, precision = checkpoint["config"]["training"]["metric"], checkpoint.get("precision")
     for record, best, steps in with_best(history_of(checkpoint), metric):
         validation = Validation(record, best, False, _not_saved, steps, precision or "fp32")
@@ -62,7 +62,7 @@ def _not_saved(folder: Path) -> None:
 
 
 def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict[str, Any]:
-    """The columns for a trial that failed; without a score, so that ASHA never sees it."""
+    """The columns of a failed trial's report; without a score, so that ASHA ignores it."""
     return {
         FAILURE: redacted(reason),
         FAILURE_KIND: kind,
@@ -71,7 +71,7 @@ def failure_report(kind: str, reason: str, traceback: str | None = None) -> dict
 
 
 def record_of(report: dict[str, Any]) -> Record:
-    """The record of the validation that this report tells of."""
+    """The record of the validation that this report is about."""
     return Record(**{name: report[name] for name in Record.__annotations__})
 
 

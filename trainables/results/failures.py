@@ -1,4 +1,4 @@
-"""Why a trial failed, in a few kinds: each needs another answer from who runs the sweep."""
+"""The kinds of failures of a trial; each needs a different response from whoever runs the sweep."""
 
 import errno
 import re
@@ -28,19 +28,19 @@ KINDS = (
     TIMED_OUT,
     STORE_AWAY,
 )
-"""`WORKER_LOST` and `TIMED_OUT` are seen by who waits for the trial, never by the trial."""
+"""`WORKER_LOST` and `TIMED_OUT` are detected by the driver, never by the trial itself."""
 
 MAX_REASON = 500
-"""Letters of a reason."""
+"""Characters of a reason."""
 _MAX_SEARCHED = 10_000
-"""Characters of an error's text, which may quote a file: in a longer one a search could be slow."""
+"""Characters of an error's text, which may quote a file: searching a longer one could be slow."""
 
 _RESOURCES = (DISK_FULL, GPU_OUT_OF_MEMORY, OUT_OF_MEMORY)
-"""What may hide behind any other error."""
+"""The kinds that may hide behind any other error."""
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors of a disk without room."""
+"""The error numbers of a full disk."""
 _TEXTS = {
-    # numpy tells no errno, and torch's writer no more than that it could not write.
+    # numpy does not set errno, and torch's writer says only that it could not write.
     DISK_FULL: r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written"
     r"|inline_container\.cc.*unexpected pos|iostream error|PytorchStreamWriter failed",
     GPU_OUT_OF_MEMORY: r"(CUDA|HIP|MPS|XPU)\b.*out of memory"
@@ -50,10 +50,10 @@ _TEXTS = {
 
 
 def failure_of(error: BaseException) -> tuple[str, str]:
-    """The kind of failure that an error of a trial is, and the reason in one line.
+    """The kind of failure of a trial's error, and the reason in one line.
 
-    An error that was raised from another, or while another was handled, is what it hides: torch's
-    writer, for one, covers a full disk with an error of its own.
+    If the error was raised from another one, or while another one was handled, that one may decide
+    the kind: torch's writer, for example, hides a full disk behind an error of its own.
     """
     kinds = [(_kind(link), link) for link in _chain(error)]
     hidden = [known for known in kinds if known[0] in _RESOURCES]
@@ -72,7 +72,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _kind(error: BaseException) -> str:
-    # Not at the top: the driver, which needs the words only, does without torch.
+    # Not at the top: the driver needs only the names of the kinds, and runs without torch.
     import torch
 
     from toprung.trainables.results.records import DivergedError
@@ -98,7 +98,7 @@ def _errno(error: BaseException) -> int | None:
 
 
 def _by_text(error: BaseException) -> str | None:
-    """What libraries say in words only."""
+    """The kind of an error that a library describes by its text alone."""
     from safetensors import SafetensorError
 
     if not isinstance(error, RuntimeError | OSError | SafetensorError):
@@ -120,13 +120,13 @@ def _is_about_data(error: BaseException) -> bool:
 
 
 def _was_reading_data(error: OSError) -> bool:
-    """Whether it was raised by our readers of data, or by Pillow."""
-    place = error.__traceback__
-    while place is not None:
-        module = place.tb_frame.f_globals.get("__name__", "")
+    """Whether the error was raised by Toprung's data readers, or by Pillow."""
+    link = error.__traceback__
+    while link is not None:
+        module = link.tb_frame.f_globals.get("__name__", "")
         if module.startswith(("toprung.trainables.data.", "PIL.")):
             return True
-        place = place.tb_next
+        link = link.tb_next
     return False
 
 

@@ -1,4 +1,4 @@
-"""What is known of a trial after each validation, or why there is none."""
+"""The records of a trial's validations, and of its logged steps."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +15,10 @@ T = TypeVar("T")
 class Record:
     """One validation of a trial.
 
-    `epoch` counts epochs trained (1.5 after half of the second); the training figures are means
-    since the last validation, with the loss that is trained on; `val_loss` is plain
-    cross-entropy; `lr` is that of the highest stage that trains, in the last step; `seconds` is the
-    trial's training and validation time so far.
+    `epoch` counts epochs trained (1.5 after half of the second). `train_loss` and `train_accuracy`
+    are means since the last validation, of the training loss; `val_loss` is plain cross-entropy.
+    `lr` is the learning rate of the highest network stage that trains, in the last step. `seconds`
+    is the trial's training and validation time so far.
     """
 
     validation: int
@@ -38,9 +38,9 @@ class LoggedStep:
 
     Attributes:
         step: its number in the trial, from 1.
-        loss: of its batch.
-        gradient_norm: of the gradient of all parameters that train, as the optimizer gets it.
-        update_norm: of what the optimizer added to them.
+        loss: the loss of its batch.
+        gradient_norm: the norm of the gradient of all trainable parameters, after clipping.
+        update_norm: the norm of the optimizer's update of these parameters.
     """
 
     step: int
@@ -51,12 +51,18 @@ class LoggedStep:
 
 @dataclass(frozen=True)
 class Validation:
-    """What `fit` yields: this validation's record, the best so far, and how to keep the state.
+    """What `fit` yields after a validation.
 
-    `finished` says that the trial has run its course; nothing follows. `steps` are those logged
-    since the last validation. `precision` is what `training/precision` came to on this machine.
-    `frozen_part` says what is done about what is frozen: stored, or why not; or nothing. `before`
-    are all validations before this one, if it is the first that a resumed trial yields.
+    Attributes:
+        record: this validation.
+        best: the best validation so far.
+        finished: whether the trial has finished; then no validation follows.
+        save_checkpoint: writes a checkpoint into a folder.
+        steps: the steps logged since the last validation.
+        precision: the precision that `training/precision` resolved to on this machine.
+        frozen_part: whether the outputs of the frozen part are stored, or why not; empty if
+            nothing is frozen.
+        before: all validations before this one, if it is the first that a resumed trial yields.
     """
 
     record: Record
@@ -74,13 +80,13 @@ History = Sequence[tuple[Record, tuple[LoggedStep, ...]]]
 
 
 def pack_history(history: History) -> dict[str, Any]:
-    """A history as a checkpoint keeps it: by columns, some 90 bytes a validation."""
+    """A history in the form of a checkpoint: by columns, some 90 bytes a validation."""
     records = _columns([record for record, _ in history], Record)
     return {"records": records, "steps": [_columns(steps, LoggedStep) for _, steps in history]}
 
 
 def history_of(checkpoint: Mapping[str, Any]) -> History:
-    """The history in a checkpoint; of one without, by an older version, the little that it has."""
+    """The history in a checkpoint; an older version's has only the last and the best validation."""
     if "history" in checkpoint:
         packed = checkpoint["history"]
         steps = [tuple(_rows(columns, LoggedStep)) for columns in packed["steps"]]
@@ -93,7 +99,7 @@ def history_of(checkpoint: Mapping[str, Any]) -> History:
 def with_best(
     history: History, metric: str
 ) -> Iterator[tuple[Record, Record, tuple[LoggedStep, ...]]]:
-    """Each validation with the best up to it, and its steps."""
+    """Each validation, the best one up to it, and the steps logged before it."""
     best: Record | None = None
     for record, steps in history:
         best = record if best is None or is_better(record, best, metric) else best
@@ -127,5 +133,5 @@ def is_better(
 
 
 def is_finite(record: Record) -> bool:
-    """Whether the losses of this record are numbers one can go on with."""
+    """Whether the losses of this record are finite."""
     return math.isfinite(record.train_loss) and math.isfinite(record.val_loss)

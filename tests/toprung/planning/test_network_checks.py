@@ -55,5 +55,5 @@ def test_a_loss_that_does_not_fit_the_data_is_refused_before_any_trial() -> None
 def test_a_file_of_other_weights_is_refused_before_any_trial(tmp_path: Path) -> None:
     torch.save({"some.weight": torch.zeros(2)}, tmp_path / "other.pth")
     config = tiny_config(model__weights=str(tmp_path / "other.pth"))
-    with pytest.raises(ConfigError, match="they are another network's"):
+    with pytest.raises(ConfigError, match="belong to another network"):
         NetworkChecks(2, lambda _: None).rehearse([config])

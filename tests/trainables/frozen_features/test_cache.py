@@ -127,7 +127,7 @@ def test_what_is_being_computed_makes_no_room(
     with pytest.raises(RuntimeError, match="out of memory"):
         get("building", Counting(fails_after=IMAGES_PER_PIECE))
     monkeypatch.setenv("TOPRUNG_CACHE_LIMIT_GB", str(1.5 * NUM_BYTES / 1e9))
-    with pytest.raises(TooLargeError, match="while others are computed"):
+    with pytest.raises(TooLargeError, match="while others are being computed"):
         get("new")
     os.utime(folder / "building-building", (0, 1e9))  # abandoned long ago
     get("new")

@@ -160,10 +160,10 @@ def test_another_networks_weights_are_refused_with_what_differs(tmp_path: Path) 
     del state["features.3.squeeze.weight"], state["features.3.squeeze.bias"]
     state["features.0.weight"] = torch.zeros(64, 1, 3, 3)
     state |= {f"extra.{n}": torch.zeros(1) for n in range(5)}
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         build(saved(state, tmp_path / "a.pth"))
-    assert str(told.value) == (
-        f"weights {tmp_path / 'a.pth'}: they are another network's: "
+    assert str(raised.value) == (
+        f"weights {tmp_path / 'a.pth'}: belong to another network: "
         "2 missing: features.3.squeeze.weight, features.3.squeeze.bias; "
         "5 unexpected: extra.0, extra.1, extra.2, ...; "
         "1 of another shape: features.0.weight (64x1x3x3 instead of 64x3x3x3)"
@@ -185,11 +185,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str, content: bytes) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "description"),
     [({"model": {}, "epoch": 3}, "a mapping with the keys model, epoch"), ([1], "a list")],
 )
-def test_a_file_with_something_else_is_refused(tmp_path: Path, content: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=f"holds {told}, not a state dict"):
+def test_a_file_with_something_else_is_refused(tmp_path: Path, content: Any, description: str) -> None:
+    with pytest.raises(ConfigError, match=f"holds {description}, not a state dict"):
         build(saved(content, tmp_path / "a.pth"))
 
 
@@ -289,9 +289,9 @@ def test_where_to_get_the_file_is_reported_in_one_line_without_a_network(
     published: OfferedWeights,
 ) -> None:
     unreachable = replace(published, url=re.sub(r":\d+/", ":1/", published.url))
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         fetch(unreachable)
-    message = str(told.value)
+    message = str(raised.value)
     assert message.startswith(f"weights {unreachable.url}: cannot be downloaded")
     assert message.endswith("download that file elsewhere and give it with model/weights=FILE")
     assert "\n" not in message
