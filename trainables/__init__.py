@@ -1,1 +1,1 @@
-"""What one trial does: its config, its model, its data, its training."""
+"""A trial: its config, its model, its data, its training."""

@@ -1,4 +1,4 @@
-"""What one trial is: a value that says everything, checked whole, kept as YAML."""
+"""The config of a trial: one value that describes it completely, validated as a whole, in YAML."""
 
 import errno
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ METRICS: dict[str, str] = {
     "val_mean_class_accuracy": "max",
     "val_loss": "min",
 }
-"""What a trial can be selected by, and which way is better."""
+"""The metrics by which a trial can be selected, and whether they are maximised or minimised."""
 MAX_BATCH_SIZE = 1_000_000
-"""Images, and so steps of an epoch. You et al., 2020 (LAMB) went to batches of 65,536."""
+"""Images of a batch, or validations of an epoch. You et al., 2020 (LAMB) used 65,536 images."""
 
 
 def _kind_of_model(model: Any) -> str:
@@ -45,7 +45,7 @@ def _kind_of_model(model: Any) -> str:
     if isinstance(model, Mapping):
         name = model.get("architecture", "cnn")
     else:
-        name = getattr(model, "architecture", "cnn")  # what is no model is told as a wrong CNN
+        name = getattr(model, "architecture", "cnn")  # anything else is reported as a wrong CNN
     return name if name in ("cnn", "svm") else "torchvision"
 
 
@@ -59,20 +59,20 @@ _MODEL: TypeAdapter[NetworkSettings] = TypeAdapter(ModelSettings)
 
 
 class TrainingSettings(Settings):
-    """How long and how a trial trains, and by which metric its best epoch is kept.
+    """How and for how long a trial trains, and by which metric its best epoch is kept.
 
-    `patience_epochs` ends a trial whose metric has not improved for so long. Without `shuffle`,
-    every epoch has the order of the first. `log_steps` logs the loss, the norm of the gradient and
-    the norm of the update of steps; it takes a copy of the weights before each step.
+    `patience_epochs` ends a trial whose metric has not improved for that many epochs. Without
+    `shuffle`, every epoch has the order of the first. `log_steps` logs the loss, the norm of the
+    gradient and the norm of the update of some steps; it copies the weights before each logged one.
 
-    `precision` is what the network computes in, in training and validation: `fp32`, 32-bit floats;
+    `precision` is the precision of the network in training and validation: `fp32`, 32-bit floats;
     `bf16`, bfloat16 for convolutions and matrix products (weights, loss and optimizer stay fp32),
-    refused where the hardware does not compute in it; `auto`, the faster of the two: bf16 where
-    the hardware has it, but fp32 for networks with depthwise convolutions on a CPU. Each gives the
-    same numbers each time. The test set and an exported model are always evaluated in fp32.
+    refused if the hardware does not compute in it; `auto`, the faster of the two: bf16 if the
+    hardware has it, but fp32 for networks with depthwise convolutions on a CPU. Each is
+    reproducible. The test set and an exported model are always evaluated in fp32.
 
-    `store_frozen`: what the frozen first part of a network gives for the images is computed once
-    on a machine and shared by all trials. The losses are the same, to rounding.
+    `store_frozen`: the outputs of a network's frozen first part for the images are computed once on
+    a machine and shared by all trials. The losses are the same up to rounding.
     """
 
     epochs: Epochs = 8
@@ -90,11 +90,11 @@ class TrainingSettings(Settings):
 class TrialConfig(Settings):
     """One trial: data, model, loss, optimizer, LR schedule, augmentation, training and seed.
 
-    What `data` leaves out of an image's size and normalisation is as the model's pretrained weights
-    want it.
+    An image size and normalisation that `data` leaves out are those of the pretrained weights' own
+    preprocessing.
 
-    `labels` are names that a search space gives to bundles of settings (`labels/network: good`);
-    they change nothing in the training, but can be searched, shown and compared by.
+    `labels` are names that a search space gives to groups of settings (`labels/network: good`).
+    They do not affect the training, but can be searched, shown and used for comparisons.
     """
 
     data: DataSettings
@@ -110,12 +110,12 @@ class TrialConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _data_as_the_weights_want(cls, values: Any) -> Any:
-        """Fill in what the data leave out and the model's pretrained weights decide."""
+        """Fill in data settings that were left out from the pretrained weights' preprocessing."""
         try:
             model = _MODEL.validate_python(values["model"])
             data = _given(values["data"])
         except (ValueError, TypeError, KeyError):
-            return values  # what is wrong with them is told with all other mistakes
+            return values  # the mistake is reported together with all others
         wanted = model.data_settings()
         if data.get("resize", "centre_crop") != "centre_crop":
             wanted.pop("crop_fraction", None)
@@ -143,7 +143,7 @@ class TrialConfig(Settings):
         if mix != "none" and not self.loss.takes_soft_targets:
             raise ValueError(
                 f"loss/name = {self.loss.name!r} needs one class per image, but augmentation/mix = "
-                f"{mix!r} gives shares of two; use cross_entropy, or mix none"
+                f"{mix!r} makes targets of two classes; use cross_entropy, or mix none"
             )
         return self
 
@@ -162,11 +162,11 @@ class TrialConfig(Settings):
             )
 
     def check(self) -> None:
-        """See whether the model and the augmentation can exist for the images, without torch.
+        """Check that the model and the augmentation fit the images, without torch.
 
         Raises:
-            ImpossibleNetworkError: for a network that cannot exist for its images.
-            ConfigError: for weights that cannot be had, or transforms that do not fit.
+            ImpossibleNetworkError: for a network that cannot be built for its images.
+            ConfigError: for weights that are not available, or transforms that do not fit.
         """
         self.model.check(self.image_shape)
         self.augmentation.check(self.image_shape)
@@ -178,7 +178,7 @@ class TrialConfig(Settings):
 
 
 def _given(settings: Any) -> dict[str, Any]:
-    """What was set of some settings, without their defaults."""
+    """The settings that were set, without defaults."""
     if isinstance(settings, Settings):
         return settings.model_dump(exclude_unset=True)
     return dict(settings)
@@ -188,7 +188,7 @@ def load_config(path: Path) -> TrialConfig:
     """Read a trial's config from a YAML file.
 
     Raises:
-        ConfigError: for a file that cannot be read as YAML, or with all its mistakes at once.
+        ConfigError: for a file that is not YAML, or listing all mistakes in it at once.
     """
     try:
         _refuse_named_pipe(path)
@@ -204,13 +204,13 @@ def load_config(path: Path) -> TrialConfig:
 
 
 def _refuse_named_pipe(path: Path) -> None:
-    """Opening one may wait for ever; a shell's `<(...)` is the user's own, and has a writer."""
+    """Refuse a pipe, which may never be readable; but a shell's `<(...)` always has a writer."""
     if path.is_fifo() and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
         raise OSError(errno.EINVAL, "is a pipe; give a file", str(path))
 
 
 def dump_config(config: TrialConfig) -> str:
-    """The config as YAML, which `load_config` reads back as an equal value."""
+    """The config as YAML, from which `load_config` reads an equal config."""
     return write_yaml(as_plain(config))
 
 
@@ -221,7 +221,7 @@ def as_plain(config: TrialConfig) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping from paths (`optimizer/lr`) to values."""
+    """Nested settings as a flat mapping from paths (`optimizer/lr`) to values."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The function that Ray Tune runs for a trial: the only file here that knows Ray."""
+"""The function that Ray Tune runs for a trial: the only file here that imports Ray."""
 
 import json
 import os
@@ -25,7 +25,7 @@ keep_freed_memory()
 
 
 def train_trial(trial: dict[str, Any]) -> None:
-    """Train the trial that `trial["config"]` (a `TrialConfig` as JSON) describes, or go on with it.
+    """Train or resume the trial that `trial["config"]` (a `TrialConfig` as JSON) describes.
 
     Its checkpoint is kept in `trial["folder"]`, a path or the URL of a store. Failures are reported
     rather than raised (see `report_failure`): a function that raises costs the next trial a fresh
@@ -47,14 +47,14 @@ def _train(config: TrialConfig, folder: str) -> None:
         reports = train_stored(config, data, device, folder)
     else:
         reports = train_kept(config, data, device, Path(folder))
-    with closing(reports):  # also where Tune ends the trial from within `report`
+    with closing(reports):  # also if Tune ends the trial from within `report`
         for report in reports:
             tune.report(report)
 
 
 @lru_cache(maxsize=1)
 def _take_lent_credentials() -> None:
-    """Have what the driver lends for its store; on a cluster nothing: nodes have their own."""
+    """Take the driver's credentials for its store; a cluster's nodes have their own."""
     from ray.experimental.internal_kv import _internal_kv_get
 
     lent = _internal_kv_get(LENT_CREDENTIALS)
@@ -64,5 +64,5 @@ def _take_lent_credentials() -> None:
 
 @lru_cache(maxsize=4)
 def _open_data(settings: DataSettings) -> TrainingData:
-    """A process trains many trials on the same data; it opens them once."""
+    """Open the data; a process that trains many trials on the same data opens it once."""
     return open_training_data(settings)

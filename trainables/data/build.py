@@ -28,7 +28,7 @@ from toprung.trainables.system.machine import num_cpus
 
 BATCH = 64  # images decoded ahead of the writing
 FORM = {"image_size", "channels", "resize", "crop_fraction", "interpolation"}
-"""The settings that say what becomes of an image's pixels."""
+"""The settings that decide the pixels of a stored image."""
 MIN_STD = 1 / 255  # one grey level: images of one colour must not lead to a division by zero
 
 
@@ -43,7 +43,7 @@ class _Decoded:
 
 @dataclass
 class _Written:
-    """What is known after the pixels are written."""
+    """The facts about the images that were written."""
 
     images: list[ListedImage] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
@@ -60,16 +60,19 @@ def build_store(
     *,
     show_progress: bool,
 ) -> tuple[str, list[BadImage]]:
-    """Writes a store into the new `folder`; gives its digest and the images left out.
+    """Write a store into the new folder `folder`.
+
+    Returns:
+        The store's digest, and the images left out.
 
     Raises:
-        DataError: The disk is too full, or images are bad and were not to be skipped.
+        DataError: The disk is too full, or images cannot be decoded and were not to be skipped.
         OSError: The disk became full.
     """
     _check_disk(folder.parent, len(images), settings)
     folder.mkdir()
     with warnings.catch_warnings(), (folder / "images.npy").open("wb") as stream:
-        warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
+        warnings.simplefilter("ignore")  # Pillow's warnings about files that it can decode
         written = _write_images(stream, images, settings, show_progress)
         sync(stream)
     _check_bad(images, written, settings)
@@ -78,7 +81,7 @@ def build_store(
 
 
 def publish(folder: Path, target: Path) -> None:
-    """Gives a finished folder its name, in one step that a crash cannot halve."""
+    """Rename a finished folder to its final name, in one atomic step."""
     flush_folder(folder)
     try:
         folder.rename(target)
@@ -125,7 +128,7 @@ def _write_images(
             written.train_histogram_CV = written.train_histogram_CV + result.histogram_CV
     stream.seek(0)
     _write_header(stream, len(written.images), settings)
-    assert stream.tell() == pixels_start  # numpy leaves room for a number of images of any length
+    assert stream.tell() == pixels_start  # numpy reserves space in the header
     return written
 
 

@@ -1,4 +1,4 @@
-"""Which classes of a source are used."""
+"""Restricting a source to its first classes."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from toprung.trainables.data.listing.image_list import ListedImage
 def first_classes(
     images: Sequence[ListedImage], class_order: Sequence[str] | None, num_classes: int | None
 ) -> list[ListedImage]:
-    """The images of the first classes, in the source's own order of classes, else sorted.
+    """The images of the first `num_classes` classes, in the source's own order or else sorted.
 
     Raises:
         DataError: There are fewer classes.

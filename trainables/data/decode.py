@@ -1,4 +1,4 @@
-"""From the bytes of one image file to the pixels that the store holds.
+"""Decoding the bytes of an image file to the pixels that the store holds.
 
 Shape letters: H height, W width, C channels.
 """
@@ -39,13 +39,13 @@ class BadImageError(Exception):
 
 
 def decode_image(path: Path, settings: DataSettings) -> NDArray[np.uint8]:
-    """One image file as the store would hold it, (H, W, C).
+    """Decode one image file to the pixels that the store would hold, (H, W, C).
 
     Raises:
         DataError: The file cannot be decoded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
+        warnings.simplefilter("ignore")  # Pillow's warnings about files that it can decode
         try:
             return decode(read_bytes(path), settings)
         except BadImageError as error:
@@ -53,13 +53,13 @@ def decode_image(path: Path, settings: DataSettings) -> NDArray[np.uint8]:
 
 
 def hash_image(path: Path) -> str:
-    """The `pixel_hash` of one image file, as images of a sweep are known by.
+    """The `pixel_hash` of one image file, by which a sweep identifies its images.
 
     Raises:
         DataError: The file cannot be decoded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on files that it decodes all the same
+        warnings.simplefilter("ignore")  # Pillow's warnings about files that it can decode
         try:
             with _bad_if_it_fails():
                 return pixel_hash(_as_seen(_open(read_bytes(path))))
@@ -71,18 +71,20 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes.
 
     Raises:
-        BadImageError: It is missing, unreadable, empty, no regular file or of more than 1 GiB.
+        BadImageError: It is missing, unreadable, empty, not a regular file, or larger than 1 GiB.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadImageError("not a regular file")  # reading a pipe could wait for ever
+            raise BadImageError("not a regular file")  # reading a pipe could block forever
         if status.st_size > MAX_FILE_BYTES:
-            raise BadImageError(f"the file has {status.st_size:,} bytes, which no image has")
+            raise BadImageError(
+                f"the file has {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from error
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # not a valid file name
         raise BadImageError(str(error)) from error
     if not content:
         raise BadImageError("the file is empty")
@@ -93,7 +95,7 @@ def decode(content: bytes | NDArray[np.uint8], settings: DataSettings) -> NDArra
     """Pixels (H, W, C) from a file's bytes, or from pixels of another size or colour.
 
     Raises:
-        BadImageError: Pillow cannot decode it, or refuses to because of its size.
+        BadImageError: Pillow cannot decode the image, or refuses to because of its size.
     """
     with _bad_if_it_fails():
         image = _open(content)
@@ -107,7 +109,7 @@ def decode_and_hash(
     """Pixels (H, W, C) as `decode` returns them, and the `pixel_hash` of the whole picture.
 
     Raises:
-        BadImageError: Pillow cannot decode it, or refuses to because of its size.
+        BadImageError: Pillow cannot decode the image, or refuses to because of its size.
     """
     with _bad_if_it_fails():
         image = _open(content)
@@ -137,15 +139,16 @@ def _open(content: bytes | NDArray[np.uint8]) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=_formats())
     if max(image.size) > MAX_SIDE:
         raise BadImageError(
-            f"{image.width}x{image.height} pixels: no side may have over {MAX_SIDE}"
+            f"{image.width}x{image.height} pixels: each side must have at most {MAX_SIDE}"
         )
     return image
 
 
 def _draft(image: Image.Image, settings: DataSettings) -> None:
-    """Let a JPEG file be decoded no larger than at least twice the size wanted.
+    """Let a JPEG file be decoded at reduced size, at least twice the size wanted.
 
-    3000x2000 to 224x224 takes half the time, and the mean pixel differs by 0.35 of 255.
+    From 3000x2000 to 224x224 this takes half the time, and changes a pixel by 0.35 of 255 on
+    average.
     """
     side = round(2 * max(settings.height_width) / settings.crop_fraction)
     image.draft(None, (side, side))
@@ -153,7 +156,7 @@ def _draft(image: Image.Image, settings: DataSettings) -> None:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """All but EPS, for which Pillow starts Ghostscript: such files are programs."""
+    """All of Pillow's formats but EPS: such files are programs, which Ghostscript would run."""
     Image.init()
     return tuple(name for name in Image.ID if name != "EPS")
 
@@ -167,7 +170,7 @@ def _as_seen(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image, opened: Image.Image) -> Image.Image:
     try:
         orientation = opened.getexif().get(ORIENTATION_TAG)
-    except Exception:  # damaged EXIF data do not make a picture bad
+    except Exception:  # damaged EXIF data do not make an image unusable
         return image
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
@@ -183,7 +186,7 @@ def _in_colours(image: Image.Image) -> Image.Image:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey levels of more than 8 bits, scaled by the range that the format or the values tell."""
+    """Scale grey levels of more than 8 bits, by the range of the format or of the values."""
     values_HW = np.asarray(image).astype(np.float64)
     low, high = float(values_HW.min()), float(values_HW.max())
     ranges = {"F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))

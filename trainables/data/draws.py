@@ -1,4 +1,4 @@
-"""The disjoint test sets that could be drawn from a source, by the names of their images."""
+"""The disjoint test sets that can be drawn from a source, by the names of their images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +17,11 @@ def drawn_test_sets(
     """Each draw (`data/test_draw`) with the names of its test images; no image is read.
 
     Args:
-        settings: Of the data; their own `test_draw` makes no difference.
-        cache_dir: By default, what the function `cache_dir` returns.
+        settings: The data settings; their own `test_draw` is ignored.
+        cache_dir: The cache folder; by default, the result of the function `cache_dir`.
 
     Raises:
-        DataError: The source is not there, or its images cannot be split at all.
+        DataError: The source does not exist, or its images cannot be split at all.
     """
     source = find_source(settings, Cache(cache_dir))
     used = first_classes(source.list_images(), source.class_order, settings.num_classes)

@@ -1,4 +1,4 @@
-"""Identical images: pictures that a source has more than once, pixel for pixel."""
+"""Duplicates: images that a source contains more than once, pixel for pixel."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,20 @@ SplitRow = tuple[str, str, Split]
 
 @dataclass(frozen=True)
 class DuplicateCounts:
-    """How many images of the splits are there more than once.
+    """How many images of the splits are duplicates.
 
     Attributes:
-        contents: that several images have: pictures, pixel for pixel.
-        images: that have such a content.
-        train: training images that are also another training image; likewise `validation`, `test`.
-        validation_in_train: validation images that are also a training image.
-        test_in_train: test images that are also a training image.
-        test_in_validation: test images that are also a validation image.
-        with_other_labels: images that are also an image of another class.
-        in_other_files: images whose copies are all in files of other bytes, such as a PNG file's
-            copy as BMP; sweeps begun before these were found have none.
+        contents: the number of distinct contents that several images share, pixel for pixel.
+        images: the number of images with such a content.
+        train: training images that equal another training image.
+        validation: validation images that equal another validation image.
+        test: test images that equal another test image.
+        validation_in_train: validation images that equal a training image.
+        test_in_train: test images that equal a training image.
+        test_in_validation: test images that equal a validation image.
+        with_other_labels: images that equal an image of another class.
+        in_other_files: images whose duplicates are all in files with other bytes, such as a PNG
+            file's copy as BMP; 0 for sweeps of versions that did not find these.
     """
 
     contents: int
@@ -41,29 +43,29 @@ class DuplicateCounts:
 
     @property
     def warning(self) -> str:
-        """What the splits share, and what that does to the figures; nothing if it is nothing."""
+        """What the splits share, and how that affects the figures; empty if they share nothing."""
         shared = [
             (self.test_in_train, "test images are also training images"),
             (self.test_in_validation, "test images are also validation images"),
             (self.validation_in_train, "validation images are also training images"),
         ]
-        told = [f"{count} {what}" for count, what in shared if count]
-        if told:
-            told[-1] += ": these figures will flatter"
+        parts = [f"{count} {what}" for count, what in shared if count]
+        if parts:
+            parts[-1] += ": these figures will be too optimistic"
         if self.with_other_labels:
-            told.append(f"{self.with_other_labels} images are also there with another label")
-        if told and self.in_other_files:
-            told.append(f"{self.in_other_files} have their copies only in files of other bytes")
-        return "; ".join(told)
+            parts.append(f"{self.with_other_labels} images also occur with another label")
+        if parts and self.in_other_files:
+            parts.append(f"{self.in_other_files} have their copies only in files of other bytes")
+        return "; ".join(parts)
 
 
 class Duplicates:
-    """The images of a source that are there more than once, group by group.
+    """The duplicate images of a source, in groups of equal images.
 
     Args:
         images: every image of the source.
-        file_hashes: SHA-256 of their files, in the same order.
-        pixel_hashes: of them as pictures (`toprung.trainables.provenance.pixel_hash`), likewise.
+        file_hashes: the SHA-256 of each image's file, in the same order.
+        pixel_hashes: each image's `toprung.trainables.provenance.pixel_hash`, in the same order.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Duplicates:
         self._files = {key: files[key] for key in self.groups}
 
     def counts(self) -> DuplicateCounts:
-        """How many there are."""
+        """The numbers of duplicates."""
         return DuplicateCounts(
             contents=len(self.groups),
             images=sum(map(len, self.groups.values())),
@@ -95,7 +97,7 @@ class Duplicates:
         )
 
     def write(self, path: Path) -> None:
-        """Write all of them as CSV: pixel_sha256, image, label, split, sha256 (of the file)."""
+        """Write all duplicates as CSV: pixel_sha256, image, label, split, sha256 (of the file)."""
         rows = (
             (key, *row, file)
             for key, group in self.groups.items()

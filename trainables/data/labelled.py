@@ -1,4 +1,4 @@
-"""Labelled images for a model that is trained already: decoded by its settings, in no split.
+"""Labelled images for a trained model: decoded with its data settings, not split.
 
 Shape letters: N images, H height, W width, C channels.
 """
@@ -30,9 +30,9 @@ class LabelledData:
     Attributes:
         images_NHWC: uint8, a read-only memory map.
         labels_N: Their classes, int64, as indices into the model's class names.
-        names: Of the images.
-        hashes: SHA-256 of each image's file, or of its pixels where it is in none.
-        pixel_hashes: Of each image as a picture (`toprung.trainables.provenance.pixel_hash`).
+        names: The images' names.
+        hashes: The SHA-256 of each image's file, or of its pixels if it has no file of its own.
+        pixel_hashes: Each image's `toprung.trainables.provenance.pixel_hash`.
         splits: How many images the source has in each of its own splits; empty if it has none.
         bad_images: Files left out because they cannot be decoded.
     """
@@ -54,16 +54,17 @@ def open_labelled(
     cache_dir: Path | None = None,
     show_progress: bool = False,
 ) -> Iterator[LabelledData]:
-    """All images of `settings.source`, whatever their splits; they are there while this is open.
+    """A context in which all images of `settings.source` are open, whatever their splits.
 
     Args:
-        settings: Those of the model's own data, with the source of these images.
-        class_names: Those that the model knows, in its order.
-        cache_dir: Where they are decoded to; by default, what the function `cache_dir` gives.
-        show_progress: Tell on stderr how far the decoding is.
+        settings: The data settings of the model, with the source of these images.
+        class_names: The classes of the model, in its order.
+        cache_dir: The cache folder; by default, the result of the function `cache_dir`.
+        show_progress: Report the progress of the decoding on stderr.
 
     Raises:
-        DataError: The source is not there, cannot be decoded, or has classes that are not known.
+        DataError: The source does not exist, cannot be decoded, or has classes that the model does
+            not know.
     """
     cache = Cache(cache_dir)
     source = find_source(settings, cache)

@@ -1,4 +1,4 @@
-"""The ways to the stored images: one for every trial, one for the test set at the very end.
+"""Opening the stored images: training data for trials, and the test set at the very end.
 
 Shape letters: N images, H height, W width, C channels.
 """
@@ -18,18 +18,19 @@ from toprung.trainables.data.store import Store, find_store
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a trial sees of the data: never a test image.
+    """The data that a trial can see: never a test image.
 
     Attributes:
         images_NHWC: The training and validation images, uint8, a read-only memory map.
         labels_N: Their classes, int64, as indices into `class_names`.
-        train_indices: Which of the N images train.
-        validation_indices: Which of them validate.
-        class_names: Sorted.
-        mean: Of each channel, with pixel values from 0 to 1; of the training images only, or
-            ImageNet's.
-        std: Likewise; at least one grey level, so that dividing by it is safe.
-        digest: Of the images' names, contents, labels and splits.
+        train_indices: The indices of the training images among the N images.
+        validation_indices: The indices of the validation images.
+        class_names: The names of the classes, sorted.
+        mean: The mean of each channel, for pixel values from 0 to 1; of the training images only,
+            or ImageNet's.
+        std: The standard deviation of each channel; at least one grey level, so that dividing by
+            it is safe.
+        digest: A digest of the images' names, contents, labels and splits.
     """
 
     images_NHWC: NDArray[np.uint8]
@@ -53,12 +54,12 @@ class TestData:
     """The sealed test set, in the same form as `TrainingData`.
 
     Attributes:
-        names: Of the images.
-        hashes: SHA-256 of each image's file, or of its pixels where it is in none.
-        pixel_hashes: Of each image as a picture (`toprung.trainables.provenance.pixel_hash`).
+        names: The images' names.
+        hashes: The SHA-256 of each image's file, or of its pixels if it has no file of its own.
+        pixel_hashes: Each image's `toprung.trainables.provenance.pixel_hash`.
     """
 
-    __test__ = False  # no test case, whatever pytest thinks of its name
+    __test__ = False  # not a test case, although pytest would take it for one by its name
 
     images_NHWC: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
@@ -70,12 +71,12 @@ class TestData:
 
 
 def open_training_data(settings: DataSettings, *, cache_dir: Path | None = None) -> TrainingData:
-    """The training and validation images; no test image is read.
+    """Open the training and validation images; no test image is read.
 
-    With `settings.digest` set and their store on this machine, the source is not looked at.
+    If `settings.digest` is set and the store is on this machine, the source is not read.
 
     Raises:
-        DataError: The data differ from those of the pinned digest, or cannot be prepared.
+        DataError: The data differ from the pinned digest, or cannot be prepared.
     """
     cache = Cache(cache_dir)
     store = find_store(cache.stores, settings.digest, settings) if settings.digest else None
@@ -86,11 +87,11 @@ def open_training_data(settings: DataSettings, *, cache_dir: Path | None = None)
 
 
 def open_test_data(settings: DataSettings, *, cache_dir: Path | None = None) -> TestData | None:
-    """The test images, or None where there are none. Only for use after the winner is selected.
+    """Open the test images; None if there are none. Only for use after the winner is selected.
 
     Raises:
-        DataError: The data differ from those of the pinned digest (images that were trained on
-            could now be test images), or cannot be prepared.
+        DataError: The data differ from the pinned digest (so that training images could now be
+            test images), or cannot be prepared.
     """
     parts = DataParts(settings, Cache(cache_dir), show_progress=False)
     if settings.digest is not None:

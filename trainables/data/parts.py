@@ -1,6 +1,6 @@
-"""The two stores of a source: one of its training and validation images, one of its test images.
+"""The two stores of a source: its training and validation images, and its test images.
 
-They are kept apart so that the process of a trial never opens a test image.
+They are separate so that the process of a trial never opens a test image.
 """
 
 import shutil
@@ -32,7 +32,7 @@ DECIDES_CONTENT = {
 
 @dataclass(frozen=True)
 class Part:
-    """A store that is there, its digest, and the files left out; both None without images."""
+    """An existing store, its digest, and the files left out; without images, both are None."""
 
     store: Store | None
     digest: str | None
@@ -40,10 +40,10 @@ class Part:
 
 
 class DataParts:
-    """The parts of the data that `settings` mean; each is built when it is asked for.
+    """The two parts of the data that `settings` describe; each is built when first requested.
 
     Raises:
-        DataError: There is no such source, or what it lists is wrong.
+        DataError: There is no such source, or its list of images has mistakes.
     """
 
     def __init__(self, settings: DataSettings, cache: Cache, *, show_progress: bool) -> None:
@@ -56,13 +56,13 @@ class DataParts:
         """The training and validation images.
 
         Raises:
-            DataError: They differ from those of the pinned digest, or cannot be stored.
+            DataError: They differ from the pinned digest, or cannot be stored.
         """
         part, pinned = self._part("training"), self._settings.digest
         if pinned not in (None, part.digest):
             raise DataError(
                 f"The data of {self._settings.source!r} have changed since data/digest was pinned: "
-                f"it is {pinned}, but now theirs is {part.digest}. Images were changed, renamed, "
+                f"it is {pinned}, but now it would be {part.digest}. Images were changed, renamed, "
                 "added or removed, or the settings that split them. Set data/digest to null to use "
                 "the data as they are."
             )
@@ -80,7 +80,7 @@ class DataParts:
         """The training part and the test part.
 
         Raises:
-            DataError: As for each of them; bad images in both are told at once.
+            DataError: See `training` and `test`; bad images of both are reported together.
         """
         bad_images: list[BadImage] = []
         parts: list[Part] = []

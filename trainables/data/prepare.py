@@ -1,4 +1,4 @@
-"""What the driver of a sweep does with the data, once, before any trial."""
+"""Preparing a sweep's data: done by the driver, once, before any trial."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,16 +18,18 @@ from toprung.trainables.data.store import Store
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What a sweep records of its data.
+    """The facts about its data that a sweep records.
 
     Attributes:
-        settings: As given, with paths made absolute and the digest pinned.
-        class_names: Sorted.
-        num_train: Number of images; likewise `num_validation` and `num_test`.
-        test_digest: Of the test images; None without a test set.
-        splits: Name, class and split of every image.
-        hashes: SHA-256 of the file of each of them, in the same order.
-        pixel_hashes: Of each of them as a picture (`toprung.trainables.provenance.pixel_hash`).
+        settings: The data settings, with paths made absolute and the digest pinned.
+        class_names: The names of the classes, sorted.
+        num_train: The number of training images.
+        num_validation: The number of validation images.
+        num_test: The number of test images.
+        test_digest: The digest of the test images; None without a test set.
+        splits: The name, class and split of every image.
+        hashes: The SHA-256 of each image's file, in the same order.
+        pixel_hashes: Each image's `toprung.trainables.provenance.pixel_hash`, in the same order.
         bad_images: Files left out because they cannot be decoded.
     """
 
@@ -44,7 +46,7 @@ class PreparedData:
 
     @cached_property
     def duplicates(self) -> Duplicates:
-        """The images that are there more than once."""
+        """The images that occur more than once."""
         return Duplicates(self.splits, self.hashes, self.pixel_hashes)
 
     def write_splits(self, path: Path) -> None:
@@ -57,15 +59,15 @@ class PreparedData:
 def prepare(
     settings: DataSettings, *, cache_dir: Path | None = None, show_progress: bool = False
 ) -> PreparedData:
-    """Finds, splits and decodes the images, once; later calls find them done.
+    """Find, split and decode the images, once; later calls reuse the result.
 
     Args:
-        settings: With `digest` set, the data must still be those.
-        cache_dir: By default, what the function `cache_dir` gives.
-        show_progress: Tell on stderr how far the decoding is.
+        settings: The data settings; if `digest` is set, the data must still have that digest.
+        cache_dir: The cache folder; by default, the result of the function `cache_dir`.
+        show_progress: Report the progress of the decoding on stderr.
 
     Raises:
-        DataError: Anything about the data that the user can mend.
+        DataError: For anything wrong with the data that the user can fix.
     """
     parts = DataParts(settings, Cache(cache_dir), show_progress=show_progress)
     training, test = parts.both()

@@ -1,4 +1,4 @@
-"""How far a long loop has come, told on stderr."""
+"""Reporting the progress of a long loop on stderr."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int, title: str, *, show: bool) -> Iterator[T]:
-    """The items, while a bar (on a terminal) or a first and a last line say how many are done."""
+    """Yield the items and show progress: a bar on a terminal, or else a first and a last line."""
     if not show:
         yield from items
     elif sys.stderr.isatty():

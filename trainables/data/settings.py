@@ -1,4 +1,4 @@
-"""What can be set about the data."""
+"""The settings of the data: which images, how they are split, and in what form."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,12 +10,12 @@ from toprung.trainables.system.typed_settings import Settings
 MAX_SIDE = 8192
 """Pixels of an image as it is stored."""
 MAX_PIXELS = 4096**2
-"""Of such an image: 200 MB as 32-bit floats in three colours."""
+"""Pixels of a whole stored image: 200 MB as 32-bit floats in three colours."""
 MAX_CLASSES = 1_000_000
 """ImageNet-21k has 21,841."""
 Pixels = Annotated[PositiveInt, Field(le=MAX_SIDE)]
 MAX_DRAWS = 1000
-"""Disjoint test sets that can be asked for."""
+"""How many disjoint test sets can be drawn."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -26,35 +26,37 @@ class DataSettings(Settings):
     Attributes:
         source: A folder of class folders (or of `train`, `val` and `test` folders of them), a CSV
             file with the columns `path`, `label` and, if wanted, `split`, or a data set known by
-            name: `digits`, which is always there, or, with their files in `root`, `cifar10`,
+            name: `digits`, which is always available, or, with their files in `root`, `cifar10`,
             `stl10`, `caltech101`, `pacs_art_painting`, `pacs_cartoon`, `pacs_photo`, `pacs_sketch`,
             `inaturalist12k`, `tiny_imagenet` and `dogs_vs_cats`.
-        root: Where the files of a data set known by name lie, or shall lie; by default the folder
-            `datasets` in the cache.
-        download: Download a data set known by name if its files are not there.
-        num_classes: Use only the first so many classes, in the data set's own order, else sorted.
+        root: The folder of the files of a data set known by name, or the folder to download them
+            to; by default the folder `datasets` in the cache.
+        download: Download a data set known by name if its files are missing.
+        num_classes: Use only the first classes, this many, in the data set's own order or else
+            sorted.
         image_size: Height and width in pixels; one number means a square.
-        channels: 3 for RGB, 1 for grey.
-        resize: How a picture meets `image_size`: `squash` ignores its proportions,
-            `centre_crop` cuts off what is too long, `letterbox` adds black bars.
-        crop_fraction: With `centre_crop`, the crop's share of the largest crop that fits; for a
-            square, of the picture's shorter side (224/256 is resizing to 256, then cropping 224).
-        interpolation: How pixels are computed when a picture is resized.
+        channels: 3 for RGB, 1 for greyscale.
+        resize: How an image is resized to `image_size`: `squash` ignores its proportions,
+            `centre_crop` crops the longer side, `letterbox` adds black bars.
+        crop_fraction: With `centre_crop`, the crop's side as a fraction of the largest crop that
+            fits; for a square, of the image's shorter side (224/256 is resizing to 256, then
+            cropping 224).
+        interpolation: The interpolation of the resizing.
         normalisation: Whose mean and standard deviation normalise the images.
-        validation_fraction: Share of the training images that become the validation set. Used only
-            where the data have no validation split.
-        test_fraction: Share of all images that become the test set; 0 means no test set. Used only
-            where the data have no test split (then, of the training images).
-        test_draw: Which of the disjoint test sets of `test_fraction` that `split_seed` deals out
-            is used: 0 is the first, or the data's own test split where there is one. Images of
-            the other draws train or validate; a test split that is not used is left out.
+        validation_fraction: The share of the training images that becomes the validation set. Used
+            only if the data have no validation split.
+        test_fraction: The share of all images that becomes the test set; 0 means no test set. Used
+            only if the data have no test split (then, the share of the training images).
+        test_draw: Which of the disjoint test sets of `test_fraction` that `split_seed` draws is
+            used: 0 is the first, or the data's own test split if there is one. Images of the other
+            draws are used for training or validation; a test split that is not used is left out.
         swap_train_and_test: Train on the test set and test on the training set, as few-shot
-            studies do; the validation set is taken out of the images that then train.
-        split_seed: Decides which images go where. It is a seed of its own, so that two sweeps with
-            different seeds still share one sealed test set.
+            studies do; the validation set is taken out of the images that are then trained on.
+        split_seed: The seed of the splits. It is separate from the trials' seeds, so that two
+            sweeps with different seeds still share one sealed test set.
         skip_bad_images: Leave out files that cannot be decoded, instead of stopping.
-        digest: Content digest of the training and validation images, pinned by `prepare`: a trial
-            that finds other data stops.
+        digest: A content digest of the training and validation images, pinned by `prepare`: a
+            trial that finds other data stops.
     """
 
     source: str

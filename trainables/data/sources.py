@@ -1,4 +1,4 @@
-"""From the name of a source to its images."""
+"""Finding the images of a source by its name."""
 
 from importlib.metadata import version
 
@@ -21,7 +21,7 @@ def find_source(settings: DataSettings, cache: Cache) -> Source:
     """The built-in or named data set, folder or CSV file that `settings.source` means.
 
     Raises:
-        DataError: It is none of them, its files are not there, or what it lists is wrong.
+        DataError: There is no such source, its files are missing, or its list has mistakes.
     """
     name = settings.source
     if name in BUILT_INS:
@@ -53,7 +53,7 @@ def _list_files(name: str) -> list[ListedImage]:
     except OSError as error:
         raise DataError(f"The source {name!r} cannot be read: {error}.") from error
     if exists:
-        raise DataError(f"The source {name!r} is a file, but neither a folder nor a .csv file.")
+        raise DataError(f"The source {name!r} is neither a folder nor a .csv file.")
     raise DataError(
         f"The source {name!r} is neither a data set known by name ({', '.join(NAMES)}) nor an "
         f"existing folder or .csv file{nearest(name, set(NAMES))}."

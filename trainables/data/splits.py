@@ -1,4 +1,4 @@
-"""Which images train, which validate and which test."""
+"""Assigning images to the training, validation and test sets."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ Members = dict[str, list[int]]
 
 
 def assign_splits(images: Sequence[ListedImage], settings: DataSettings) -> list[ListedImage]:
-    """Every image with a split, in the order of the names.
+    """Assign a split to every image; the result is sorted by name.
 
-    The validation and test sets that the source lacks are taken out of its training images, by
-    chance and in equal shares of every class. The order of `images` makes no difference. With
-    `settings.test_draw` above 0 the test set is drawn from the training images even so, and the
-    images of the source's own test split are left out.
+    The validation and test sets that the source lacks are drawn at random from its training images,
+    in equal shares of every class. The order of `images` does not matter. With `settings.test_draw`
+    above 0 the test set is drawn from the training images in any case, and the images of the
+    source's own test split are left out.
 
     Raises:
         NoSuchDrawError: There are too few images for this draw.
@@ -37,7 +37,7 @@ def assign_splits(images: Sequence[ListedImage], settings: DataSettings) -> list
         images = [image for image in images if image.split != "test"]
         splits = [image.split or "train" for image in images]
         given, draw = given - {"test"}, draw - 1  # the source's own was number 0
-    # The test set comes first, so that it stays the same whatever the validation set is.
+    # The test set is drawn first, so that it does not depend on the validation set.
     if "test" not in given and settings.test_fraction > 0:
         _take(images, splits, "test", settings, draw, makes_validation=makes_validation)
     if settings.swap_train_and_test:
@@ -56,11 +56,11 @@ def _take(
     *,
     makes_validation: bool,
 ) -> None:
-    """Moves a share of each class's training images into `split`.
+    """Move a share of each class's training images into `split`.
 
-    All draws cut the same permutation of a class into shares of one size, so they are disjoint.
-    With `makes_validation`, those that then train (the others, or these if they are swapped) are
-    enough to take a validation set from.
+    All draws divide the same permutation of a class into shares of equal size, so they are
+    disjoint. With `makes_validation`, enough training images (the rest, or the drawn ones if they
+    are swapped) remain to draw a validation set from.
     """
     classes = _members(images, splits, "train")
     _check_counts(classes, [split, "validation"] if makes_validation else [split])
@@ -106,7 +106,7 @@ def _check_classes(images: Sequence[ListedImage], splits: Sequence[Split]) -> No
     if not training:
         raise DataError("None of the images is a training image; at least 2 classes need some.")
     if odd := sorted(name for name in training if has_surrogates(name)):
-        raise DataError(f"These names of classes are no Unicode text:{bullets(odd)}")
+        raise DataError(f"These class names are not Unicode text:{bullets(odd)}")
     if len(training) < 2:
         raise DataError(
             f"The training images have only the class {training.pop()!r}; at least 2 are needed."

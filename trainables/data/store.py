@@ -1,4 +1,4 @@
-"""Decoded images in a folder, memory-mapped by every trial on the machine.
+"""A store: decoded images in a folder, memory-mapped by every trial on the machine.
 
     images.npy  (N, H, W, C) uint8      splits.npy   (N,) uint8, index into SPLITS
     labels.npy  (N,) int64              images.json  names, content and pixel hashes
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from toprung.trainables.data.listing.errors import DataError
 from toprung.trainables.data.settings import DataSettings
 
-FORMAT = 2  # to be raised when the same files would give other pixels, or the hashes others
+FORMAT = 2  # to be increased when the same files would have other pixels or hashes
 
 
 class Store:
@@ -29,7 +29,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether it is there; a store that is there is whole."""
+        """Whether the store exists; an existing store is complete."""
         return self.folder.is_dir()
 
     @cached_property
@@ -55,11 +55,11 @@ class Store:
         return tuple(self._json("images.json")["names"])
 
     def hashes(self) -> tuple[str, ...]:
-        """SHA-256 of each image's file, or of its pixels where it is in none."""
+        """The SHA-256 of each image's file, or of its pixels if it has no file of its own."""
         return tuple(self._json("images.json")["hashes"])
 
     def pixel_hashes(self) -> tuple[str, ...]:
-        """Of each image at full resolution (`toprung.trainables.provenance.pixel_hash`)."""
+        """Each image's `toprung.trainables.provenance.pixel_hash`, at full resolution."""
         return tuple(self._json("images.json")["pixel_hashes"])
 
     def _json(self, name: str) -> Any:
@@ -76,7 +76,7 @@ class Store:
 
 
 def find_store(stores: Path, digest: str, settings: DataSettings) -> Store:
-    """The store of the images with this digest in the form that `settings` ask for."""
+    """The store of the images with this digest, in the form that `settings` describe."""
     height, width = settings.height_width
     how = f"{settings.resize}-{settings.crop_fraction}-{settings.interpolation}"
     form = f"{height}x{width}x{settings.channels}-{how}-v{FORMAT}"

@@ -1,1 +1,1 @@
-"""Which images weights were trained, selected and tested on, kept as hashes of their pixels."""
+"""The images on which weights were trained, selected and tested, recorded as pixel hashes."""

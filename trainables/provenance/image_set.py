@@ -1,4 +1,4 @@
-"""Sets of pictures, told apart by the first bytes of their hashes."""
+"""Sets of images, identified by the first bytes of their pixel hashes."""
 
 import base64
 import binascii
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BYTES_PER_IMAGE = 8
-"""100,000 images take 0.8 MB (1.07 MB as text). Of m other pictures, looked for among n, one is
-taken for one of them with a probability of about n·m / 2^64: 5e-10 for 100,000 in 100,000."""
+"""100,000 images take 0.8 MB (1.07 MB as text). If m other images are looked up among n, the
+probability of a false match is about n·m / 2^64: 5e-10 for 100,000 among 100,000."""
 _HEX_DIGITS = 2 * BYTES_PER_IMAGE
 _KEY = np.dtype(">u8")
 
@@ -28,17 +28,17 @@ def _no_keys() -> NDArray[np.unsignedinteger]:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Pictures, each known by the first `BYTES_PER_IMAGE` bytes of its `pixel_hash`.
+    """A set of images, each identified by the first `BYTES_PER_IMAGE` bytes of its `pixel_hash`.
 
     Attributes:
-        keys_N: these bytes as numbers, sorted, each once.
+        keys_N: these bytes as numbers, sorted, without repetitions.
     """
 
     keys_N: NDArray[np.unsignedinteger] = field(default_factory=_no_keys)
 
     @classmethod
     def of(cls, pixel_hashes: Iterable[str]) -> "ImageSet":
-        """The pictures with these hashes.
+        """The set of images with these hashes.
 
         Raises:
             ProvenanceError: if one is not a hash.
@@ -52,7 +52,7 @@ class ImageSet:
         return ImageSet(np.union1d(self.keys_N, other.keys_N))
 
     def holds(self, pixel_hashes: Iterable[str]) -> NDArray[np.bool_]:
-        """Which of some pictures are among these.
+        """Whether each of some images is in the set.
 
         Raises:
             ProvenanceError: if one is not a hash.
@@ -60,13 +60,13 @@ class ImageSet:
         return np.isin(_keys(pixel_hashes), self.keys_N)
 
     def num_in(self, others: Iterable["ImageSet"]) -> int:
-        """How many of the pictures are in at least one of the other sets."""
+        """How many of the images are in at least one of the other sets."""
         known = [other.keys_N for other in others]
         return int(np.isin(self.keys_N, np.concatenate(known)).sum()) if known else 0
 
     @cached_property
     def id(self) -> str:
-        """A digest of the set, in hexadecimal; the same whatever the pictures' order."""
+        """A hexadecimal digest of the set; it does not depend on the order of the images."""
         return hashlib.sha256(self.as_bytes()).hexdigest()[:32]
 
     def as_bytes(self) -> bytes:
@@ -75,10 +75,10 @@ class ImageSet:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "ImageSet":
-        """What `as_bytes` returned.
+        """The set from the bytes that `as_bytes` returned.
 
         Raises:
-            ProvenanceError: if it is something else.
+            ProvenanceError: if they are anything else.
         """
         try:
             return cls(np.unique(np.frombuffer(content, _KEY).astype(np.uint64)))
@@ -86,15 +86,15 @@ class ImageSet:
             raise ProvenanceError(f"a set of images is damaged: {error}") from None
 
     def as_text(self) -> str:
-        """The same in Base64."""
+        """The sorted keys in Base64."""
         return base64.b64encode(self.as_bytes()).decode("ascii")
 
     @classmethod
     def from_text(cls, text: str) -> "ImageSet":
-        """What `as_text` wrote.
+        """The set from the text that `as_text` returned.
 
         Raises:
-            ProvenanceError: if it is something else.
+            ProvenanceError: if it is anything else.
         """
         try:
             content = base64.b64decode(text, validate=True)
@@ -105,7 +105,7 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class SplitImages:
-    """The pictures of each split."""
+    """The sets of images of each split."""
 
     train: ImageSet = field(default_factory=ImageSet)
     validation: ImageSet = field(default_factory=ImageSet)
@@ -120,12 +120,12 @@ class SplitImages:
 
     @property
     def ids(self) -> tuple[str, str, str]:
-        """Of each split's pictures."""
+        """The `id` of each split's set."""
         return self.train.id, self.validation.id, self.test.id
 
 
 def union(several: Iterable[SplitImages]) -> SplitImages:
-    """The pictures of all of these, split by split."""
+    """The union of all these sets, split by split."""
     return reduce(or_, several, SplitImages())
 
 

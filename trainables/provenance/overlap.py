@@ -1,4 +1,4 @@
-"""Images of a sweep that the weights which its training starts from have seen before."""
+"""The overlap of a sweep's images with the images that its pretrained weights were made with."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,21 +19,22 @@ _Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many images of a sweep were among those that weights were made with.
+    """How many images of a sweep are among those that weights were made with.
 
-    Held-out images count that the weights were trained on or selected by, and images of any other
-    split that are in the test set of the weights: it is no longer unseen by models of the sweep.
+    Two kinds count: held-out images that the weights were trained or selected on, and images of the
+    other splits that are in the weights' test set, which models of the sweep then have seen.
 
     Attributes:
-        num_test: images of the sweep's test set; likewise `num_validation`.
-        test_in_train: of these, the images that the weights were trained on.
-        test_in_validation: those that the weights were selected by.
-        validation_in_train: likewise of the sweep's validation images.
-        validation_in_validation: likewise.
-        num_train: training images of the sweep; 0 in a record of an earlier Toprung.
-        train_in_test: of these, the images that the weights were to be tested on.
-        validation_in_test: likewise of the sweep's validation images.
-        examples: names of some of these images.
+        num_test: the number of the sweep's test images.
+        num_validation: the number of the sweep's validation images.
+        test_in_train: the test images that the weights were trained on.
+        test_in_validation: the test images that the weights were selected on.
+        validation_in_train: the validation images that the weights were trained on.
+        validation_in_validation: the validation images that the weights were selected on.
+        num_train: the number of the sweep's training images; 0 in records of earlier versions.
+        train_in_test: the training images that are in the weights' test set.
+        validation_in_test: the validation images that are in the weights' test set.
+        examples: the names of some of the overlapping images.
     """
 
     num_test: _Count
@@ -49,15 +50,15 @@ class Overlap:
 
     @property
     def is_found(self) -> bool:
-        """Whether there is any such image."""
+        """Whether any image overlaps."""
         return bool(self.all_in_words())
 
     def counts(self, split: HeldOut) -> tuple[int, int]:
-        """Of a split's images, those that the weights were trained on, and selected by."""
+        """How many of a split's images the weights were trained on, and selected on."""
         return getattr(self, f"{split}_in_train"), getattr(self, f"{split}_in_validation")
 
     def in_words(self, split: HeldOut, weights: str = "the weights that it started from") -> str:
-        """The images of a split that the weights have seen; empty if there are none."""
+        """A description of a split's images that the weights have seen; empty if there are none."""
         trained, validated = self.counts(split)
         of = f"{getattr(self, f'num_{split}')} {split} images"
         if trained:
@@ -66,23 +67,23 @@ class Overlap:
         return f"{validated} of {of} were in the validation split of {weights}" if validated else ""
 
     def tested_in_words(self, weights: str = "the weights that it started from") -> str:
-        """The images of the weights' test set that the sweep uses; empty if there are none."""
+        """A description of the images of the weights' test set that the sweep uses, or empty."""
         used = {
             f"{self.train_in_test} of {self.num_train} training images": self.train_in_test,
             f"{self.validation_in_test} of {self.num_validation} validation images": (
                 self.validation_in_test
             ),
         }
-        told = " and ".join(words for words, count in used.items() if count)
-        return f"{told} were in the test split of {weights}" if told else ""
+        images = " and ".join(words for words, count in used.items() if count)
+        return f"{images} were in the test split of {weights}" if images else ""
 
     def all_in_words(self, weights: str = "the weights that it started from") -> list[str]:
-        """All of it, in one piece for each kind of images."""
-        told = [*(self.in_words(split, weights) for split in HELD_OUT)]
-        return [words for words in (*told, self.tested_in_words(weights)) if words]
+        """One description for each kind of overlap."""
+        held_out = [*(self.in_words(split, weights) for split in HELD_OUT)]
+        return [words for words in (*held_out, self.tested_in_words(weights)) if words]
 
     def as_plain(self) -> dict[str, object]:
-        """For `sweep.yaml`."""
+        """The overlap as a plain value for `sweep.yaml`."""
         return asdict(self) | {"examples": list(self.examples)}
 
 
@@ -92,9 +93,9 @@ def overlap(
     """Look for a sweep's images among those that weights were made with.
 
     Args:
-        names: of the sweep's images.
-        splits: that each of them is in.
-        pixel_hashes: of each of them.
+        names: the names of the sweep's images.
+        splits: the split of each image.
+        pixel_hashes: the pixel hash of each image.
         seen: the images that the weights were made with.
     """
     splits_N = np.array(splits, dtype=str)
@@ -122,7 +123,7 @@ def _examples(
     seen_N: NDArray[np.bool_],
     tested_N: NDArray[np.bool_],
 ) -> list[str]:
-    """Test images first, those of the weights' test set last."""
+    """Names of overlapping images: test images first, those of the weights' test set last."""
     found = [seen_N & (splits_N == split) for split in HELD_OUT]
     found.append(tested_N & (splits_N != "test") & ~found[-1])
     numbers = np.concatenate([np.flatnonzero(one) for one in found])

@@ -1,4 +1,4 @@
-"""The record of images that travels in a file of weights."""
+"""The record of images that is stored in a file of weights."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from toprung.trainables.provenance.image_set import ImageSet, ProvenanceError, S
 from toprung.trainables.provenance.pixel_hash import FORM
 
 METADATA_KEY = "toprung_images"
-"""Of the record in a safetensors file's metadata."""
+"""The key of the record in a safetensors file's metadata."""
 MAX_CHARACTERS = 90_000_000
-"""Of a record as text, some 8 million images: safetensors refuses headers over 100 MB."""
+"""Characters of a record, some 8 million images: safetensors refuses headers over 100 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """Which images weights were trained, selected and tested on.
+    """The images on which weights were trained, selected and tested.
 
     Attributes:
-        own: those of the sweep that made the weights.
-        inherited: those of the weights that its training started from, and of the weights that
-            these had started from.
+        own: the images of the sweep that made the weights.
+        inherited: the images of the weights that its training started from, and of the weights
+            that these had started from.
     """
 
     own: SplitImages
@@ -36,16 +36,16 @@ class Provenance:
         return self.own | self.inherited
 
     def as_text(self) -> str:
-        """As JSON, in one line."""
+        """The record as JSON, in one line."""
         sets = {"own": _as_plain(self.own), "inherited": _as_plain(self.inherited)}
         return json.dumps({"version": 1, "hash": FORM} | sets)
 
     @classmethod
     def from_text(cls, text: str) -> "Provenance":
-        """What `as_text` wrote.
+        """The record from the text that `as_text` returned.
 
         Raises:
-            ProvenanceError: if it is something else, or by a Toprung that hashes otherwise.
+            ProvenanceError: if it is anything else, or from a version with other hashes.
         """
         try:
             plain = _Plain.model_validate_json(text)
@@ -84,11 +84,11 @@ def _from_plain(sets: _PlainSets) -> SplitImages:
 
 
 def read_provenance(file: Path) -> Provenance | None:
-    """The record in a safetensors file, without reading its weights.
+    """Read the record in a safetensors file, without reading its weights.
 
     Returns:
-        None if it has none: it is a file of another kind, of other software, or of a Toprung that
-        wrote no record.
+        The record; None for a file of another kind, of other software, or of a version of Toprung
+        that wrote no record.
 
     Raises:
         ProvenanceError: if the file or its record cannot be read.

@@ -71,8 +71,8 @@ def test_across_splits_and_classes(images: Path) -> None:
     }
     assert found.counts().warning == (
         "1 test images are also training images; 1 test images are also validation images; "
-        "1 validation images are also training images: these figures will flatter; "
-        "4 images are also there with another label"
+        "1 validation images are also training images: these figures will be too optimistic; "
+        "4 images also occur with another label"
     )
 
 
@@ -90,7 +90,7 @@ def test_in_another_container(images: Path) -> None:
     assert (counts.contents, counts.images, counts.test_in_train) == (1, 2, 1)
     assert counts.in_other_files == 2
     assert counts.warning == (
-        "1 test images are also training images: these figures will flatter; "
+        "1 test images are also training images: these figures will be too optimistic; "
         "2 have their copies only in files of other bytes"
     )
 

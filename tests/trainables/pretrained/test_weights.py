@@ -185,11 +185,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str, content: bytes) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "description"),
+    ("content", "held"),
     [({"model": {}, "epoch": 3}, "a mapping with the keys model, epoch"), ([1], "a list")],
 )
-def test_a_file_with_something_else_is_refused(tmp_path: Path, content: Any, description: str) -> None:
-    with pytest.raises(ConfigError, match=f"holds {description}, not a state dict"):
+def test_a_file_with_something_else_is_refused(tmp_path: Path, content: Any, held: str) -> None:
+    with pytest.raises(ConfigError, match=f"holds {held}, not a state dict"):
         build(saved(content, tmp_path / "a.pth"))
 
 

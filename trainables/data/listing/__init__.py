@@ -1,1 +1,1 @@
-"""Images as they lie on the disk: folders, CSV files, lists."""
+"""Listing the images on the disk: folders, CSV files, lists."""

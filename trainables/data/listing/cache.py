@@ -1,9 +1,9 @@
-"""The folder of stores and scans, shared by all sweeps of a user on one machine.
+"""The cache folder of stores and scans, shared by all sweeps of a user on one machine.
 
 <cache>/stores/<digest>-<form>/   decoded images, found by their content
-<cache>/scans/<key>.json          what a source held when it was last read, found without reading
+<cache>/scans/<key>.json          a source's content when last read, found without reading images
 <cache>/scans/<key>.lock          held while that source is being read
-<cache>/stores/tmp-<key>/         a store half-built
+<cache>/stores/tmp-<key>/         an unfinished store
 <cache>/activations/              see `toprung.trainables.frozen_features.cache`
 <cache>/datasets/                 the files of data sets known by name, if data/root is not set
 """
@@ -35,10 +35,10 @@ def cache_dir() -> Path:
 
 
 def limit_bytes() -> int:
-    """How much the activations in the cache may take, in bytes: `TOPRUNG_CACHE_LIMIT_GB`.
+    """The size limit of the activations in the cache, in bytes: `TOPRUNG_CACHE_LIMIT_GB`.
 
     Raises:
-        DataError: if the user set it to something that is no size.
+        DataError: if the user set it to something that is not a size.
     """
     text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
     try:
@@ -51,12 +51,12 @@ def limit_bytes() -> int:
 
 
 def digest_of(value: object) -> str:
-    """A short digest of anything that JSON can say."""
+    """A short digest of any value that JSON can represent."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 class Cache:
-    """The folder's layout. Nothing is created before something is written."""
+    """The layout of the cache folder. Nothing is created before something is written."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder or cache_dir()
@@ -65,11 +65,11 @@ class Cache:
         self.data_sets = self.folder / "datasets"
 
     def temp_folder(self, key: str) -> Path:
-        """Where the store of the scan `key` is built."""
+        """The folder in which the store of the scan `key` is built."""
         return self.stores / f"{TEMP_PREFIX}{key}"
 
     def read_scan(self, key: str) -> dict[str, Any] | None:
-        """What was written under `key`, or None."""
+        """The scan that was written under `key`, or None."""
         try:
             scan: dict[str, Any] = json.loads((self.scans / f"{key}.json").read_text())
         except (OSError, ValueError):
@@ -77,13 +77,13 @@ class Cache:
         return scan
 
     def write_scan(self, key: str, scan: dict[str, Any]) -> None:
-        """Replaces what was written under `key`, in one step."""
+        """Replace the scan under `key`, in one step."""
         with atomic_file(self.scans / f"{key}.json") as stream:
             stream.write(json.dumps(scan).encode())
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Waits until no other process reads the same source; folders half-built are removed.
+        """Wait until no other process reads the same source; unfinished folders are removed.
 
         Raises:
             DataError: The cache folder cannot be used, or becomes full.

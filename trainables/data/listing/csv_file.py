@@ -1,4 +1,4 @@
-"""Images listed in a CSV file with the columns path, label and, if wanted, split."""
+"""Images listed in a CSV file with the columns path, label and, optionally, split."""
 
 import csv
 import os
@@ -17,7 +17,7 @@ def list_csv(file: Path) -> list[ListedImage]:
     """The images that `file` lists; their paths are relative to its folder.
 
     Raises:
-        DataError: With every mistake in the file, each with its line.
+        DataError: Listing every mistake in the file, each with its line.
     """
     rows = _read_rows(file)
     mistakes = [mistake for row in rows for mistake in _mistakes(row)]
@@ -58,7 +58,7 @@ def _check_header(file: Path, header: list[str]) -> None:
         for name in header
         if name not in COLUMNS
     ]
-    mistakes += [f"column {name!r} is there twice" for name in COLUMNS if header.count(name) > 1]
+    mistakes += [f"column {name!r} occurs twice" for name in COLUMNS if header.count(name) > 1]
     if mistakes:
         raise DataError(
             f"The first line of the CSV file {str(file)!r} must be 'path,label' or "
@@ -67,7 +67,7 @@ def _check_header(file: Path, header: list[str]) -> None:
 
 
 def _cells(header: list[str], row: list[str]) -> dict[str, str]:
-    # A row that is too short lacks cells, which is then reported; one too long has an extra cell.
+    # Missing cells of a short row are reported as empty; a long row gets an extra cell.
     cells = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(str.strip, row), strict=False))
     return cells | {"extra": ",".join(row[len(header) :])}
 
@@ -79,7 +79,7 @@ def _mistakes(row: Row) -> list[str]:
         mistakes.append(f"line {line}: more cells than columns: {cells['extra']!r}")
     if cells["split"] and cells["split"] not in SPLIT_WORDS:
         mistakes.append(
-            f"line {line}: split {cells['split']!r} is none of {', '.join(SPLIT_WORDS)}"
+            f"line {line}: split {cells['split']!r} is not one of {', '.join(SPLIT_WORDS)}"
             f"{nearest(cells['split'], set(SPLIT_WORDS))}"
         )
     return mistakes
@@ -89,7 +89,7 @@ def _repeats(file: Path, rows: list[Row]) -> list[str]:
     first_lines: dict[str, int] = {}
     mistakes = []
     for line, cells in rows:
-        path = os.path.normpath(file.parent / cells["path"])  # resolve() asks the disk: slow
+        path = os.path.normpath(file.parent / cells["path"])  # resolve() reads the disk: slow
         first = first_lines.setdefault(path, line)
         if first != line:
             mistakes.append(f"line {line}: {cells['path']!r} is already in line {first}")

@@ -1,4 +1,4 @@
-"""Mistakes about data that a user can mend."""
+"""Errors in the data that a user can fix."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ MAX_SHOWN = 20
 
 
 class DataError(ValueError):
-    """A mistake about the data; its message names the thing, its value and the rule it broke."""
+    """An error in the data; its message names the setting or file, its value and the rule."""
 
 
 class NoSuchDrawError(DataError):
-    """There are too few images for as many disjoint test sets as were asked for."""
+    """There are too few images for the requested number of disjoint test sets."""
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """One line each, at most 20 of them, then how many more there are."""
+    """A bulleted list of at most 20 lines, and the number of the others."""
     all_lines = list(map(printable_line, lines))
     shown = [f"\n  - {line}" for line in all_lines[:MAX_SHOWN]]
     if len(all_lines) > MAX_SHOWN:
@@ -42,11 +42,11 @@ class BadImagesError(DataError):
     def __init__(self, bad_images: Sequence[BadImage]) -> None:
         self.bad_images = tuple(bad_images)
         super().__init__(
-            f"{len(bad_images)} of the files cannot be decoded; mend or remove them, or set "
+            f"{len(bad_images)} of the files cannot be decoded; fix or remove them, or set "
             "data/skip_bad_images to true (--skip-bad-images) to leave them out:"
             f"{bullets(map(str, bad_images))}"
         )
 
     def __reduce__(self) -> tuple[type["BadImagesError"], tuple[tuple[BadImage, ...]]]:
-        # Exceptions are pickled by their message, and Ray pickles those of its workers.
+        # By default exceptions are pickled with their message; Ray pickles its workers' exceptions.
         return BadImagesError, (self.bad_images,)

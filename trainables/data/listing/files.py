@@ -1,4 +1,4 @@
-"""Paths that a user gave, and files that are whole or not there."""
+"""Resolving paths that a user wrote, and writing CSV files whole or not at all."""
 
 import codecs
 import csv
@@ -14,11 +14,11 @@ TEMP_PREFIX = "tmp-"
 
 
 def absolute(path: str, setting: str) -> Path:
-    """The path as it is valid from any working folder, `~` replaced by the user's home.
+    """The absolute path, with `~` replaced by the user's home.
 
     Args:
-        path: As the user wrote it.
-        setting: Whose value it is.
+        path: The path that the user wrote.
+        setting: The setting whose value it is, for the message.
 
     Raises:
         DataError: The user of `~user` is unknown.
@@ -26,11 +26,11 @@ def absolute(path: str, setting: str) -> Path:
     try:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:
-        raise DataError(f"{setting} = {path!r} is no path: {error}") from error
+        raise DataError(f"{setting} = {path!r} is not a path: {error}") from error
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a CSV file in one step; the file is whole or not there.
+    """Write a CSV file in one step, whole or not at all.
 
     File names need not be UTF-8; their bytes are written as they are.
 
@@ -44,6 +44,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def sync(stream: BinaryIO) -> None:
-    """Wait until what was written is on the disk."""
+    """Flush what was written to the disk."""
     stream.flush()
     os.fsync(stream.fileno())

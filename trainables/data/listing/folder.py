@@ -1,4 +1,4 @@
-"""Images in class folders, with or without a folder for each split above them."""
+"""Listing images in class folders, with or without a folder for each split above them."""
 
 import mimetypes
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
         split = SPLIT_WORDS.get(folder.name.lower())
         if split is None:
             raise DataError(
-                f"The folder {str(folder)!r} stands beside train, val or test folders, but is none "
+                f"The folder {str(folder)!r} is beside train, val or test folders, but is not one "
                 f"of them{nearest(folder.name, set(SPLIT_WORDS))}. Rename it or move it elsewhere."
             )
         if split in splits:
@@ -85,7 +85,7 @@ def _looks_like_image(path: Path) -> bool:
 
 
 def _files_below(folder: Path, entered: set[Identity]) -> Iterator[Path]:
-    # Each real folder is entered once, and none above: links that form a loop come to an end.
+    # Each real folder is entered once, and no folder above: loops of links come to an end.
     ahead = [folder]
     while ahead:
         path = ahead.pop()
@@ -97,18 +97,18 @@ def _files_below(folder: Path, entered: set[Identity]) -> Iterator[Path]:
 
 
 def _identity(folder: Path) -> Identity:
-    """The same for all links to a folder; unlike its real path, quick to find in deep folders."""
+    """A value equal for all links to a folder; faster to find than its real path if it is deep."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """Its folders, sorted, without those that no user means."""
+    """The folders in a folder, sorted, without hidden ones and those of operating systems."""
     return [path for path in visible(folder) if path.is_dir()]
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in it, sorted, without hidden files and those that systems leave behind."""
+    """The content of a folder, sorted, without hidden files and those of operating systems."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a source of images says about each of them before any is read."""
+"""A source of images, and the list of its images before any of them is read."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ class ListedImage:
 
     Attributes:
         name: Unique within the source; for a file, its path below the source's folder.
-        class_name: Its label.
-        split: None where the source leaves the split to us.
+        class_name: The image's label.
+        split: The image's split; None if the source has no splits.
         content: The file, or the pixels themselves (uint8, HW or HWC).
     """
 
@@ -39,12 +39,12 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from.
+    """A source of images.
 
     Attributes:
-        identity: Text that differs whenever an image may differ; made without reading any image.
-        list_images: All images, with their labels and, where the source has them, splits.
-        class_order: The classes in the source's own order; None if it has no other than sorted.
+        identity: A text that differs whenever an image may differ; made without reading images.
+        list_images: Returns all images, with their labels and, if the source has them, splits.
+        class_order: The classes in the source's own order; None if they are sorted by name.
     """
 
     identity: str
@@ -55,7 +55,7 @@ class Source:
 def source_of_files(
     images: Sequence[ListedImage], class_order: tuple[str, ...] | None = None
 ) -> Source:
-    """The source of images that are files; their sizes and times are its identity."""
+    """A source of image files, whose sizes and modification times are its identity."""
     in_order = sorted(images, key=lambda image: image.name)
     facts = [[image.name, image.class_name, image.split, *_file_facts(image)] for image in in_order]
     identity = "\n".join(json.dumps(line) for line in [*facts, class_order])
@@ -63,7 +63,7 @@ def source_of_files(
 
 
 def file_facts(file: Path) -> list[str | int | None]:
-    """The file's path, size and time of change: another content nearly always differs in one."""
+    """A file's path, size and modification time, one of which changes with nearly any change."""
     try:
         status = file.stat()
     except (OSError, ValueError):

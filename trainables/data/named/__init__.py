@@ -1,7 +1,7 @@
-"""Data sets known by name, with their official splits. To add one: an entry below.
+"""Data sets known by name, with their official splits. To add one, add an entry below.
 
-An entry names the function that finds its files below a root, the place where a user gets them,
-and, where the files can be checked, the function that downloads them.
+An entry names the function that finds the files below a root, the website where a user gets them,
+and, if the files can be verified, the function that downloads them.
 """
 
 from functools import partial

@@ -8,14 +8,14 @@ from toprung.trainables.data.named.named_set import find_folder
 from toprung.trainables.data.named.split_lists import find_lists, list_split_files
 
 IMAGES = "101_ObjectCategories"
-BACKGROUND = "BACKGROUND_Google"  # pictures of nothing in particular: no class
+BACKGROUND = "BACKGROUND_Google"  # random images, which are not a class
 
 
 def open_caltech101(root: Path) -> Source:
     """The images, without the background class.
 
-    With the files `train.txt` and `test.txt` beside the image folder, or in `root`, only the images
-    they list; without them there is no split.
+    If there are files `train.txt` and `test.txt` beside the image folder, or in `root`, only the
+    images that they list are used; otherwise there is no split.
     """
     folder = find_folder(root, ["caltech101", ""], [IMAGES])
     lists = find_lists([folder, root], {"train": "train.txt", "test": "test.txt"})
@@ -27,7 +27,7 @@ def open_caltech101(root: Path) -> Source:
 
 
 def download_caltech101(root: Path) -> None:
-    """Downloads and unpacks the archive, which has no lists."""
+    """Download and unpack the archive, which contains no lists."""
     from torchvision.datasets import Caltech101
 
     Caltech101(root, download=True)

@@ -1,4 +1,4 @@
-"""Data sets known by name. To add one: a function that lists its images, and its entry below."""
+"""Data sets of installed packages. To add one, write a function like `digits`, and an entry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from toprung.trainables.data.listing.image_list import ListedImage
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A data set that an installed package brings along.
+    """A data set that comes with an installed package.
 
     Attributes:
-        package: The package; its version says whether the images may have changed.
-        list_images: Imports the package, so it is called only when no store is there yet.
+        package: The package; the images may change with its version.
+        list_images: Imports the package, so it is called only if there is no store yet.
     """
 
     package: str
@@ -22,7 +22,7 @@ class BuiltIn:
 
 
 def digits() -> list[ListedImage]:
-    """The 1797 handwritten digits of scikit-learn: 8x8 pixels, grey, 10 classes."""
+    """The 1797 handwritten digits of scikit-learn: 8x8 pixels, greyscale, 10 classes."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

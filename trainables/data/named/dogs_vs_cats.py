@@ -14,7 +14,7 @@ NAME = re.compile(r"(cat|dog)\.\d+\.jpg")
 def open_dogs_vs_cats(root: Path) -> Source:
     """The images in the folder `train`, named `cat.0.jpg` and so on; there is no split.
 
-    Those of the competition's test have no labels and are not used.
+    The test images of the competition have no labels and are not used.
 
     Raises:
         DataError: The folder has other files.

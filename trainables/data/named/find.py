@@ -1,4 +1,4 @@
-"""Finding a named data set below its root, and downloading it where that is wanted."""
+"""Finding a named data set below its root, and downloading it if the settings ask for it."""
 
 import os
 from pathlib import Path
@@ -17,12 +17,12 @@ def find_named(name: str, root: str | None, cache: Cache, *, download: bool) -> 
 
     Args:
         name: One of `NAMED_SETS`.
-        root: Where its files lie, or shall lie; by default the cache's folder of data sets.
-        cache: Its locks let only one process download.
-        download: Download the files if they are not there.
+        root: The folder of its files, or for the download; by default `datasets` in the cache.
+        cache: The cache, whose locks let only one process download.
+        download: Download the files if they are missing.
 
     Raises:
-        DataError: The files are not there, cannot be read, are damaged or cannot be downloaded.
+        DataError: The files are missing, cannot be read, are damaged or cannot be downloaded.
     """
     folder = absolute(root, "data/root") if root else cache.data_sets.absolute()
     try:
@@ -55,7 +55,7 @@ def _not_there(name: str, root: Path, missing: MissingFilesError) -> str:
         lines.append(f"It cannot be downloaded from here. Get it by hand: {named.website}")
     else:
         lines.append(f"To download it there: --set data/download=true (from {named.website})")
-    lines.append("If it lies elsewhere: --set data/root=FOLDER")
+    lines.append("If it is in another folder: --set data/root=FOLDER")
     if Path(name).is_dir():
         lines.append(f"To use the folder {name!r} of the working folder: write ./{name}")
     return "\n".join(lines)
@@ -68,17 +68,17 @@ def _download(name: str, root: Path) -> None:
     try:
         if target.is_dir() and any(target.iterdir()):
             raise DataError(
-                f"The data set {name!r} cannot be downloaded into {str(target)!r}, which is there "
+                f"The data set {name!r} cannot be downloaded into {str(target)!r}, which exists "
                 "but lacks some of its files: remove or rename that folder."
             )
         root.mkdir(parents=True, exist_ok=True)
-        # Only a folder that is whole gets its name: one half-written would be taken for the set.
+        # The folder gets its name when it is complete: an unfinished one would be taken for it.
         with TemporaryDirectory(prefix=".downloading-", dir=root) as temp:
             named.download(Path(temp))
-            os.sync()  # thousands of files, which others have written
+            os.sync()  # thousands of files, which torchvision wrote without flushing them
             (Path(temp) / named.folder).rename(target)
     except (OSError, RuntimeError) as error:  # RuntimeError: torchvision found another checksum
         raise DataError(
             f"The data set {name!r} cannot be downloaded into {str(root)!r}: {error} "
-            f"It can be had by hand: {named.website}"
+            f"To get it by hand: {named.website}"
         ) from error

@@ -8,9 +8,9 @@ from toprung.trainables.data.named.named_set import find_folder
 
 
 def open_inaturalist12k(root: Path) -> Source:
-    """The images; those in the folder `val` test, and validation is left to be taken from `train`.
+    """The images; the folder `val` is the test set, and validation images are drawn from `train`.
 
-    It has no other labelled images to test on, and studies use it in this way.
+    The data set has no other labelled images for testing, and studies use it in this way.
     """
     folder = find_folder(root, ["inaturalist_12K", ""], ["train", "val"])
     training = list_classes(folder, folder / "train", "train")

@@ -1,4 +1,4 @@
-"""What is known of a data set that has a name, and how its folder is found below a root."""
+"""The description of a data set known by name, and finding its folder below a root."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class NamedSet:
     """A data set known by name.
 
     Attributes:
-        open: From the root below which its files lie to its images; raises `MissingFilesError`.
-        website: Where a user gets it by hand.
-        download: Downloads it below a root, checked by its checksum; imports torchvision. None
-            where no checksum is known.
-        folder: The folder that the download makes there.
+        open: Returns the images whose files are below a root; raises `MissingFilesError`.
+        website: The website from which a user gets the files by hand.
+        download: Downloads the files below a root and verifies their checksum; imports torchvision.
+            None if no checksum is known.
+        folder: The folder that the download creates there.
     """
 
     open: Callable[[Path], Source]
@@ -31,10 +31,10 @@ class MissingFilesError(DataError):
 
 
 def find_folder(root: Path, places: Sequence[str], contents: Sequence[str]) -> Path:
-    """The first of the `places` below `root` that has all the `contents`.
+    """The first of the folders `places` below `root` that has all the `contents`.
 
     Raises:
-        MissingFilesError: With what each place lacks.
+        MissingFilesError: Listing what each folder lacks.
     """
     folders = [root / place for place in places]
     lacking = [_lacking(folder, contents) for folder in folders]

@@ -14,8 +14,8 @@ PLACES_OF_LISTS = (*PLACES, "pacs_label", "splits")
 def open_pacs(domain: str, root: Path) -> Source:
     """The images of one domain.
 
-    With the official lists, `<domain>_train_kfold.txt` trains and `<domain>_crossval_kfold.txt`
-    tests; without them there is no split.
+    With the official lists, `<domain>_train_kfold.txt` is the training set and
+    `<domain>_crossval_kfold.txt` the test set; without them there is no split.
     """
     folder = find_folder(root, PLACES, [domain])
     names: dict[Split, str] = {

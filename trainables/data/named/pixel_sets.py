@@ -1,4 +1,4 @@
-"""Data sets whose files hold many images each. torchvision checks those files and reads them.
+"""Data sets whose files hold many images each, which torchvision verifies and reads.
 
 Shape letters: N images, H height, W width, C channels.
 """
@@ -34,7 +34,7 @@ def open_cifar10(root: Path) -> Source:
     def read(split: Split) -> Labelled:
         from torchvision.datasets import CIFAR10
 
-        with _without_numpy_s_remark():
+        with _without_numpy_warning():
             data = CIFAR10(root, train=split == "train")
         return data.data, [data.classes[label] for label in data.targets]
 
@@ -42,17 +42,17 @@ def open_cifar10(root: Path) -> Source:
 
 
 def download_cifar10(root: Path) -> None:
-    """Downloads and unpacks the archive."""
+    """Download and unpack the archive."""
     from torchvision.datasets import CIFAR10
 
-    with _without_numpy_s_remark():
+    with _without_numpy_warning():
         CIFAR10(root, download=True)
 
 
 def open_stl10(root: Path) -> Source:
     """STL-10: 13,000 labelled images of 96x96 in 10 classes (Coates et al., 2011).
 
-    Its unlabelled images are not used and need not be there.
+    The unlabelled images are not used and may be missing.
     """
     folder = find_folder(root, ["stl10_binary"], STL10_FILES)
 
@@ -64,7 +64,7 @@ def open_stl10(root: Path) -> Source:
 
 
 def download_stl10(root: Path) -> None:
-    """Downloads and unpacks the archive (2.6 GB, most of it the unlabelled images)."""
+    """Download and unpack the archive (2.6 GB, most of it the unlabelled images)."""
     _labelled_stl10()(root, download=True)
 
 
@@ -72,7 +72,7 @@ def _labelled_stl10() -> Any:
     from torchvision.datasets import STL10
 
     class LabelledSTL10(STL10):  # type: ignore[misc]
-        """Without the unlabelled images among the files to be checked."""
+        """STL-10 whose files to be verified do not include the unlabelled images."""
 
         train_list = STL10.train_list[:2]
 
@@ -87,7 +87,7 @@ def _source(folder: Path, files: Sequence[str], read: Callable[[Split], Labelled
 def _list_images(folder: Path, read: Callable[[Split], Labelled]) -> list[ListedImage]:
     images = []
     for split in OFFICIAL_SPLITS:
-        with _damage_told(folder):
+        with _damage_reported(folder):
             images_NHWC, class_names = read(split)
         images += [
             ListedImage(f"{split}/{n:05}", class_name, split, pixels_HWC)
@@ -97,19 +97,19 @@ def _list_images(folder: Path, read: Callable[[Split], Labelled]) -> list[Listed
 
 
 @contextmanager
-def _damage_told(folder: Path) -> Iterator[None]:
+def _damage_reported(folder: Path) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # torchvision's word for another checksum
+    except RuntimeError as error:  # torchvision found another checksum
         raise DataError(
-            f"Files in {str(folder)!r} are damaged: they have not the checksums of the official "
-            "ones. Remove that folder and get them again."
+            f"Files in {str(folder)!r} are damaged: their checksums are not those of the official "
+            "files. Remove that folder and get the files again."
         ) from error
 
 
 @contextmanager
-def _without_numpy_s_remark() -> Iterator[None]:
-    # NumPy 2.4.0 to 2.4.4 remark upon dtypes that an old NumPy pickled, as in the official files.
+def _without_numpy_warning() -> Iterator[None]:
+    # NumPy 2.4.0 to 2.4.4 warn about dtypes that an old NumPy pickled, as in the official files.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
         yield

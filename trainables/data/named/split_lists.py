@@ -1,4 +1,4 @@
-"""Text files that list the images of a split, one a line."""
+"""Text files that list the images of a split, one per line."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -10,15 +10,15 @@ ListFiles = Mapping[Split, Path]
 
 
 def list_split_files(lists: ListFiles, folder: Path, form: str) -> list[ListedImage]:
-    """The images in the lists; what stands behind a path on its line is left aside.
+    """The images in the lists; anything after a path on its line is ignored.
 
     Args:
         lists: The file for each split.
-        folder: What the paths in the lists are relative to.
-        form: What a path looks like, such as `<class>/<file>`; the class is the folder's name.
+        folder: The folder to which the paths in the lists are relative.
+        form: The form of a path, such as `<class>/<file>`; the class is the folder's name.
 
     Raises:
-        DataError: A list cannot be read, or names no images, wrong paths, or an image twice.
+        DataError: A list cannot be read, or has wrong paths or an image twice.
     """
     images: dict[str, ListedImage] = {}
     mistakes = []
@@ -36,7 +36,7 @@ def list_split_files(lists: ListFiles, folder: Path, form: str) -> list[ListedIm
 
 
 def find_lists(folders: list[Path], names: Mapping[Split, str]) -> ListFiles | None:
-    """The lists in the first folder that has any of them; None if none has.
+    """The lists in the first folder that has any of them; None if no folder has.
 
     Raises:
         DataError: That folder has only some of the lists.
@@ -48,7 +48,7 @@ def find_lists(folders: list[Path], names: Mapping[Split, str]) -> ListFiles | N
             return files
         if len(missing) < len(files):
             raise DataError(
-                f"The folder {str(folder)!r} has not all the lists of the official split; "
+                f"The folder {str(folder)!r} does not have all lists of the official split; "
                 f"missing:{bullets(file.name for file in missing)}"
             )
     return None

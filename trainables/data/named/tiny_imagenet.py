@@ -15,9 +15,9 @@ MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
 def open_tiny_imagenet(root: Path) -> Source:
-    """The images; those in the folder `val` test, because those in `test` have no labels.
+    """The images; the folder `val` is the test set, because the images in `test` have no labels.
 
-    The classes' order is that of `wnids.txt`.
+    The order of the classes is that of `wnids.txt`.
 
     Raises:
         DataError: The files contradict each other.
@@ -29,14 +29,14 @@ def open_tiny_imagenet(root: Path) -> Source:
 
 
 def download_tiny_imagenet(root: Path) -> None:
-    """Downloads and unpacks the archive."""
+    """Download and unpack the archive."""
     from torchvision.datasets.utils import download_and_extract_archive
 
     download_and_extract_archive(URL, root, md5=MD5)
 
 
 def _class_names(folder: Path) -> dict[str, str]:
-    """From each WordNet ID of `wnids.txt`, in its order, to its first word, made unique."""
+    """A mapping from each WordNet ID of `wnids.txt`, in order, to its first word, made unique."""
     wnids = [line for _, line in read_lines(folder / "wnids.txt")]
     parts = [line.partition("\t") for _, line in read_lines(folder / "words.txt")]
     words = {wnid: text.split(",")[0] for wnid, _, text in parts if text}

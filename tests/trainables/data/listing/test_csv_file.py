@@ -57,7 +57,7 @@ def test_all_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
     )
     message = error(file)
     assert "line 3: the label is empty" in message
-    assert "line 4: split 'tran' is none of train, val" in message
+    assert "line 4: split 'tran' is not one of train, val" in message
     assert "nearest: train" in message
     assert "line 5: './a.png' is already in line 2" in message
     assert "line 6: more cells than columns: 'more'" in message
@@ -77,7 +77,7 @@ def test_at_most_20_mistakes_are_shown(tmp_path: Path) -> None:
         ("a.png,cat", "column 'path' is missing"),
         ("path", "column 'label' is missing"),
         ("path,label,spilt", "column 'spilt' is unknown; nearest: split"),
-        ("path,label,label", "column 'label' is there twice"),
+        ("path,label,label", "column 'label' occurs twice"),
         ("path;label", "but is 'path;label'"),
         ("", "column 'path' is missing"),
     ],

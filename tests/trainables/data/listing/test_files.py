@@ -37,5 +37,5 @@ def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert absolute("~/images", "data/root") == Path("/home/me/images")
     assert absolute("images", "data/root") == Path.cwd() / "images"
-    with pytest.raises(DataError, match="data/root = '~nobody-of-that-name' is no path: "):
+    with pytest.raises(DataError, match="data/root = '~nobody-of-that-name' is not a path: "):
         absolute("~nobody-of-that-name", "data/root")

@@ -76,7 +76,7 @@ class TestNames:
         assert prepare(DataSettings(source="./cifar10")).num_train == 12
 
     def test_a_root_of_nobody(self) -> None:
-        assert "data/root = '~nobody-of-that-name' is no path" in error(
+        assert "data/root = '~nobody-of-that-name' is not a path" in error(
             "cifar10", Path("~nobody-of-that-name")
         )
 
@@ -118,7 +118,7 @@ class TestCaltech101:
         self.write(write_image, "")
         lines = "ant/image_0001.jpg", "image_0002.jpg", "../x.jpg"
         write_lines(root / "train.txt", *lines)
-        assert "has not all the lists of the official split" in error("caltech101", root)
+        assert "does not have all lists of the official split" in error("caltech101", root)
         write_lines(root / "test.txt", "crab/image_0001.jpg", "ant/image_0001.jpg")
         message = error("caltech101", root)
         assert "train.txt, line 2: 'image_0002.jpg' is not <class>/<file>" in message

@@ -67,7 +67,7 @@ class TestCifar10:
         write_cifar10(tmp_path, monkeypatch)
         file = tmp_path / "cifar-10-batches-py/data_batch_3"
         file.write_bytes(file.read_bytes()[:-1] + b"?")
-        with pytest.raises(DataError, match="are damaged: they have not the checksums"):
+        with pytest.raises(DataError, match="are damaged: their checksums are not"):
             prepare(settings("cifar10", tmp_path))
 
     def test_a_missing_file_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
