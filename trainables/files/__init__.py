@@ -1,1 +1,1 @@
-"""Reading and writing files: whole or not at all, bounded, in stores."""
+"""Reading and writing files: whole or not at all, of bounded size, also in object stores."""

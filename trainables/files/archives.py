@@ -1,4 +1,4 @@
-"""Looking at a zip archive that a stranger may have made, before anything of it is unpacked."""
+"""Checking a zip archive from an untrusted source before anything in it is unpacked."""
 
 import os
 import struct
@@ -8,29 +8,29 @@ from typing import BinaryIO
 from toprung.trainables.files.untrusted_files import MIB
 
 MAX_DIRECTORY_BYTES = 16 * MIB
-"""The list of an archive's entries, which is read whole. One of torch's has an entry per tensor."""
+"""The size of an archive's directory, which is read whole. torch's has one entry per tensor."""
 _END = b"PK\x05\x06"
 _END_64 = b"PK\x06\x06"
 _IN_END_64 = 0xFFFFFFFF
-"""A size that does not fit into 32 bits is in the longer record before this one."""
+"""Marks a size that does not fit into 32 bits, and is in the 64-bit end record before this one."""
 _MAX_END_BYTES = 2**16 + 256
-"""Of both records, with a comment as long as can be."""
+"""The size of both end records, with the longest possible comment."""
 
 
 class ArchiveError(ValueError):
-    """An archive that is not unpacked; the message says why."""
+    """An archive that is refused; the message says why."""
 
 
 def check_archive(file: BinaryIO, *, most_bytes: int | None = None) -> None:
-    """See that an archive does not unpack to more than it may.
+    """Check that an archive does not unpack to more bytes than allowed.
 
     Args:
-        file: the archive, which may be read from its beginning afterwards.
-        most_bytes: what all entries together may have, unpacked; None where nothing is to be
-            compressed, so that they have no more than the file (no part of which is two entries').
+        file: the archive, which is rewound to its beginning afterwards.
+        most_bytes: the largest unpacked size of all entries together; None if no entry may be
+            compressed, so that the entries, which must not overlap, are no larger than the file.
 
     Raises:
-        ArchiveError: if it is no archive, or unpacks to more.
+        ArchiveError: if the file is not a zip archive, or unpacks to more.
     """
     size = file.seek(0, os.SEEK_END)
     _check_directory(file, size)
@@ -39,7 +39,7 @@ def check_archive(file: BinaryIO, *, most_bytes: int | None = None) -> None:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise ArchiveError(f"is not a zip archive: {error}") from None
     if most_bytes is None and any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-        raise ArchiveError("has compressed entries, which Toprung does not write there")
+        raise ArchiveError("has compressed entries, which Toprung never writes in such a file")
     bound = size if most_bytes is None else most_bytes
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > bound:
@@ -50,7 +50,7 @@ def check_archive(file: BinaryIO, *, most_bytes: int | None = None) -> None:
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:
-    """The list of entries says itself how long it is."""
+    """Check the size of the directory, which the end record states."""
     file.seek(max(0, size - _MAX_END_BYTES))
     tail = file.read(_MAX_END_BYTES)
     start = tail.rfind(_END)
@@ -62,5 +62,5 @@ def _check_directory(file: BinaryIO, size: int) -> None:
         (length,) = struct.unpack_from("<Q", tail, start_64 + 40)
     if length > MAX_DIRECTORY_BYTES:
         raise ArchiveError(
-            f"has a list of entries of {length:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read"
+            f"has a directory of {length:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read"
         )

@@ -1,4 +1,4 @@
-"""Writing files so that neither a reader nor a killed process leaves half of one."""
+"""Writing files in one step, so that no reader sees, and no killed process leaves, half a file."""
 
 import errno
 import fcntl
@@ -15,13 +15,13 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes `path`'s place, flushed to disk, when all went well.
+    """A context with a file to write to, which replaces `path` at the end, flushed to disk.
 
-    Where something was raised, nothing is left of it, and `path` is as it was. What processes
-    that were killed have left in the folder is removed first.
+    If an exception is raised, the file is removed, and `path` is unchanged. Temporary files that
+    killed processes have left in the folder are removed first.
 
     Raises:
-        OSError: It cannot be written, as when the disk is full.
+        OSError: The file cannot be written, for example because the disk is full.
     """
     remove_leftovers(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -38,10 +38,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _new_locked(path: Path) -> BinaryIO:
-    """A new file that `remove_leftovers` leaves alone; again if it was quicker than the lock."""
+    """Create a file that `remove_leftovers` spares; repeat if it was removed before the lock."""
     while True:
-        file = path.open("xb")  # unlike `tempfile`'s, of the mode that the umask gives
-        with suppress(OSError):  # of a file system without locks
+        file = path.open("xb")  # unlike `tempfile`, with the mode that the umask gives
+        with suppress(OSError):  # on a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         if path.exists():
             return file
@@ -49,9 +49,9 @@ def _new_locked(path: Path) -> BinaryIO:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote into a folder left there.
+    """Remove the temporary files of processes that were killed while they wrote into a folder.
 
-    A file that is being written is locked by its writer. Where a file system has no locks, nothing
+    A file that is being written is locked by its writer. On a file system without locks, nothing
     is removed.
     """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
@@ -63,17 +63,17 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _without_links(path: str, flags: int) -> int:
-    """Opens neither a link nor, for long, a FIFO that stands in a file's place."""
+    """Open a file, but not a link, and without blocking on a FIFO."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def flush_folder(folder: Path) -> None:
-    """Let the new names in a folder outlive a loss of power too."""
+    """Flush a folder to the disk, so that new file names survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems know no such thing
+        if error.errno != errno.EINVAL:  # some network file systems cannot do it
             raise
     finally:
         os.close(handle)

@@ -1,8 +1,9 @@
-"""Writing an object of a store only if it is still what it was: of several at once, one does.
+"""Writing an object in a store only if it has not changed: of several writers, one succeeds.
 
-With a conditional request (`If-None-Match: *`, `If-Match`), which pyarrow does not know and obstore
-does. obstore takes credentials from the environment, or asks the machine; here also those keys that
-are in the user's credentials file. It cannot use what else pyarrow finds, such as a single sign-on.
+This takes conditional requests (`If-None-Match: *`, `If-Match`), which obstore supports and pyarrow
+does not. obstore takes credentials from the environment or the machine's metadata service; here it
+also gets the keys in the user's credentials file. It cannot use pyarrow's other sources, such as a
+single sign-on.
 """
 
 import configparser
@@ -20,35 +21,35 @@ if TYPE_CHECKING:
 
 _QUICK: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s"}
-"""Short: the caller has another way."""
+"""Short timeouts: the caller has a fallback."""
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _SCHEMES = {"gcs": "gs"}
-"""As obstore calls it."""
+"""obstore's names of the schemes that it calls differently."""
 
 
 class NotPossibleError(Exception):
-    """The store knows no such request, could not be asked, or its answer was lost."""
+    """The store does not support such requests, was unreachable, or its answer was lost."""
 
 
 def write_if_unchanged(
     url: str, region: str | None, name: str, before: bytes | None, after: bytes
 ) -> bool:
-    """Write an object, if it is what it was before.
+    """Write an object if its content is still `before`.
 
     Args:
-        url: of an object store; see `ObjectStore`.
-        region: of the bucket, where there are such.
-        name: of the object, under the place of the URL.
-        before: its content; None if there was no such object.
-        after: its new content.
+        url: the URL of an object store; see `ObjectStore`.
+        region: the region of the bucket, if the store has regions.
+        name: the object's name, relative to the URL.
+        before: the expected content; None if there should be no such object.
+        after: the new content.
 
     Returns:
-        Whether it was written; then the object is what this call made of it.
+        Whether this call wrote the object.
 
     Raises:
-        NotPossibleError: if that cannot be known. It may have been written.
+        NotPossibleError: if the outcome is unknown; the object may have been written.
     """
-    # Not at the top: whoever only reads a sweep does without it.
+    # Not at the top: reading a sweep does not need it.
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     try:
@@ -67,9 +68,10 @@ def write_if_unchanged(
 
 
 def _condition(store: "Store", path: str, before: bytes | None) -> Any:
-    """What holds of the object as it was; None if it is another already.
+    """The condition of the request; None if the object has changed already.
 
-    It is read also where there should be none: a store that ignores conditions would replace it.
+    The object is read even if there should be none: a store that ignores conditions would replace
+    it.
     """
     import obstore
 
@@ -90,10 +92,10 @@ def _put(store: "Store", path: str, content: bytes, condition: Any) -> None:
 
 
 def _check_honoured(store: "Store", path: str, content: bytes, condition: Any) -> None:
-    """See that the store refuses now what it allowed just before: some take no note of conditions.
+    """Check that the store refuses the same request now: some stores ignore conditions.
 
     Raises:
-        NotPossibleError: if it does not.
+        NotPossibleError: if it does not refuse it.
     """
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
@@ -125,7 +127,7 @@ def _connected(url: str, region: str | None) -> "Store":
 
 
 def _endpoint(options: dict[str, str]) -> str:
-    """The URL of the service, where it is not AWS's own; as pyarrow finds it."""
+    """The URL of the service, found as pyarrow does; empty for AWS itself."""
     named = options.get("endpoint_override") or next(
         filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))), ""
     )
@@ -133,7 +135,7 @@ def _endpoint(options: dict[str, str]) -> str:
 
 
 def _keys_in_file() -> dict[str, str]:
-    """The keys in the user's credentials file, unless the environment has some."""
+    """The keys in the user's credentials file; none if the environment has keys."""
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         return {}
     file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"

@@ -1,6 +1,6 @@
-"""An object store, such as S3: where a sweep may lie instead of in a folder.
+"""Object stores, such as S3, in which a sweep can be kept instead of in a folder.
 
-Credentials come from the environment or the machine, never from a URL: sweeps keep their URL.
+Credentials come from the environment or the machine, never from a URL: sweeps record their URL.
 """
 
 import posixpath
@@ -25,13 +25,13 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 _NAME = r"[A-Za-z0-9._-]+"
 _BUCKET = re.compile(_NAME)
 _AZURE = re.compile(rf"({_NAME}@)?{_NAME}(:\d+)?")
-"""There the container may stand before the account."""
+"""Azure: the container may precede the account."""
 _IN_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 OPTIONS = (
     *("region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds"),
     *("enable_tls", "blob_storage_authority", "dfs_storage_authority", "client_id", "tenant_id"),
 )
-"""What may stand in a URL's query: of what pyarrow knows, all that is no secret."""
+"""The options allowed in a URL's query: those of pyarrow's that are not secrets."""
 _FOR_GOOD = re.compile(
     r"NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound|bucket does not exist|invalid bucket name"
     r"|ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
@@ -40,22 +40,22 @@ _FOR_GOOD = re.compile(
     r"|AuthorizationFailure|AuthorizationPermissionMismatch|HTTP status 40[013]",
     re.IGNORECASE,
 )
-"""What a store says that will say the same tomorrow: wrong names, wrong credentials, no right."""
+"""Errors that waiting does not resolve: wrong names, wrong credentials, missing permissions."""
 _LEAVE_OUT = (
-    "leave the credentials out of the URL, because the sweep keeps it; they are taken from the "
+    "leave the credentials out of the URL, because the sweep records it; they are taken from the "
     "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine"
 )
 _PIECE = 2**22
 """Bytes that are read at a time."""
 SECONDS_TO_SETTLE = 2.0
-"""After that, of two that write an object at once, both see which of them wrote last."""
+"""After this time, two processes that wrote an object at once both see which one wrote last."""
 
 
 class StoreError(OSError, ValueError):
     """A store that cannot be used; the message names the URL and the reason.
 
     Attributes:
-        may_pass: whether waiting may help.
+        may_pass: whether the problem may be temporary, so that waiting may help.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
@@ -65,64 +65,66 @@ class StoreError(OSError, ValueError):
 
 @dataclass(frozen=True)
 class Stored:
-    """An object, as the store lists it: its size in bytes, and when it was written."""
+    """An object as the store lists it: its size in bytes, and when it was written."""
 
     size: int
     written_at: float
-    """In seconds since 1970, by the clock of the store."""
+    """In seconds since 1970, by the store's clock."""
 
 
 def is_url(place: object) -> bool:
-    """Whether a user's place is meant as a URL, and not as a path."""
+    """Whether the location that a user gave is a URL rather than a path."""
     return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
 
 
 def check_url(url: str) -> None:
-    """See that this is an object store's URL and holds no credentials, without asking the store.
+    """Check that a URL is an object store's and contains no credentials, without using the store.
 
     Raises:
-        StoreError: if it is not so; what may be a secret is not told.
+        StoreError: if the URL is refused; the message does not repeat what may be a secret.
     """
     scheme = url.partition("://")[0]
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise StoreError(f"{scheme}://…: is no URL") from None
+        raise StoreError(f"{scheme}://…: is not a URL") from None
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise StoreError(f"{parts.scheme}://…: is no object store that is known; known: {known}")
+        raise StoreError(f"{parts.scheme}://…: is not a supported object store; choose {known}")
     if not parts.netloc:
-        raise StoreError(f"{parts.scheme}://…: names no bucket")
+        raise StoreError(f"{parts.scheme}://…: has no bucket")
     if not (_AZURE if parts.scheme.startswith("abfs") else _BUCKET).fullmatch(parts.netloc):
         raise StoreError(
-            f"{parts.scheme}://…: after {parts.scheme}:// must stand the name of a bucket alone; "
+            f"{parts.scheme}://…: after {parts.scheme}:// only the name of a bucket is allowed; "
             f"{_LEAVE_OUT}"
         )
     place = f"{parts.scheme}://{parts.netloc}{parts.path}"
     options = parse_qsl(parts.query, keep_blank_values=True)
     if any(name not in OPTIONS or "@" in value for name, value in options):
-        raise StoreError(f"{place}?…: after the ? may stand {', '.join(OPTIONS)}; {_LEAVE_OUT}")
+        raise StoreError(
+            f"{place}?…: the options allowed after the ? are {', '.join(OPTIONS)}; {_LEAVE_OUT}"
+        )
     if "#" in url or not _IN_PATH.fullmatch(parts.path) or re.search(r"\s", url):
         raise StoreError(
-            f"{place}: is no whole URL; write its special characters as %20 for a space, %23 for #"
+            f"{place}: is not a whole URL; write special characters as %20 for a space, %23 for #"
         )
 
 
 def url_within(url: str, name: str) -> str:
-    """The URL of what has this name, with slashes, under the place of a URL; a query stays last."""
+    """The URL of a name (with slashes) under a URL; a query stays at the end."""
     parts = urlsplit(url)
     path = f"{parts.path.rstrip('/')}/{quote(name)}"
     return parts._replace(path=path).geturl()
 
 
 class ObjectStore:
-    """A place in an object store, and what lies under it. Names are relative, with slashes.
+    """A prefix in an object store, and the objects under it. Names are relative, with slashes.
 
     Args:
         url: such as `s3://bucket/prefix`.
 
     Raises:
-        StoreError: for a URL of another kind, or one that holds credentials.
+        StoreError: for a URL of another kind, or one that contains credentials.
     """
 
     def __init__(self, url: str) -> None:
@@ -130,7 +132,7 @@ class ObjectStore:
         parts = urlsplit(url)
         self.url = parts._replace(path=parts.path.rstrip("/")).geturl()
         self._knows_conditions = True
-        self._connection  # noqa: B018  # a URL that nothing understands is told of at once
+        self._connection  # noqa: B018  # an unusable URL is reported at once
 
     def __reduce__(self) -> tuple[type["ObjectStore"], tuple[str]]:
         return ObjectStore, (self.url,)
@@ -145,33 +147,33 @@ class ObjectStore:
 
     @property
     def parent(self) -> "ObjectStore":
-        """The place in which this one lies."""
+        """The store at the parent of this prefix."""
         parts = urlsplit(self.url)
         return ObjectStore(parts._replace(path=posixpath.dirname(parts.path)).geturl())
 
     def within(self, name: str) -> "ObjectStore":
-        """The place of this name under this one."""
+        """The store at the prefix with this name under this one."""
         return ObjectStore(url_within(self.url, name))
 
     def has_bucket(self) -> bool:
-        """Whether there is the bucket of the URL; places in it need not be made."""
+        """Whether the bucket of the URL exists; prefixes in it need not be created."""
         bucket = self._connection[1].partition("/")[0]
         return self._do("use", "", lambda files, _: not _is_missing(files.get_file_info(bucket)))
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Whether there is an object with this name."""
         return self.find(name) is not None
 
     def find(self, name: str) -> Stored | None:
-        """What the store knows of an object; None if there is none."""
+        """The store's entry of an object; None if there is none."""
         info = self._do("read", name, lambda files, path: files.get_file_info(path))
         return Stored(info.size, info.mtime.timestamp()) if info.is_file else None
 
     def list(self, under: str = "") -> dict[str, Stored]:
-        """All objects under a name, however deep, by their names relative to this place.
+        """All objects under a name, however deep, by their names relative to this prefix.
 
         Raises:
-            StoreError: if one has a name that would lead out of a folder that it is brought to.
+            StoreError: if a name would lead out of the folder to which an object is downloaded.
         """
         from pyarrow.fs import FileSelector
 
@@ -212,30 +214,30 @@ class ObjectStore:
         return self._unless_missing(name, copied) or False
 
     def write(self, name: str, content: bytes) -> None:
-        """Put an object in the place of the one of this name, whole or not at all."""
+        """Write an object, or replace the one with this name, whole or not at all."""
         self._do("write", name, lambda files, path: _put(files, path, content))
 
     def write_if_absent(self, name: str, content: bytes) -> bool:
-        """Write an object if there is none of this name; see `write_if_unchanged`."""
+        """Write an object if there is none with this name; see `write_if_unchanged`."""
         return self.write_if_unchanged(name, None, content)
 
     def write_if_unchanged(self, name: str, before: bytes | None, after: bytes) -> bool:
-        """Write an object if it is what it was before; of several that try at once, one does.
+        """Write an object if its content is still `before`; of several writers, one succeeds.
 
-        Where the store knows no such request, or has other credentials than it could be asked with
-        (see `toprung.trainables.files.conditional_write`), the object is written, and read again
-        after `SECONDS_TO_SETTLE`. That is as good unless the other is slower than this.
+        If the store does not support conditional requests, or its credentials cannot be used for
+        them (see `toprung.trainables.files.conditional_write`), the object is written, and read
+        again after `SECONDS_TO_SETTLE`. That is equally safe unless another writer takes longer.
 
         Args:
-            name: the object's.
-            before: its content; None if there was no such object.
-            after: its new content, another; no other process may write the same.
+            name: the object's name.
+            before: the expected content; None if there should be no such object.
+            after: the new content, which must differ from that of every other process.
 
         Returns:
-            Whether it was written: this process is the one.
+            Whether this process wrote it.
 
         Raises:
-            StoreError: if the store cannot be read and written.
+            StoreError: if the store cannot be read or written.
         """
         files, _ = self._connection
         if not self._knows_conditions:
@@ -245,9 +247,9 @@ class ObjectStore:
                 self.url, getattr(files, "region", None), name, before, after
             )
         except NotPossibleError:
-            self._knows_conditions = False  # nor will it: looking for credentials takes seconds
+            self._knows_conditions = False  # not tried again: finding credentials takes seconds
             return self._write_and_settle(name, before, after)
-        # If the answer to the first try was lost, the second was refused because of it.
+        # If the answer to a first try was lost, the retry was refused because the first succeeded.
         return written or self.read(name) == after
 
     def _write_and_settle(self, name: str, before: bytes | None, after: bytes) -> bool:
@@ -258,10 +260,10 @@ class ObjectStore:
         return self.read(name) == after
 
     def upload(self, file: Path, name: str) -> None:
-        """The same with a file's content. Nobody may make the file shorter meanwhile."""
+        """Write a file's content to an object. The file must not be truncated meanwhile."""
         import pyarrow as pa
 
-        # In one piece: whatever is raised between two, the store would be left with the first.
+        # In one piece: an error between two pieces would leave the first one in the store.
         with pa.memory_map(str(file)) as mapped:
             content = mapped.read_buffer()
             self._do("write", name, lambda files, path: _put(files, path, content))
@@ -271,17 +273,17 @@ class ObjectStore:
         self._unless_missing(name, lambda files, path: files.delete_file(path))
 
     def delete_all(self) -> None:
-        """Delete all that lies here."""
+        """Delete all objects under this prefix."""
         self._unless_missing("", lambda files, path: files.delete_dir(path))
 
     def check_writable(self) -> float:
         """Write a small object, read it back and delete it.
 
         Returns:
-            What the store's clock says, in seconds since 1970.
+            The time of the store's clock, in seconds since 1970.
 
         Raises:
-            StoreError: if that does not work.
+            StoreError: if any of these steps fails.
         """
         import secrets
 
@@ -290,7 +292,7 @@ class ObjectStore:
         written, found = self.find(name), self.read(name)
         self.delete(name)
         if written is None or found != content:
-            raise StoreError(f"{self.url}: what is written there cannot be read back")
+            raise StoreError(f"{self.url}: an object that was written cannot be read back")
         return written.written_at
 
     @cached_property
@@ -305,7 +307,7 @@ class ObjectStore:
         except (ValueError, OSError, NotImplementedError) as error:
             raise self._error("use", "", error) from None
         if not path.strip("/"):
-            raise StoreError(f"{self.url}: names no bucket")
+            raise StoreError(f"{self.url}: has no bucket")
         return files, path
 
     def _unless_missing(self, name: str, action: Callable[["FileSystem", str], T]) -> T | None:
@@ -344,6 +346,6 @@ def _put(files: "FileSystem", path: str, content: Any) -> None:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What the store says, without the numbers that only its keeper can use."""
+    """The store's message in one line, without request IDs."""
     text = " ".join(str(error).split())
     return re.sub(r"\s*\(Request ID: [^)]*\)", "", text)[:400]

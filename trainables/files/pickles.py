@@ -1,7 +1,7 @@
-"""Looking at a pickle that a stranger may have made, before torch's restricted reader builds it.
+"""Checking a pickle from an untrusted source before torch's restricted unpickler builds it.
 
-That reader runs no code of it. But a few bytes of a pickle can say "a pair of the last one, twice"
-sixty times, and whoever takes the hash of that tuple, as a dict does of a key, never comes back.
+The unpickler runs no code. But a few bytes of a pickle can build a pair of the last object with
+itself sixty times over, and hashing that tuple, for example as a dict's key, never returns.
 """
 
 import pickle
@@ -9,21 +9,21 @@ import pickletools
 from typing import BinaryIO
 
 MAX_TUPLE = 100_000
-"""Values in a tuple, with those of the tuples in it. Torch's own are the shapes of tensors, and the
-pieces that a tensor is made of."""
+"""Values in a tuple, including those of nested tuples. torch's own tuples are the shapes of tensors
+and the arguments from which tensors are rebuilt."""
 
 
 class PickleError(ValueError):
-    """A pickle that is not read; the message says why."""
+    """A pickle that is refused; the message says why."""
 
 
 def check_pickle(stream: BinaryIO) -> None:
-    """Read a pickle's operations, up to its end, and see how large its tuples would be.
+    """Read a pickle's operations up to its end, and compute how large its tuples would be.
 
     Raises:
-        PickleError: if one would be too large, or the operations do not fit together.
+        PickleError: if a tuple would be too large, or the operations are inconsistent.
     """
-    stack: list[int] = []  # the number of values of each object: 1, but for tuples
+    stack: list[int] = []  # the number of values of each object: 1, except for tuples
     marks: list[int] = []
     memo: dict[int, int] = {}
     try:
@@ -60,7 +60,7 @@ def _step(
 
 
 def _taken(operation: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> list[int]:
-    """What an operation takes from the stack: some of the last, or all above the last mark."""
+    """Pop an operation's operands from the stack: a fixed number, or all above the last mark."""
     before = operation.stack_before
     if pickletools.markobject in before:
         start = marks.pop() - before.index(pickletools.markobject)

@@ -9,29 +9,29 @@ from toprung.trainables.files.untrusted_files import MAX_TEXT_BYTES
 from toprung.trainables.system.printable import printable
 
 MAX_DEPTH = 50
-"""Groups within groups. libyaml crashes the process at some ten thousand of them."""
+"""The depth of nested groups. libyaml crashes the process at a depth of some ten thousand."""
 MAX_VALUES = 150_000
-"""Values of a text, each alias counted as what it stands for: the text of a sweep names each class
-and each image that cannot be read. Reading so many takes two seconds and 100 MB."""
+"""The values of a text, with aliases expanded: a sweep's text names each class, and each image that
+cannot be read. Reading this many takes two seconds and 100 MB."""
 _MAX_DIGITS = 100
-"""Of a number. Reading one to the base 60 (`1:59:59`) takes quadratic time."""
+"""The digits of a number. Parsing a number in base 60 (`1:59:59`) takes quadratic time."""
 _MAX_DIGITS_OF_KEY = 20
-"""Of a number that is a key: of longer ones, any number can have the same hash."""
+"""The digits of a number that is a key: of longer ones, arbitrarily many can have the same hash."""
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BASE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where it is there: five times as fast."""
+"""libyaml's loader if it is installed, which is five times as fast."""
 
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""libyaml's too: a sweep writes a config for each trial."""
+"""libyaml's dumper if it is installed: a sweep writes a config for each trial."""
 
 
 class YamlError(ValueError):
-    """A text that is no YAML, or not such as is read here; the message says why and where."""
+    """A text that is not YAML, or is refused; the message says why and where."""
 
 
 class _Loader(_BASE):  # type: ignore[misc, valid-type]
-    """Refuses a key that is there twice, where YAML's own loaders drop the first of them."""
+    """Refuses duplicate keys, of which YAML's own loaders silently drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -39,7 +39,7 @@ class _Loader(_BASE):  # type: ignore[misc, valid-type]
             _check_number(key, _MAX_DIGITS_OF_KEY)
             if (key.tag, key.value) in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value[:200]!r} is there twice", key.start_mark
+                    None, None, f"{key.value[:200]!r} occurs twice", key.start_mark
                 )
             seen.add((key.tag, key.value))
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
@@ -58,11 +58,11 @@ def _check_number(node: yaml.Node, most: int) -> None:
 
 
 def read_yaml(text: str) -> Any:
-    """The value that a YAML text says; runs no code of it.
+    """Parse a YAML text into plain values, without running code.
 
     Raises:
-        YamlError: it is no YAML, has a key twice, is too long, has too many values, or groups
-            within groups without end.
+        YamlError: if the text is not YAML, has a duplicate key, is too long, has too many values,
+            or is too deeply nested.
     """
     if len(text) > MAX_TEXT_BYTES:
         raise YamlError(f"more than {MAX_TEXT_BYTES:,} characters")
@@ -78,16 +78,16 @@ def read_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise YamlError(" ".join(str(error).split())) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # What PyYAML raises for values that are not what their tag says, such as `!!int x`.
+        # PyYAML raises these for values that do not fit their tag, such as `!!int x`.
         raise YamlError(f"a value cannot be read: {error}") from None
 
 
 def write_yaml(value: Any) -> str:
     """A plain value as YAML, in the order of its keys, with every character visible.
 
-    A string with a hidden character has YAML's escapes; then all beyond ASCII has them.
+    If there is a hidden character, all characters beyond ASCII are written as YAML's escapes.
     """
-    with suppress(UnicodeEncodeError):  # libyaml's, of a file's name that is not Unicode
+    with suppress(UnicodeEncodeError):  # from libyaml, for a file name that is not Unicode
         text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
         if printable(text) == text:
             return text
@@ -95,9 +95,9 @@ def write_yaml(value: Any) -> str:
 
 
 def _check_size(text: str) -> None:
-    """Count the values with what aliases repeat, so that a few lines cannot stand for billions."""
+    """Count the values with aliases expanded, so that a few lines cannot expand to billions."""
     count = 0
-    groups: list[tuple[str | None, int]] = []  # those that are open: anchor, count at their start
+    groups: list[tuple[str | None, int]] = []  # the open groups: anchor, count at the start
     sizes: dict[str, int] = {}
     for event in yaml.parse(text, _BASE):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -107,7 +107,7 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             assert event.anchor is not None
             if event.anchor in {anchor for anchor, _ in groups}:
-                raise YamlError(f"*{event.anchor} is within what it stands for")
+                raise YamlError(f"*{event.anchor} is within the group that it refers to")
             count += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.NodeEvent):
             count += 1
@@ -116,6 +116,6 @@ def _check_size(text: str) -> None:
             elif event.anchor is not None:
                 sizes[event.anchor] = 1
         if len(groups) > MAX_DEPTH:
-            raise YamlError(f"more than {MAX_DEPTH} groups within each other")
+            raise YamlError(f"more than {MAX_DEPTH} nested groups")
         if count > MAX_VALUES:
             raise YamlError(f"more than {MAX_VALUES:,} values")

@@ -1,7 +1,7 @@
-"""Unpacking a tar.gz that a stranger may have made: plain files below one folder, bounded.
+"""Unpacking a tar.gz from an untrusted source: plain files below one folder, of bounded size.
 
-Every byte that is unpacked passes through `_BoundedGzip`, so that nothing in the archive, neither a
-file nor what describes one, takes more memory, disk space or time than the bounds say.
+Every unpacked byte passes through `_BoundedGzip`, so that nothing in the archive, neither a file
+nor a header, takes more memory, disk space or time than the bounds allow.
 """
 
 import gzip
@@ -14,18 +14,18 @@ from toprung.trainables.files.archives import ArchiveError
 from toprung.trainables.files.untrusted_files import KIB, MIB
 
 MAX_WELL_COMPRESSED_BYTES = 512 * MIB
-"""Unpacked, whatever the size of the archive."""
+"""The unpacked size that is allowed whatever the size of the archive."""
 MAX_RATIO = 20
-"""Of a larger one, to the archive. Reports in JSON are compressed to a tenth."""
+"""A larger unpacked size may be this many times the archive's. JSON compresses to a tenth."""
 MAX_NAMES = 300_000
-"""Of files, and of the folders that each lies in: 100,000 trials have one file each."""
+"""The names of all files, and of the folders on their paths: 100,000 trials have one file each."""
 _MAX_READ = 64 * KIB
-"""What tarfile may ask for at once. Of a file it asks for less; it reads whole what an archive says
-of a file, such as its name."""
+"""The most that tarfile may read at once. It reads a file in smaller pieces, but a header, such as
+a long file name, whole."""
 
 
 class _BoundedGzip(gzip.GzipFile):
-    """A gzip file of which no more than so many bytes are unpacked, a few at a time."""
+    """A gzip file from which at most `most_bytes` are unpacked, in small reads."""
 
     def __init__(self, archive: bytes, most_bytes: int) -> None:
         super().__init__(fileobj=io.BytesIO(archive), mode="rb")
@@ -33,21 +33,21 @@ class _BoundedGzip(gzip.GzipFile):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= _MAX_READ:
-            raise ArchiveError(f"describes a file in more than {_MAX_READ:,} bytes")
+            raise ArchiveError(f"has a file header of more than {_MAX_READ:,} bytes")
         check_bytes(self.tell() + size, self._most_bytes)
         return super().read(size)
 
 
 def unpack_tar(archive: bytes, to: Path) -> None:
-    """Write the files of a tar.gz into a folder; nothing outside it.
+    """Write the files of a tar.gz into a folder, and nothing outside it.
 
     Args:
         archive: the content of the tar.gz.
-        to: the folder; it need not be there.
+        to: the folder; it need not exist.
 
     Raises:
-        ArchiveError: if the archive is damaged, too large, or holds anything but plain files below
-            the folder. Files that come before what is refused are written.
+        ArchiveError: if the archive is damaged, too large, or contains anything but plain files
+            below the folder. Files that precede the refused entry have been written.
         OSError: if a file cannot be written.
     """
     most_bytes = max(MAX_WELL_COMPRESSED_BYTES, MAX_RATIO * len(archive))
@@ -81,11 +81,11 @@ def _unpack(files: tarfile.TarFile, to: Path, most_bytes: int) -> None:
         if num_names > MAX_NAMES:
             raise ArchiveError(f"has more than {MAX_NAMES:,} names of files and folders")
         files.extract(member, to, set_attrs=False, filter="data")
-        files.members.clear()  # type: ignore[attr-defined]  # or memory grows with each of them
+        files.members.clear()  # type: ignore[attr-defined]  # else memory grows with each file
 
 
 def _check_is_plain(member: tarfile.TarInfo) -> None:
-    """Not a link, a device, a sparse file or a folder, nor a path that leads elsewhere."""
+    """Refuse links, devices, sparse files, folders, and paths that lead out of the folder."""
     name = PurePosixPath(member.name)
     shown = member.name[:200]
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():

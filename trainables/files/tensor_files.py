@@ -1,6 +1,6 @@
-"""Reading files of tensors that a stranger may have made: no code is run, and memory is bounded.
+"""Reading files of tensors from untrusted sources: no code is run, and memory is bounded.
 
-Torch is imported only where a file is read.
+Torch is imported only to read a file.
 """
 
 import struct
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_HEADER_BYTES = 100_000_000
-"""Of a safetensors file, by its own rules: the names and shapes of its tensors, and metadata, such
-as the record of the images that they were made with."""
+"""The header of a safetensors file, by the format's own rule: the names and shapes of its tensors,
+and metadata, such as the record of the images that they were made with."""
 MAX_TENSORS = 20_000
-"""The largest network that can be configured, of 1000 convolutions, has 7000."""
+"""The largest network that can be configured, with 1000 convolutions, has 7000 tensors."""
 _NUM_OLD_PICKLES = 5
-"""A magic number, a version, the system, the object, the names of its storages."""
+"""torch's older format: a magic number, a version, the system, the object, its storages' names."""
 _MARKS_PER_TENSOR = 25
-"""Quotation marks and commas that describe one, and some to spare."""
+"""Quotation marks and commas that describe a tensor, with a margin."""
 
 
 def load_safetensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file. They are read when they are used.
+    """The tensors of a safetensors file, which are read from the disk when first used.
 
     Raises:
-        ValueError: if its header is too large.
-        SafetensorError: if it is not such a file.
+        ValueError: if the file's header is too large.
+        SafetensorError: if it is not a safetensors file.
         OSError: if it cannot be read.
     """
     from safetensors.torch import load_file
@@ -48,10 +48,10 @@ def load_safetensors(path: Path) -> "dict[str, Tensor]":
 
 
 def check_header(path: Path) -> None:
-    """See that the header of a safetensors file is not too large to be parsed.
+    """Check that the header of a safetensors file is not too large to be parsed.
 
     Raises:
-        ValueError: if it is.
+        ValueError: if it is too large.
         OSError: if the file cannot be read.
     """
     with open_file(path, MAX_WEIGHTS_BYTES) as file:
@@ -66,13 +66,13 @@ def check_header(path: Path) -> None:
 
 
 def load_torch_file(path: Path) -> Any:
-    """What `torch.save` wrote, on the CPU; runs no code from the file.
+    """Load a file that `torch.save` wrote onto the CPU, without running code from it.
 
-    Torch compresses nothing, so that what is in the file takes no more memory than the file.
+    Torch does not compress, so the content takes no more memory than the file's size.
 
     Raises:
         ArchiveError, PickleError: if the file would unpack to more.
-        Exception: whatever torch, zip and pickle raise of a damaged file.
+        Exception: any error that torch, zip and pickle raise for a damaged file.
         OSError: if it cannot be read.
     """
     import torch
@@ -84,7 +84,7 @@ def load_torch_file(path: Path) -> Any:
 
 
 def _check_pickles(file: BinaryIO) -> None:
-    """Those of torch's archive, or of its older form, which begins with five of them."""
+    """Check the pickles of torch's archive, or of its older format, which begins with five."""
     if not zipfile.is_zipfile(file):
         file.seek(0)
         for _ in range(_NUM_OLD_PICKLES):
@@ -97,17 +97,17 @@ def _check_pickles(file: BinaryIO) -> None:
                 continue
             if entry.file_size > MAX_TEXT_BYTES:
                 raise ArchiveError(
-                    f"describes its tensors in {entry.file_size:,} bytes; at most "
+                    f"has a description of its tensors of {entry.file_size:,} bytes; at most "
                     f"{MAX_TEXT_BYTES:,} are read"
                 )
             check_pickle(BytesIO(archive.read(entry)))
 
 
 def check_tensors(tensors: "Mapping[str, Tensor]") -> None:
-    """See that tensors are plain ones, and that none claims more values than are stored of it.
+    """Check that tensors are dense, and that none claims more values than the file stores.
 
     Raises:
-        ValueError: if one is or does, as a tensor of stride 0.
+        ValueError: if a tensor is not dense, or claims more values (as one of stride 0 does).
     """
     import torch
 
@@ -115,4 +115,4 @@ def check_tensors(tensors: "Mapping[str, Tensor]") -> None:
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise ValueError(f"{name} is not a dense tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{name} claims more values than the file holds of it")
+            raise ValueError(f"{name} claims more values than the file stores for it")

@@ -1,11 +1,11 @@
-"""Reading and writing in a folder that a stranger may have made: a sweep's, or an export's.
+"""Reading and writing in an untrusted folder: a sweep's folder, or an export.
 
-The rule, for every path below such a folder: no part of it is a link, so that nothing outside the
-folder is read or written; a file is a regular file, because opening a pipe may wait for ever; and a
-file is no larger than what Toprung itself would write there. The folder itself may be reached
-through a link, because the user typed that path. Hard links cannot be told from files.
+The rule for every path below such a folder: no part of it is a link, so that nothing outside the
+folder is read or written; a file is a regular file, because opening a pipe may block forever; and a
+file is no larger than Toprung itself would write it. The folder itself may be reached through a
+link, because the user typed that path. Hard links cannot be distinguished from files.
 
-Whoever opens such a file takes its path from `inside` (as every property of
+Code that opens such a file gets its path from `inside` (as every property of
 `toprung.analysis.sweep_folder.folder.SweepFolder` does), or opens it with `open_file`.
 """
 
@@ -21,36 +21,36 @@ from pathlib import Path
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 MAX_TEXT_BYTES = 16 * MIB
-"""YAML, JSON and Python source that is read whole. The names of 21,841 classes take 1 MiB; parsed,
-the worst JSON takes 25 times its size."""
+"""YAML, JSON and Python source that is read whole. The names of 21,841 classes take 1 MiB; the
+worst JSON takes 25 times its size when parsed."""
 MAX_LOG_BYTES = 256 * MIB
 """Logs that are read line by line: a trial's reports, a sweep's decisions."""
 MAX_LINE_BYTES = 16 * MIB
-"""Of one line of such a log: a report with the figures of 100,000 steps."""
+"""One line of such a log: a report with the figures of 100,000 steps."""
 MAX_TABLE_BYTES = 512 * MIB
 MAX_ROWS, MAX_COLUMNS = 2_000_000, 100
-"""Of `splits.csv`, which has a row for each image. ImageNet has 1.28 million."""
+"""The bounds of `splits.csv`, which has a row for each image. ImageNet has 1.28 million."""
 _MAX_ROW_BYTES = MIB
-"""What is read at a time; the csv module refuses fields of more than 128 KiB."""
+"""How much is read at a time; the csv module refuses fields of more than 128 KiB."""
 MAX_STUDY_BYTES = GIB
 """The study, and each of its journals: 10,000 trials with 20 validations each take a tenth."""
 MAX_WEIGHTS_BYTES = 8 * GIB
-"""A billion parameters, which is the most that a network may have, of 64 bits."""
+"""A billion parameters of 64 bits; no network may have more."""
 MAX_CHECKPOINT_BYTES = 2 * MAX_WEIGHTS_BYTES
 """Two sets of weights and Adam's two moments of a billion parameters of 32 bits."""
 MAX_PREDICTIONS_BYTES = 4 * GIB
 """Compressed logits: 50,000 test images of 21,841 classes."""
 
 MAX_SPARSE_BYTES = GIB
-"""A larger file must be on the disk in `_LEAST_STORED` of its size, so that few blocks do not stand
-for gigabytes of memory. File systems that compress store weights in more than half of theirs."""
+"""Of a larger file at least the fraction `_LEAST_STORED` must be stored on the disk, so that a few
+blocks cannot take gigabytes of memory. Compressing file systems store over half of weights."""
 _LEAST_STORED = 0.1
 _BLOCK_BYTES = 512
-"""Of `st_blocks`, on Linux and macOS; file systems that do not count them say 0."""
+"""The unit of `st_blocks` on Linux and macOS; file systems that do not count blocks report 0."""
 
 
 class UntrustedFileError(OSError, ValueError):
-    """A file that is not opened, because it may lead out of its folder, block, or be too large."""
+    """A file that is refused, because it may lead out of its folder, may block, or is too large."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(errno.EPERM, reason, str(path))
@@ -60,19 +60,19 @@ class UntrustedFileError(OSError, ValueError):
 
 
 def inside(root: Path, path: Path, *, most_bytes: int | None = None) -> Path:
-    """A path below a folder, if what is there may be opened; it need not be there.
+    """Check that a file or folder below a folder may be opened, if it exists.
 
     Args:
         root: the folder.
-        path: of a file or folder below it.
-        most_bytes: how large a file may be; None for a folder.
+        path: the path of a file or folder below it.
+        most_bytes: the largest allowed size of a file; None for a folder.
 
     Returns:
         The path.
 
     Raises:
-        UntrustedFileError: if a part of it is a link, or what is there is not a regular file
-            (or a folder) or is too large.
+        UntrustedFileError: if a part of the path is a link, or if it leads to something that is not
+            a regular file (or a folder) or is too large.
     """
     parts = path.relative_to(root).parts
     assert ".." not in parts, path
@@ -93,7 +93,7 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
         raise UntrustedFileError(
             path,
             "is a link; links inside a sweep's folder or an export are not followed, as they could "
-            "lead out of it. Put what it leads to in its place",
+            "lead out of it. Replace it by the file or folder that it leads to",
         )
     if most_bytes is None:
         if not stat.S_ISDIR(status.st_mode):
@@ -116,14 +116,14 @@ def _check(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
 
 @contextmanager
 def open_file(path: Path, most_bytes: int) -> Iterator[io.BufferedReader]:
-    """A file to read, which is neither a link nor a special file, nor larger than that.
+    """A context with a file to read, which must be a regular file of at most `most_bytes`.
 
     Raises:
-        UntrustedFileError: if it is.
+        UntrustedFileError: if it is a link, a special file, or too large.
         OSError: if it cannot be opened.
     """
     _check(path, path.lstat(), most_bytes)
-    # What was a file a moment ago may be a link or a pipe now.
+    # The file may have been replaced by a link or a pipe since the check.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         _check(path, os.fstat(handle), most_bytes)
@@ -131,24 +131,24 @@ def open_file(path: Path, most_bytes: int) -> Iterator[io.BufferedReader]:
 
 
 def read_bytes(path: Path, most_bytes: int = MAX_TEXT_BYTES) -> bytes:
-    """The content of a file, as `open_file` opens it."""
+    """The content of a file, opened with `open_file`."""
     with open_file(path, most_bytes) as file:
         return file.read(most_bytes)
 
 
 def read_text(path: Path, most_bytes: int = MAX_TEXT_BYTES, errors: str = "strict") -> str:
-    """The content of a UTF-8 file, as `open_file` opens it."""
+    """The text of a UTF-8 file, opened with `open_file`."""
     return read_bytes(path, most_bytes).decode("utf-8", errors)
 
 
 def digest_of(path: Path, most_bytes: int) -> str:
-    """The SHA-256 of a file, as `open_file` opens it."""
+    """The SHA-256 of a file, opened with `open_file`."""
     with open_file(path, most_bytes) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: Path, most_bytes: int = MAX_LOG_BYTES) -> Iterator[bytes]:
-    """The lines of a file, as `open_file` opens it; those that are too long are left out."""
+    """The lines of a file, opened with `open_file`; lines that are too long are left out."""
     with open_file(path, most_bytes) as file:
         is_new = True
         while line := file.readline(MAX_LINE_BYTES):
@@ -159,7 +159,7 @@ def read_lines(path: Path, most_bytes: int = MAX_LOG_BYTES) -> Iterator[bytes]:
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file, as `open_file` opens it, by the names in its first row.
+    """The rows of a CSV file, opened with `open_file`, as mappings from its column names.
 
     Raises:
         UntrustedFileError: if it has too many rows or columns.
@@ -179,7 +179,7 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
 
 
 def check_folder(folder: Path) -> None:
-    """See that nothing under a folder leads out of it: to be called before all of it is used.
+    """Check that nothing under a folder leads out of it; to be called before all of it is used.
 
     Raises:
         UntrustedFileError: if there is a link or a special file.
@@ -201,7 +201,7 @@ def files_within(folder: Path) -> Iterator[Path]:
         path = left.pop()
         try:
             status = path.lstat()
-        except FileNotFoundError:  # somebody's half-written file, which has its own name now
+        except FileNotFoundError:  # another process's temporary file, which has been renamed
             continue
         if path == folder or stat.S_ISDIR(status.st_mode):
             left += sorted(path.iterdir(), reverse=True)

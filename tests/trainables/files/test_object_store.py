@@ -29,22 +29,22 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("ftp://bucket/x", r"^ftp://…: is no object store that is known; known: s3://, gs://"),
+            ("ftp://bucket/x", r"^ftp://…: is not a supported object store; choose s3://, gs://"),
             ("s3://me:hush@bucket/x", "leave the credentials out of the URL"),
             ("s3://hush@bucket/x", "leave the credentials out of the URL"),
             ("s3://bucket/x?secret%5Fkey=hush", "leave the credentials out of the URL"),
             ("abfs://container:hush@account.example/x", "leave the credentials out of the URL"),
             ("s3://AKIA:hush/hush@bucket/x", r"^s3://…: after s3:// .* leave the credentials out"),
-            ("s3://[hush@bucket/x", "^s3://…: is no URL"),
+            ("s3://[hush@bucket/x", "^s3://…: is not a URL"),
             ("abfs://c@a.example/x?sv=1&sig=hush", "leave the credentials out of the URL"),
             ("s3://b/x?endpoint_override=http://u:hush@h", "leave the credentials out of the URL"),
             (
                 "s3://bucket/x?colour=red",
-                r"s3://bucket/x\?…: after the \? may stand region, scheme",
+                r"s3://bucket/x\?…: the options allowed after the \? are region, scheme",
             ),
-            ("s3://bucket/a b", "s3://bucket/a b: is no whole URL; write .* %20 for a space"),
-            ("s3://bucket/a#b?region=x", "s3://bucket/a: is no whole URL"),
-            ("s3:///x", "names no bucket"),
+            ("s3://bucket/a b", "s3://bucket/a b: is not a whole URL; write .* %20 for a space"),
+            ("s3://bucket/a#b?region=x", "s3://bucket/a: is not a whole URL"),
+            ("s3:///x", "has no bucket"),
         ],
     )
     def test_that_cannot_be_used_are_reported_without_their_secrets(
