@@ -1,8 +1,8 @@
-"""What is searched: shipped search spaces, and the loading of anybody's.
+"""The shipped search spaces, and loading a user's own.
 
 A search space is a function `search_space(trial: optuna.Trial) -> dict` that returns a trial's
-config. Parameter names are paths into that config (`"optimizer/lr"`). A module-level `SWEEP`
-gives the sweep's defaults. A new space is one file, here or anywhere.
+config. Parameter names are paths into that config (`"optimizer/lr"`). A module-level `SWEEP` holds
+the defaults of the sweep's settings. A new search space is one file, in this folder or any other.
 """
 
 from toprung.search_spaces.loading import SearchSpace, SearchSpaceError, load, shipped

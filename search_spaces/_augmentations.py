@@ -1,4 +1,4 @@
-"""The studies' augmentations, as settings of a trial's `augmentation`."""
+"""The studies' augmentations, as values of a trial's `augmentation` settings."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ STUDY_A: dict[str, Any] = {
         {"name": "grayscale", "p": 0.1},
     ]
 }
-"""Study A: flips, ±10°, a crop of 200 of 227 pixels, twice the sharpness, grey."""
+"""Study A: flips, ±10°, a crop of 200 of 227 pixels, twice the sharpness, greyscale."""
 
 STUDY_B: dict[str, dict[str, Any]] = {
     "contrast_saturation_flip": {

@@ -2,7 +2,7 @@
 
 Command:      toprung run images_cnn --data path/to/images
 Run time:     depends on the images; 1,500 of 48x48 pixels took about 5 s an epoch on one core
-Reference:    none: it is your data. Study D searched a space of this kind.
+Reference:    none, as it is your data; study D searched a similar space
 """
 
 from typing import Any

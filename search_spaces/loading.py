@@ -1,4 +1,4 @@
-"""Finding a search space: a shipped name, a Python file, a module, or a function."""
+"""Loading a search space from a shipped name, a Python file, a module, or a function."""
 
 import difflib
 import importlib
@@ -26,11 +26,11 @@ class SearchSpaceError(ValueError):
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A named search space: its function, its sweep defaults, its text.
+    """A search space with its name, its sweep defaults and its source code.
 
-    `source_code` is the text of the file it came from, kept with the sweep; None for a function
-    typed in by hand. `origin` is what `load` finds it by: a shipped name, the absolute path of its
-    file, a module's name; empty for a function.
+    `source_code` is the text of its file, which is stored with the sweep; None for a function from
+    an interactive session. `origin` is the argument with which `load` finds it: a shipped name, the
+    absolute path of its file, or a module's name; empty for a function.
     """
 
     name: str
@@ -41,10 +41,10 @@ class SearchSpace:
     origin: str = ""
 
     def __call__(self, trial: optuna.Trial) -> dict[str, Any]:
-        """The config that the space draws for this trial.
+        """The config that the search space suggests for this trial.
 
         Raises:
-            SearchSpaceError: when the function raises, or returns something that is no config.
+            SearchSpaceError: if the function raises, or returns something other than a mapping.
         """
         try:
             config = self.function(trial)
@@ -68,13 +68,14 @@ def shipped() -> list[str]:
 
 
 def load(space: str | SpaceFunction) -> SearchSpace:
-    """Find a search space.
+    """Load a search space.
 
     Args:
         space: a shipped name, `path/to/file.py`, `package.module`, or the function itself.
 
     Raises:
-        SearchSpaceError: if there is none, naming the nearest; or if its file cannot be run.
+        SearchSpaceError: if there is no such space, naming the nearest ones; or if it cannot be
+            imported.
     """
     if not isinstance(space, str):
         return _from_function(space)
@@ -85,14 +86,14 @@ def load(space: str | SpaceFunction) -> SearchSpace:
         return _from_module(path.stem, _run_file(Path(space), path.parent), str(path))
     if Path(space).is_file():
         raise SearchSpaceError(
-            f"search space {space}: is no Python file (.py); a trial's config goes with --config"
+            f"search space {space}: is not a Python file (.py); give a trial's config with --config"
         )
     if "." in space:
         return _from_module(space, _import(space), space)
     close = difflib.get_close_matches(space, shipped(), n=3, cutoff=0.4)
     nearest = f"; nearest: {', '.join(close)}" if close else ""
     raise SearchSpaceError(
-        f"search space {space!r}: there is none of this name{nearest}. Shipped: "
+        f"search space {space!r}: there is none with this name{nearest}. Shipped: "
         f"{', '.join(shipped())}. Or give a path/to/file.py or a package.module."
     )
 
@@ -111,11 +112,11 @@ def _from_function(function: SpaceFunction) -> SearchSpace:
 
 
 def load_copy(copy: Path, origin: str, home: Path | None = None) -> SearchSpace:
-    """The space as a sweep has kept it, though what it came from has changed, or is gone.
+    """Load the copy of a search space that a sweep stored, even if the original changed or is gone.
 
     Args:
         copy: the file.
-        origin: of the space; what lies beside it can be imported.
+        origin: the `origin` of the search space; modules beside that file can be imported.
         home: a folder from which to import instead.
 
     Raises:
@@ -171,7 +172,7 @@ def _import(name: str) -> ModuleType:
         with _importable(Path.cwd()):
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        hint = "; a trial's config goes with --config" if name.endswith(".yaml") else ""
+        hint = "; give a trial's config with --config" if name.endswith(".yaml") else ""
         raise SearchSpaceError(
             f"search space {name}: cannot be imported: {type(error).__name__}: {error}{hint}"
         ) from error
@@ -179,7 +180,7 @@ def _import(name: str) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """What lies in this folder can be imported, as by a script that lies there."""
+    """A context in which modules in this folder can be imported, as by a script in it."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -189,9 +190,9 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _from_source() -> Iterator[None]:
-    """What is imported is what its source says: compiled files beside it are neither used nor made.
+    """A context in which modules are imported from source: compiled files are not read or written.
 
-    The user has agreed to the source of a sweep's code; a compiled file can hold other code.
+    The user has agreed to run a sweep's source code; a compiled file can contain other code.
     """
     before = sys.pycache_prefix, sys.dont_write_bytecode
     sys.pycache_prefix, sys.dont_write_bytecode = f"{os.devnull}/none", True
@@ -209,7 +210,7 @@ def _source_code(thing: Any) -> str | None:
 
 
 def _where(error: Exception, function: SpaceFunction) -> str:
-    """The line of the space's own file that raised, or called what raised."""
+    """The line of the search space's own file that raised, or called the code that raised."""
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in frames if frame.f_code.co_filename == file]

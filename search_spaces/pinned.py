@@ -1,4 +1,4 @@
-"""A trial some of whose parameters are fixed by hand."""
+"""An Optuna trial with some of its parameters fixed by the user."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ import optuna
 
 
 class PinnedTrial:
-    """An Optuna trial that answers with a fixed value where a parameter was pinned.
+    """An Optuna trial that returns a fixed value for each pinned parameter.
 
-    The sampler never hears of a pinned parameter, so its value may lie outside the range that is
-    searched. `asked` keeps every parameter that the space asked for, with the answer.
+    The sampler does not see a pinned parameter, so its value may be outside the searched range.
+    `asked` records every parameter that the search space suggested, with its value.
     """
 
     def __init__(self, trial: optuna.Trial, pinned: Mapping[str, Any]) -> None:
@@ -24,15 +24,15 @@ class PinnedTrial:
         return getattr(self._trial, name)
 
     def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """As Optuna's, or the pinned value."""
+        """The pinned value, or else Optuna's suggestion."""
         return self._suggest(self._trial.suggest_float, name, *args, **kwargs)
 
     def suggest_int(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """As Optuna's, or the pinned value."""
+        """The pinned value, or else Optuna's suggestion."""
         return self._suggest(self._trial.suggest_int, name, *args, **kwargs)
 
     def suggest_categorical(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """As Optuna's, or the pinned value."""
+        """The pinned value, or else Optuna's suggestion."""
         return self._suggest(self._trial.suggest_categorical, name, *args, **kwargs)
 
     def _suggest(self, suggest: Any, name: str, *args: Any, **kwargs: Any) -> Any:

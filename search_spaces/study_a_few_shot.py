@@ -1,8 +1,8 @@
-"""Study A, few-shot: as the full set with training and test images swapped, and augmentation.
+"""Study A, few-shot: the full set with training and test images swapped, and augmentation.
 
 Command:      toprung run study_a_few_shot --set data/root=FOLDER
               (FOLDER holds PACS; or --data path/to/pacs_cartoon for class folders)
-Run time:     7 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     7 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    validation / test accuracy, per cent: from scratch 57.45 / 49.38 (lr .003, epoch 16),
               head only 80.85 / 68.80 (.003, 8), nothing frozen 85.11 / 81.21 (.003, 12), nothing
               frozen with augmentation 87.14 / 82.54 (.003, 41)

@@ -2,7 +2,7 @@
 
 Command:      toprung run study_b_augmentation --set data/root=FOLDER
               (FOLDER holds Caltech-101; --set data/download=true fetches it)
-Run time:     3 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     3 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    test accuracy, accuracy gap, loss gap: contrast_saturation_flip .85, .12, .66;
               hue_perspective .83, .15, .75; brightness_gray_rotation .81, .16, .77
               (momentum and weight decay are not reported; .9 and 5e-5 are ours)

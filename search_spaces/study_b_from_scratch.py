@@ -2,7 +2,7 @@
 
 Command:      toprung run study_b_from_scratch --set data/root=FOLDER
               (FOLDER holds Caltech-101; --set data/download=true fetches it)
-Run time:     8 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     8 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    validation / test accuracy, in the order below: .16/.09, .15/.13, .25/.26, .47/.49,
               .40/.42, .41/.42
               (momentum and weight decay are not reported; .9 and 5e-5 are ours)
@@ -20,7 +20,7 @@ SWEEP = {
     "sampler": "grid",
     "trial_scheduler": "none",
 }
-SETTINGS = {  # learning rate, epochs, epochs of a step, gamma
+SETTINGS = {  # learning rate, epochs, epochs between steps, gamma
     "lr .001, 30 epochs, x.1 after 20": (0.001, 30, 20, 0.1),
     "lr .005, 20 epochs, x.1 after 10": (0.005, 20, 10, 0.1),
     "lr .01, 30 epochs, x.1 after 15": (0.01, 30, 15, 0.1),
@@ -48,7 +48,7 @@ def search_space(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def trained_with(lr: float, epochs: int, step_epochs: int, gamma: float) -> dict[str, Any]:
-    """SGD in batches of 256, its learning rate multiplied by `gamma` every `step_epochs`."""
+    """SGD with batches of 256, its learning rate multiplied by `gamma` every `step_epochs`."""
     return {
         "optimizer": {"name": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 5e-5},
         "lr_schedule": {"name": "step", "step_epochs": step_epochs, "gamma": gamma},

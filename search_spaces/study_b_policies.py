@@ -2,7 +2,7 @@
 
 Command:      toprung run study_b_policies --set data/root=FOLDER
               (FOLDER holds Caltech-101; --set data/download=true fetches it)
-Run time:     31 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     31 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    test accuracy with nothing / convolutions / fully connected layers frozen: AlexNet
               .82 / .84 / .39 (final training losses .044 / .035 / 2.628); with nothing /
               convolutions frozen: ResNet-18 .87 / .91, ResNet-50 .91 / .93

@@ -3,8 +3,8 @@
 Command:      toprung run study_c_networks --set data/root=FOLDER
               (FOLDER holds CIFAR-10; --set data/download=true fetches it; add
               --set labels/network=good for one of the three)
-Run time:     10 epochs on 40,000 images, one CPU core, from the time of a step: `simple` 8
-              minutes, `good` 16 minutes, `goodest` an hour and a half
+Run time:     10 epochs on 40,000 images on one CPU core, estimated from the time of a step:
+              `simple` 8 minutes, `good` 16 minutes, `goodest` an hour and a half
 Reference:    validation / test accuracy, per cent: simple 69.9 / 69.5, good 80.1 / 79.4,
               goodest 84.8 / 85.1
 Table:        toprung compare SWEEP --by labels/network
@@ -66,7 +66,7 @@ NETWORKS = {"simple": SIMPLE, "good": GOOD, "goodest": GOODEST}
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """One of the three networks, each with the settings that the study trained it with."""
+    """One of the three networks, each with its settings in the study."""
     network = trial.suggest_categorical("labels/network", list(NETWORKS))
     return {
         "labels": {"network": network},

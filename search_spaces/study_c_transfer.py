@@ -2,8 +2,8 @@
 
 Command:      toprung run study_c_transfer --set data/root=FOLDER
               (FOLDER holds CIFAR-10; --set data/download=true fetches it; the images are enlarged
-              to 64 pixels only, for speed: --set data/image_size=224 is what the weights want)
-Run time:     1.2 hours of one CPU core, reckoned from the time of a step (not run whole)
+              to 64 pixels only, for speed; --set data/image_size=224 is the weights' own size)
+Run time:     1.2 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    the convergence of `goodest` in study_c_networks (validation .848, test .851)
 Table:        toprung compare SWEEP --by model/freeze_policy
 """

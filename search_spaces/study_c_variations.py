@@ -1,8 +1,8 @@
-"""Study C, variations of `good`: what its author tried while building it up by hand.
+"""Study C, variations of `good`: the variations that its author tried by hand.
 
 Command:      toprung run study_c_variations --set data/root=FOLDER
               (FOLDER holds CIFAR-10; --set data/download=true fetches it)
-Run time:     2 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     2 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    `good`: validation .801, test .794 after at most 10 epochs
 Table:        toprung compare SWEEP --by model/downsampling, or any other parameter
 """

@@ -1,8 +1,8 @@
-"""Study D: a five-block CNN on a ten-class iNaturalist subset, searched in three stages.
+"""Study D: a five-block CNN on a ten-class iNaturalist subset, in three search stages.
 
 Command:      toprung run study_d_cnn_sweep --set data/root=FOLDER
               (FOLDER holds inaturalist_12K; shorter: --max-epochs 5 --set training/epochs=5)
-Run time:     75 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     75 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    train 61.47, validation 42.20, test 42.80 per cent (doubling from 16, batch norm,
               kernel 3, padding 0, GELU, dense 256, dropout .1, AdamW, lr 1e-3, weight decay .5,
               cosine, no augmentation)

@@ -3,7 +3,7 @@
 Command:      toprung run study_d_fine_tuning --set data/root=FOLDER
               (FOLDER holds inaturalist_12K; any of torchvision's classifiers with, for example,
               --set model/architecture=efficientnet_v2_s)
-Run time:     52 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     52 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    test accuracy, per cent: linear head 79.75 after 15 epochs; an extra 512-unit GELU
               layer, halving every 5 epochs, weight decay .2: about 81
 Table:        toprung compare SWEEP --by model/freeze_policy --by model/head_hidden

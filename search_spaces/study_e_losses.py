@@ -3,7 +3,7 @@
 Command:      toprung run study_e_losses --set data/root=FOLDER
               (FOLDER holds tiny-imagenet-200; the weights start random, because these classes are
               ImageNet's own)
-Run time:     7 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     7 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    none reported as a number: the losses compared by accuracy, mean class accuracy and
               cross-entropy
 Table:        toprung compare SWEEP --by loss/name
@@ -17,7 +17,7 @@ SWEEP = {"data": "tiny_imagenet", "trials": 24, "max_epochs": 20, "grace_epochs"
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """ResNet-18's loss; its weight and its centers' learning rate, or its margin."""
+    """The loss of a ResNet-18; center loss's weight and learning rate, or triplet loss's margin."""
     losses = ["cross_entropy", "center", "triplet"]
     loss: dict[str, Any] = {"name": trial.suggest_categorical("loss/name", losses)}
     match loss["name"]:

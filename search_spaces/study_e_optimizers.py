@@ -1,8 +1,8 @@
-"""Study E, optimizers: gradient descent of four kinds for a three-layer CNN on dogs vs cats.
+"""Study E, optimizers: four kinds of gradient descent for a three-layer CNN on dogs vs cats.
 
 Command:      toprung run study_e_optimizers --set data/root=FOLDER
               (FOLDER holds Kaggle's dogs-vs-cats)
-Run time:     6 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     6 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    none reported as a number: the optimizers compared by accuracy, loss, and the size of
               the gradient and of the update in each step (TensorBoard: steps/…)
 Table:        toprung compare SWEEP --by labels/method --by training/batch_size
@@ -22,7 +22,7 @@ METHODS = {
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """The method, its momentum or betas, the size of the batches, and shuffling."""
+    """The method, its momentum or betas, the batch size, and shuffling."""
     method = trial.suggest_categorical("labels/method", list(METHODS))
     optimizer: dict[str, Any] = dict(METHODS[method])
     if method == "momentum":

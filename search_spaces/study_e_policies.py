@@ -2,7 +2,7 @@
 
 Command:      toprung run study_e_policies --set data/root=FOLDER
               (FOLDER holds STL-10; --set data/download=true fetches it)
-Run time:     21 hours of one CPU core, reckoned from the time of a step (not run whole)
+Run time:     21 hours of one CPU core, estimated from the time of a step (not run in full)
 Reference:    head only: 79.7 per cent accuracy; the others compared with it
 Table:        toprung compare SWEEP --by model/freeze_policy
 """
@@ -31,7 +31,7 @@ POLICIES = [
 
 
 def search_space(trial: optuna.Trial) -> dict[str, Any]:
-    """The head alone, or with one part of the backbone."""
+    """The freeze policy: the head alone trains, or the head and one part of the backbone."""
     return {
         "model": {
             "architecture": "resnet50",

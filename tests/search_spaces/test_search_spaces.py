@@ -130,7 +130,7 @@ class TestLoading:
         assert load(str(tmp_path / "my_space.py"))(trial) == {"model": {"filters": 12}}
 
     def test_a_config_is_no_module(self) -> None:
-        with pytest.raises(SearchSpaceError, match=r"a trial's config goes with --config"):
+        with pytest.raises(SearchSpaceError, match=r"give a trial's config with --config"):
             load("best/trial.yaml")
 
     def test_two_files_of_one_name(self, tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("space", "message"),
         [
-            ("digit_cnn", "there is none of this name; nearest: digits_cnn"),
-            ("loading", "there is none of this name"),
-            ("", "there is none of this name"),
+            ("digit_cnn", "there is none with this name; nearest: digits_cnn"),
+            ("loading", "there is none with this name"),
+            ("", "there is none with this name"),
             ("no/such/file.py", r"search space no/such/file\.py: there is no such file"),
             ("no_such_package.space", "cannot be imported: ModuleNotFoundError"),
             ("collections.abc", "has no function `search_space"),

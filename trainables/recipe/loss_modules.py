@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toprung.trainables.networks.classifier import Outputs
 
 AUXILIARY_WEIGHT = 0.3
-"""Of the auxiliary heads (Szegedy et al., 2015, "Going deeper with convolutions", section 5)."""
+"""The weight of auxiliary heads (Szegedy et al., 2015, "Going deeper with convolutions", §5)."""
 
 
 class CrossEntropyLoss(nn.Module):

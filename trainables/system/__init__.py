@@ -1,1 +1,1 @@
-"""What stands between a trial and the machine, or the store, that it runs on."""
+"""A trial's surroundings: device, memory, terminal, secrets, and the base of settings."""

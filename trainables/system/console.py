@@ -1,4 +1,4 @@
-"""Rich's console for text that others wrote: its own escapes work, those in a text are shown."""
+"""Rich's console for untrusted text: its own escapes work, those within a text are made visible."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -11,11 +11,11 @@ from toprung.trainables.system.terminal import PrintableStream
 
 
 class PrintableConsole(Console):
-    """Writes the escapes of its own styles and cursor, and shows those within a text as text."""
+    """Writes the escapes of its own styles and cursor, and makes those within a text visible."""
 
     @property
     def file(self) -> IO[str]:
-        """Where it writes; past a `PrintableStream`, which would show its own escapes as text."""
+        """The output stream; not a `PrintableStream`, which would make its own escapes visible."""
         file: Any = super().file
         while isinstance(file, PrintableStream):
             file = file.stream
@@ -26,7 +26,7 @@ class PrintableConsole(Console):
         self._file = new_file
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of something that is shown."""
+        """The segments of a renderable, with every character of a text visible."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

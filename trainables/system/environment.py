@@ -1,4 +1,4 @@
-"""This process's environment variables, as they were."""
+"""Restoring this process's environment variables."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def environment_kept() -> Iterator[None]:
-    """Leave the environment as it was: Ray, and what we ask of it, sets a dozen variables."""
+    """A context after which the environment is restored: Ray sets a dozen variables."""
     before = dict(os.environ)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an error says, for a message of ours: in one line, never empty, without secrets."""
+"""The text of an error, for use in a message: in one line, never empty, without secrets."""
 
 from toprung.trainables.system.secrecy import redacted
 
@@ -6,13 +6,13 @@ MAX_CHARACTERS = 400
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text in one line; the name of its kind where it has none."""
+    """The error's text in one line; the name of its type if it has no text."""
     text = " ".join(redacted(str(error)).split())[:MAX_CHARACTERS]
     return text if any(map(str.isalnum, text)) else type(error).__name__
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The error that the others were raised from, or while handling: what the system said."""
+    """The original error, from which, or while handling which, the others were raised."""
     seen = {id(error)}
     while (link := error.__cause__ or error.__context__) and id(link) not in seen:
         error = link
@@ -21,9 +21,9 @@ def innermost(error: BaseException) -> BaseException:
 
 
 def last_line(text: str) -> str:
-    """The last line with a word in it, of a traceback for example; empty if there is none.
+    """The last line that contains a word, for example of a traceback; empty if there is none.
 
-    Its lines may be separated as in the text of a text: by a backslash and an n.
+    The lines may also be separated by an escaped line feed (a backslash and an n).
     """
     lines = [line.strip() for line in text.replace("\\n", "\n").splitlines()]
     worded = [line for line in lines if any(map(str.isalnum, line))]

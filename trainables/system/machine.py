@@ -1,4 +1,4 @@
-"""What this machine gives to this process."""
+"""The resources of this machine that this process may use."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def num_cpus() -> int:
-    """How many CPUs this process may use: those it is bound to, or fewer by a container's quota."""
+    """How many CPUs this process may use: its CPU affinity, or fewer by a container's quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota, _, period = (_CPU_QUOTA.read_text() if _CPU_QUOTA.exists() else "max 1").partition(" ")
     limit = bound or 1

@@ -1,4 +1,4 @@
-"""How a process that trains keeps its memory."""
+"""Letting a training process keep its freed memory."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ _LARGEST = 2**30
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that is freed, to be used again, for good.
+    """Let this process keep freed memory for reuse, from now on.
 
-    By default glibc gives large blocks back to the system at once. Every step of training on a CPU
-    then gets its activations anew from the system, which clears them page by page. For a process
-    that trains and nothing else; without effect where there is no glibc.
+    By default glibc returns large blocks to the system at once. Then every training step on a CPU
+    gets the memory of its activations from the system again, which clears it page by page. Only for
+    a process that does nothing but train; no effect without glibc.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

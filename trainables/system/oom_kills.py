@@ -1,10 +1,10 @@
 """How many processes the kernel has killed because memory was full (OOM kills).
 
-The kernel counts such a process in the control group (cgroup) that it was in: version 1 in that
-group alone, version 2 in those above it as well. The counter `oom_kill` of a process's own group
-therefore has all kills of processes that share the group, whichever group above them has the limit
-that was hit: Slurm, for one, nests groups for job, step and task. Sources: the kernel's
-admin-guide/cgroup-v2.rst ("memory.events") and cgroup-v1/memory.rst ("OOM Control").
+The kernel counts such a process in its control group (cgroup): version 1 in that group alone,
+version 2 also in the groups above it. So the counter `oom_kill` of a process's own group includes
+all kills of processes in the group, whichever group above it has the limit that was reached: Slurm,
+for example, nests groups for job, step and task. Sources: the kernel's admin-guide/cgroup-v2.rst
+("memory.events") and cgroup-v1/memory.rst ("OOM Control").
 """
 
 import re
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _COUNTERS = {"cgroup": "memory.oom_control", "cgroup2": "memory.events"}
-"""The file with the counter, by the type of the file system that shows the groups."""
+"""The file with the counter, by the type of the file system of the groups."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 """How /proc escapes blanks in a path."""
 
@@ -23,14 +23,14 @@ def oom_kills(
 ) -> int | None:
     """How many processes of this process's control group the kernel has killed for memory so far.
 
-    Where no group counts (a process in version 2's root group), it is those of the whole machine.
+    If no group has a counter (a process in version 2's root group), the whole machine's is used.
 
     Args:
-        process: the folder in which the kernel tells of the process.
+        process: the folder of the process in /proc.
         machine: the file with the counters of the whole machine.
 
     Returns:
-        The number; None where the kernel does not say it.
+        The number; None if the kernel does not report it.
     """
     counts = [_count(folder) for folder in _folders(process)]
     known = [count for count in counts if count is not None]
@@ -39,11 +39,11 @@ def oom_kills(
 
 @dataclass(frozen=True)
 class _Mount:
-    """A place where the control groups of a hierarchy can be read.
+    """A mounted hierarchy of control groups.
 
     Attributes:
-        root: the group that stands at `path`; in a container that may be one far below.
-        path: the folder.
+        root: the group at `path`; in a container it may be far below the hierarchy's root.
+        path: the mount's folder.
         kind: `cgroup` or `cgroup2`.
     """
 
@@ -52,18 +52,18 @@ class _Mount:
     kind: str
 
     def folders(self, group: str) -> list[Path]:
-        """The folder of a group, then those of the groups above it that can be seen here."""
+        """The folder of a group, then those of the groups above it that are visible here."""
         inside = group.removeprefix(self.root.rstrip("/")).strip("/")
         parts = [part for part in inside.split("/") if part]
         if ".." in parts or not group.startswith(self.root.rstrip("/")):
-            parts = []  # a group that cannot be seen from here
+            parts = []  # a group that is not visible here
         return [self.path.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
 def _folders(process: Path) -> Iterator[list[Path]]:
-    """Of each hierarchy that may count memory: the folder of the process's group, and those above.
+    """For each hierarchy that may count memory, the folders of the process's group and those above.
 
-    There are two where version 2 is mounted beside version 1 (hybrid); one of them counts.
+    There are two hierarchies if version 2 is mounted beside version 1 (hybrid); one of them counts.
     """
     groups = _groups(process)
     seen = set()
@@ -74,7 +74,7 @@ def _folders(process: Path) -> Iterator[list[Path]]:
 
 
 def _groups(process: Path) -> dict[str, str]:
-    """The process's group for memory in each version of control groups."""
+    """The process's memory group in each version of control groups."""
     groups = {}
     for line in _lines(process / "cgroup"):
         _, _, rest = line.partition(":")
@@ -100,7 +100,7 @@ def _unescaped(path: str) -> str:
 
 
 def _count(folders: list[Path]) -> int | None:
-    """Of the first of the groups that counts: memory may be limited in groups above only."""
+    """The count of the first group with a counter: memory may be limited only in groups above."""
     counts = (_counter(folder / name) for folder in folders for name in _COUNTERS.values())
     return next((count for count in counts if count is not None), None)
 

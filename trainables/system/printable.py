@@ -1,10 +1,10 @@
-r"""Text that others wrote, as it may be shown: what would steer a terminal or page is made visible.
+r"""Making untrusted text safe to show: characters that control a terminal or page become visible.
 
-Names of classes and files, labels, errors and whole records come from strangers. They may hold
-terminal escapes (an OSC sequence writes the clipboard, for one), marks that turn the direction of
-the text around them (Trojan Source, CVE-2021-42574), or characters that nobody sees. Every door to
-a terminal, a page, a card or a log passes its text through this module, which shows such a
-character as its escape: `\x1b`, `\u202e`.
+Names of classes and files, labels, errors and whole records come from strangers. They may contain
+terminal escapes (an OSC sequence, for example, can write the clipboard), marks that change the
+direction of the text around them (Trojan Source, CVE-2021-42574), or invisible characters. All text
+for a terminal, a page, a model card or a log passes through this module, which replaces such a
+character by its escape: `\x1b`, `\u202e`.
 """
 
 import re
@@ -17,33 +17,33 @@ _HIDDEN = (
     r"\ud800-\udfff\ufdd0-\ufdef"  # surrogates and noncharacters
     + "".join(rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(17))
 )
-"""What is neither seen nor a space: Unicode's categories Cc, Cf (but for signs that are seen, such
-as the Arabic number sign), Cs, Zl, Zp, its default ignorable characters, and its noncharacters."""
+"""Invisible characters other than spaces: Unicode's categories Cc, Cf (except visible characters,
+such as the Arabic number sign), Cs, Zl, Zp, its default ignorables, and its noncharacters."""
 _SEEN = rf"[^\x00-\x7f{_HIDDEN}]"
 _VARIANT = r"[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 _ANY_HIDDEN = re.compile(f"[{_HIDDEN}]")
 _FOUND = re.compile(
-    # A sign beyond ASCII may have one variation selector, and be joined to the next: emoji, Indic
-    # and Persian words are written so. A digit becomes a key by such a selector.
+    # A character beyond ASCII may have a variation selector, and be joined to the next one: emoji,
+    # Indic and Persian words need that. A digit with such a selector becomes a keycap.
     rf"(?P<joined>(?:{_SEEN}{_VARIANT}?(?:[\u200c\u200d](?={_SEEN}))?)+|[0-9#*]\ufe0f\u20e3)"
     rf"|[{_HIDDEN}]"
 )
 
 
 def printable(text: str) -> str:
-    """The text with every character visible; line feeds and tabs stay."""
+    """The text with every character visible; line feeds and tabs are kept."""
     if not _ANY_HIDDEN.search(text):
         return text
     return _FOUND.sub(_shown, text.replace("\r\n", "\n"))
 
 
 def printable_line(text: str) -> str:
-    """The text as one line: line feeds and tabs are shown as escapes too."""
+    """The text in one line: line feeds and tabs become escapes too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def printable_json(text: str) -> str:
-    """JSON in which every character is visible, and which says the same: JSON has escapes too."""
+    """Equivalent JSON in which every character is visible, by JSON's own escapes."""
     return _FOUND.sub(_in_json, text) if _ANY_HIDDEN.search(text) else text
 
 

@@ -1,4 +1,4 @@
-"""The door to the terminal: what this process writes to stdout and stderr is printable."""
+"""Terminal output: everything that this process writes to stdout and stderr is printable."""
 
 import sys
 from typing import Any
@@ -7,20 +7,20 @@ from toprung.trainables.system.printable import printable
 
 
 class PrintableStream:
-    """A text stream that writes what is printable of a text, see `printable`.
+    """A text stream that makes every character visible; see `printable`.
 
-    It has no `buffer`, through which bytes would go by it. Only a `PrintableConsole` may: the
-    escapes that it writes are its own.
+    It has no `buffer`, through which bytes would bypass it. Only a `PrintableConsole` may bypass
+    it, because it writes escapes of its own.
 
     Args:
-        stream: where the text goes.
+        stream: the stream to write to.
     """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text, and return how long it was."""
+        """Write a text, and return its length."""
         self.stream.write(printable(text))
         return len(text)
 
@@ -36,7 +36,7 @@ class PrintableStream:
 
 
 def print_only_printable() -> None:
-    """From now on, let stdout and stderr show nothing but what is printable."""
+    """From now on, make every character that is written to stdout and stderr visible."""
     if not isinstance(sys.stdout, PrintableStream):
         sys.stdout = PrintableStream(sys.stdout)
     if not isinstance(sys.stderr, PrintableStream):

@@ -1,4 +1,4 @@
-"""The base of every settings class, and how a mistake in one is told to its user."""
+"""The base of every settings class, and the messages about mistakes in settings."""
 
 import difflib
 import reprlib
@@ -20,9 +20,9 @@ S = TypeVar("S", bound="Settings")
 
 
 MAX_EPOCHS = 1_000_000
-"""So that what is counted in epochs stays countable, whoever wrote the config."""
+"""Keeps all counts of epochs within bounds, whoever wrote the config."""
 MAX_TRIALS = 1_000_000
-"""Trials of a sweep, and what there is at most one of for each trial."""
+"""The trials of a sweep, and anything of which there is at most one for each trial."""
 Epochs = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
 
 
@@ -31,16 +31,16 @@ class ConfigError(ValueError):
 
 
 class Settings(BaseModel):
-    """A frozen value without unknown fields.
+    """An immutable value without unknown fields.
 
-    Numbers that are infinite, NaN or beyond 64 bits are refused, and text that is no Unicode.
+    Numbers that are infinite, NaN or beyond 64 bits are refused, and text that is not Unicode.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
-        """Refuse what YAML, SQLite, NumPy or torch could not take."""
+        """Refuse values that YAML, SQLite, NumPy or torch cannot represent."""
         for name, value in self:
             for part in _parts(value):
                 if isinstance(part, int) and not -(2**63) <= part < 2**63:
@@ -57,8 +57,8 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def has_surrogates(text: str) -> bool:
-    """Whether it is no Unicode text, as file names of other bytes are not."""
-    return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
+    """Whether a text is not Unicode, such as a file name with bytes that are not UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 _SHORT = reprlib.Repr()
@@ -69,7 +69,7 @@ _MAX_SHOWN = 1000
 
 
 def shown(value: Any) -> str:
-    """A value as a message tells it: shortened where it is long, however it was made."""
+    """A value as a message shows it: shortened if it is long; never raises."""
     try:
         text = _SHORT.repr(value)
     except Exception:  # of an integer of more than 4300 digits, for one
@@ -78,7 +78,7 @@ def shown(value: Any) -> str:
 
 
 def default_name(name: str) -> BeforeValidator:
-    """Lets a variant's name be left out: then it is this one."""
+    """A validator that fills in this name if a variant's name is left out."""
 
     def with_name(values: Any) -> Any:
         return {"name": name, **values} if isinstance(values, Mapping) else values
@@ -87,11 +87,15 @@ def default_name(name: str) -> BeforeValidator:
 
 
 def parse(settings_type: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Check `values` against `settings_type`.
+    """Validate `values` as a `settings_type`.
+
+    Args:
+        settings_type: the settings class.
+        values: the values.
+        where: where the values come from, for the message.
 
     Raises:
-        ConfigError: with all mistakes at once, each with its path, its value and what would be
-            right; `where` says whose values these are.
+        ConfigError: listing all mistakes at once, each with its path, its value and the rule.
     """
     try:
         return settings_type.model_validate(values)
@@ -103,9 +107,9 @@ def parse(settings_type: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 def setting_paths(settings_type: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every path that a value of this type can have, in any of its variants.
+    """Every path of a setting in this type, in any of its variants.
 
-    A free-form mapping gives one path that ends in `*`.
+    A free-form mapping has one path that ends in `*`.
     """
     for name, field in settings_type.model_fields.items():
         path = prefix + name
@@ -119,7 +123,7 @@ def setting_paths(settings_type: type[BaseModel], prefix: str = "") -> Iterator[
 
 
 def nearest(name: str, choices: list[str] | set[str]) -> str:
-    """The choices most like `name`, as the tail of an error message."""
+    """The choices most similar to `name`, as the end of an error message."""
     close = difflib.get_close_matches(name, sorted(choices), n=3, cutoff=0.5)
     return f"; nearest: {', '.join(close)}" if close else ""
 
@@ -135,7 +139,7 @@ def _nested_settings(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _merged(mistakes: Iterable[tuple[str, str, str]]) -> list[str]:
-    """A line for each of (path, subject, rule); a value that fits none of its types is one."""
+    """One line for each path, from (path, subject, rule): a value that fits no type has several."""
     of_path: dict[str, tuple[str, list[str]]] = {}
     for path, subject, rule in mistakes:
         of_path.setdefault(path, (subject, []))[1].append(rule)
@@ -149,7 +153,7 @@ def _merged(mistakes: Iterable[tuple[str, str, str]]) -> list[str]:
 def _mistake(
     error: Mapping[str, Any], values: Mapping[str, Any], settings_type: type[BaseModel]
 ) -> tuple[str, str, str]:
-    """The path of a mistake, its subject (the path, mostly with its value), the rule it broke."""
+    """The path of a mistake, its subject (the path, usually with its value), and the rule."""
     path = _path(error["loc"], values, missing=error["type"] == "missing")
     context = error.get("ctx", {})
     match error["type"]:
@@ -185,7 +189,7 @@ def _mistake(
 
 
 def _path(location: tuple[str | int, ...], values: Any, *, missing: bool) -> str:
-    """The location without the variant tags and type names that pydantic puts into it."""
+    """The path of a location, without the variant tags and type names that pydantic adds."""
     parts = []
     for index, part in enumerate(location):
         known = isinstance(values, Mapping) and part in values

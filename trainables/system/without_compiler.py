@@ -1,8 +1,8 @@
-"""Optimizers that do not bring torch's compiler with them.
+"""Optimizers that do not import torch's compiler.
 
-torch.optim wraps some methods to mark them for `torch.compile`, and when the first of them is
-called the wrapper imports the whole compiler (`torch._dynamo`): seconds of CPU time in each
-process. Nothing is compiled in a trial, so what is wrapped can be used as it is.
+torch.optim wraps some methods to mark them for `torch.compile`, and the first call of one of them
+imports the whole compiler (`torch._dynamo`): seconds of CPU time in each process. Trials compile
+nothing, so the wrapped methods can be used directly.
 """
 
 import torch
@@ -12,9 +12,9 @@ _MARKED = ("state_dict", "load_state_dict", "zero_grad", "add_param_group")
 
 
 def leave_compiler_out() -> None:
-    """Take torch's marks for its compiler off all its optimizers, in this process, for good.
+    """Unwrap the methods of all torch optimizers, for the rest of this process.
 
-    Before the first optimizer is made: it wraps its class's `step` once more.
+    To be called before the first optimizer is created, which wraps its class's `step` once more.
     """
     for name in _MARKED:
         method = getattr(Optimizer, name)
@@ -22,5 +22,5 @@ def leave_compiler_out() -> None:
     for optimizer in Optimizer.__subclasses__():
         step = getattr(optimizer.step, "__wrapped__", None)
         if step is not None and optimizer.__module__.startswith("torch.optim."):
-            # What the mark did besides: an update is no part of what is differentiated.
+            # The wrapper also kept the update out of autograd.
             optimizer.step = torch.no_grad()(step)  # type: ignore[method-assign]

@@ -86,7 +86,7 @@ class TestBadInput:
         ("arguments", "message"),
         [
             ("run", "give either a search space or a config"),
-            ("run digit_cnn", "there is none of this name; nearest: digits_cnn"),
+            ("run digit_cnn", "there is none with this name; nearest: digits_cnn"),
             ("run no/file.py", "no/file.py: there is no such file"),
             ("run images_cnn", "images_cnn has no data of its own; give data (--data)"),
             ("run digits_cnn --data digts", "nearest: digits"),

@@ -47,8 +47,8 @@ def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_every_name_is_documented() -> None:
-    told = DataSettings.__doc__ or ""
-    assert [name for name in NAMES if f"`{name}`" not in told] == []
+    text = DataSettings.__doc__ or ""
+    assert [name for name in NAMES if f"`{name}`" not in text] == []
 
 
 def test_imagenet_normalisation_needs_colour() -> None:

@@ -11,9 +11,9 @@ def test_an_error_without_words_is_reported_by_its_kind(error: Exception) -> Non
 
 
 def test_a_long_one_with_a_secret_is_short_and_without_it() -> None:
-    told = one_line(ValueError("postgresql://me:hush@host\n" + "x " * 1000))
-    assert told.startswith("postgresql://me:[secret]@host x x")
-    assert len(told) == 400
+    text = one_line(ValueError("postgresql://me:hush@host\n" + "x " * 1000))
+    assert text.startswith("postgresql://me:[secret]@host x x")
+    assert len(text) == 400
 
 
 @pytest.mark.parametrize(

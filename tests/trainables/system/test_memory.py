@@ -1,4 +1,4 @@
-"""A process that trains keeps its memory: told by its page faults, in a process of its own."""
+"""A training process keeps its freed memory: measured by the page faults of its own process."""
 
 import subprocess
 import sys
@@ -23,6 +23,6 @@ print(faults(), faults())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 def test_what_is_freed_is_used_again() -> None:
-    told = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True).stdout
-    _, again, _, kept = map(int, told.split())
+    output = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True).stdout
+    _, again, _, kept = map(int, output.split())
     assert kept < again / 10

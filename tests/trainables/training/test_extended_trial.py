@@ -109,8 +109,8 @@ def test_fewer_epochs_or_other_settings_are_refused_by_name(tmp_path: Path) -> N
     fewer = tiny_config(training__epochs=3, optimizer={"name": "adam", "lr": 0.05})
     with pytest.raises(ConfigError) as raised:
         next(fit(fewer, DATA, resume_from=tmp_path))
-    told = str(raised.value)
-    assert "training/epochs = 3, was 4, can only grow" in told
-    assert "optimizer/name = 'adam', was 'sgd'" in told
-    assert "optimizer/beta1 = 0.9, was 'not there'" in told
-    assert "data/" not in told
+    message = str(raised.value)
+    assert "training/epochs = 3, was 4, can only grow" in message
+    assert "optimizer/name = 'adam', was 'sgd'" in message
+    assert "optimizer/beta1 = 0.9, was 'not there'" in message
+    assert "data/" not in message

@@ -37,9 +37,9 @@ def scratch(tmp_path: Path) -> list[Path]:
 
 def trained(url: str, config: TrialConfig = CONFIG, most: int | None = None) -> list[Any]:
     reports = train_stored(config, DATA, CPU, url)
-    told = [reported | {"seconds": 0.0, "best_seconds": 0.0} for reported in islice(reports, most)]
+    taken = [report | {"seconds": 0.0, "best_seconds": 0.0} for report in islice(reports, most)]
     reports.close()
-    return told
+    return taken
 
 
 def test_resumes_from_the_store_and_leaves_nothing_on_the_machine(url: str, tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_resumes_from_the_store_and_leaves_nothing_on_the_machine(url: str, tmp_
     assert scratch(tmp_path) == []
 
 
-def test_begins_again_where_the_store_has_another_trial_s_checkpoint(url: str) -> None:
+def test_starts_over_if_the_store_has_another_trial_s_checkpoint(url: str) -> None:
     trained(url, CONFIG.model_copy(update={"seed": 1}), most=1)
-    told = trained(url)
-    assert "another trial: seed = 0, was 1" in told[0][columns.RESTARTED]
+    reports = trained(url)
+    assert "another trial: seed = 0, was 1" in reports[0][columns.RESTARTED]
 
 
-def test_what_a_killed_process_left_on_the_machine_is_taken_away(url: str, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_on_the_machine_is_removed(url: str, tmp_path: Path) -> None:
     reports = train_stored(CONFIG, DATA, CPU, url)
     next(reports)
     (in_use,) = scratch(tmp_path)

@@ -1,4 +1,4 @@
-"""Which images a CSV file lists, and how its mistakes are told."""
+"""Which images a CSV file lists, and how its mistakes are reported."""
 
 from pathlib import Path
 
