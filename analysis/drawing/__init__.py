@@ -1,1 +1,1 @@
-"""How pictures look: style, tiles, marks of one trial, the images that are shown."""
+"""The look of pictures: style, tiles, marks of trials, images with predictions."""

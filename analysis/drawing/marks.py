@@ -1,4 +1,4 @@
-"""What the pictures of a search share: how a trial's end looks, the metric's axis, its winner."""
+"""What the pictures of a search share: marks of how trials ended, metric axis, winner."""
 
 from collections.abc import Iterable, Sequence
 from textwrap import fill
@@ -25,10 +25,12 @@ ENDS = {
     attributes.FAILED: (COLOURS[7], "x"),
 }
 """The colour and the marker of each way in which a trial ends."""
-SHOWN_WINNER = "A winner that confirms a trial is shown by that trial of the search."
-"""For the captions: the pictures of a search show no runs that confirm its trials."""
+SHOWN_WINNER = (
+    "If the winner is a confirmation run, the trial of the search that it confirms is shown."
+)
+"""For captions: the pictures of a search do not show confirmation runs."""
 SCALE = LinearSegmentedColormap.from_list("scale", ["#d9a441", "#45a183", "#2f5fd0"])
-"""Of lines and points, from little to much; readable on white and on near-black."""
+"""Colours of lines and points, from small to large values; readable on white and near-black."""
 _WIDE = 20.0
 
 
@@ -39,7 +41,7 @@ def ends_of(trials: Iterable[TrialResult]) -> list[str]:
 
 
 def end_handle(ended: str) -> Line2D:
-    """What stands in a legend for trials that ended so."""
+    """The legend entry for trials that ended this way."""
     colour, marker = ENDS[ended]
     return Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=ended)
 
@@ -51,7 +53,7 @@ def legend_name(name: object) -> str:
 
 
 def path_name(path: str, length: int = 28) -> str:
-    """The path of a setting as a label: its end, which tells it from others, if it is too long."""
+    """The path of a setting as a label; only its end, the distinctive part, if it is too long."""
     label = short(path, len(path))
     return label if len(label) <= length else f"…{label[-(length - 1) :]}"
 
@@ -70,20 +72,20 @@ def winner_of_search(results: Results) -> TrialResult | None:
 
 
 def winner_name(results: Results) -> str:
-    """What a legend calls it."""
+    """The winner's name in a legend."""
     winner = results.winner
     confirms = winner.confirms if winner is not None else None
     return "winner" if confirms is None else f"trial {confirms}, which the winner confirms"
 
 
 def worst_first(results: Results, trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """Scored trials in the order of drawing: the better ones lie over the others."""
+    """Scored trials in the order of drawing, so that better trials are drawn over worse ones."""
     sign = 1 if results.larger_is_better else -1
     return sorted(trials, key=lambda trial: sign * score_of(results, trial))
 
 
 def scale_for(axis: Axis, values: Iterable[float], *, log: bool | None = None) -> None:
-    """Make an axis logarithmic: if asked to, or where positive values span a wide range."""
+    """Make an axis logarithmic; by default, only if positive values span a wide range."""
     finite = np.array([value for value in values if np.isfinite(value)])
     positive = len(finite) > 0 and finite.min() > 0
     if positive and (finite.max() / finite.min() > _WIDE if log is None else log):
@@ -92,7 +94,7 @@ def scale_for(axis: Axis, values: Iterable[float], *, log: bool | None = None) -
 
 
 def few_ticks(axis: Axis, low: float, high: float) -> None:
-    """Ticks of a logarithmic axis: at the powers of ten, or at more places within few of them."""
+    """Put few ticks on a logarithmic axis: powers of ten, and more if there are few of those."""
     decades = np.log10(high / low)
     places = (1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.3 else (1,)
     axis.set_major_locator(LogLocator(subs=places, numticks=5))
@@ -101,14 +103,14 @@ def few_ticks(axis: Axis, low: float, high: float) -> None:
 
 
 def metric_axis(results: Results, axes: Axes, values: Iterable[float]) -> None:
-    """Name the vertical axis after the metric; a loss that spans much is on a log scale."""
-    axes.set_ylabel(fill(METRIC_NAMES[results.metric], 24))  # of low axes too
+    """Label the vertical axis with the metric; a wide range of losses gets a logarithmic scale."""
+    axes.set_ylabel(fill(METRIC_NAMES[results.metric], 24))  # wrapped, to fit on low axes too
     if not results.larger_is_better:
         scale_for(axes.yaxis, values)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """The unit that fits a span of time: how many seconds it has, and its name."""
+    """The unit that suits a span of time: its length in seconds, and its name."""
     for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 3 * size:
             return size, name

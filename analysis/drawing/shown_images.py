@@ -1,4 +1,4 @@
-"""Drawing images with what a model said of them."""
+"""Drawing images with a model's predictions for them."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,12 +18,12 @@ from toprung.analysis.drawing.style import (
 from toprung.analysis.models.predictions import Predictions
 
 RIGHT, WRONG = COLOURS[2], COLOURS[7]
-_DPI = 144  # of PNGs, so that an image has one pixel for each of theirs
+_DPI = 144  # as for PNG files, so that each pixel of an image is one pixel of the file
 _SMALL = 32  # pixels: images up to this size are shown as squares
 
 
 def draw_random(predictions: Predictions, columns: int = 10) -> Figure:
-    """The images drawn at random, each with its prediction; the true class where that is wrong."""
+    """Randomly drawn images, each with its prediction, and the true class if that is wrong."""
     shown = predictions.random
     width = WIDTH / columns
     height = width + 0.32
@@ -49,9 +49,9 @@ def draw_random(predictions: Predictions, columns: int = 10) -> Figure:
 
 
 def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
-    """Wrongly classified images, the surest first, with the true class and the three most probable.
+    """The highest-confidence errors, each with the true class and the three most probable classes.
 
-    None if there are no mistakes.
+    None if there are no errors.
     """
     shown = predictions.wrong
     if not len(shown):
@@ -64,10 +64,17 @@ def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
         _place(axes, predictions, index, left, top, side)
         text_left = left + side + 0.08
         true = predictions.labels_N[index]
-        sure = predictions.probabilities_NK[index, true]
+        probability_of_true = predictions.probabilities_NK[index, true]
         name = _in_place(predictions.class_names[true], 18)
         _write(axes, text_left, top + 0.02, f"is {name}", INK, weight="bold", size=7.5)
-        _write(axes, text_left, top + 0.18, f"({_percent(sure)} by the model)", MUTED, size=7)
+        _write(
+            axes,
+            text_left,
+            top + 0.18,
+            f"(predicted: {_percent(probability_of_true)})",
+            MUTED,
+            size=7,
+        )
         for rank, (guess, probability) in enumerate(predictions.top(index)):
             _write(
                 axes,
@@ -81,7 +88,7 @@ def draw_mistakes(predictions: Predictions, columns: int = 3) -> Figure | None:
 
 
 def _in_place(name: str, length: int) -> str:
-    """A name as a label that does not turn its line around if it is written from the right."""
+    """A name as a label that does not reverse its line if its script is written right to left."""
     return f"{LEFT_TO_RIGHT}{short(name, length)}"
 
 
@@ -90,7 +97,7 @@ def _percent(share: float) -> str:
 
 
 def tile(pixels_HWC: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
-    """An image in RGB for a place of so many inches; of small ones the pixels are seen."""
+    """An image in RGB, scaled to a square of `side` inches; pixels of small images stay visible."""
     image = Image.fromarray(pixels_HWC[..., 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
     image, longer, wanted = image.convert("RGB"), max(image.size), side * _DPI
     if longer <= _SMALL:
@@ -102,7 +109,7 @@ def tile(pixels_HWC: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
 
 
 def _empty(columns: int, width: float, rows: int, height: float) -> tuple[Figure, Axes]:
-    """A place for rows and columns of these sizes in inches, measured from the upper left."""
+    """An empty figure for rows and columns of these sizes, in inches from the upper left corner."""
     figure = new_figure(columns * width, rows * height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -114,7 +121,7 @@ def _empty(columns: int, width: float, rows: int, height: float) -> tuple[Figure
 def _place(
     axes: Axes, predictions: Predictions, index: int, left: float, top: float, side: float
 ) -> bool:
-    """Draw an image in the middle of a square; whether the model is right about it."""
+    """Draw an image in the middle of a square; return whether the model's prediction is right."""
     pixels = tile(predictions.pixels_of(index), side)
     height, width = np.array(pixels.shape[:2]) / max(pixels.shape[:2]) * side
     left, top = left + (side - width) / 2, top + (side - height) / 2

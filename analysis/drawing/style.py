@@ -1,4 +1,4 @@
-"""How pictures look: one style for all, whose inks follow the page's light or dark scheme."""
+"""The common style of all pictures; its ink colours follow the page's light or dark scheme."""
 
 import io
 import warnings
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from toprung.trainables.system.printable import printable
 
 INK = "#1d2026"
-"""Text and lines. On the page this colour, and the two below, are those of its scheme."""
+"""Text and lines. On the page, the scheme replaces this colour and the next three."""
 MUTED = "#6b7280"
 GRID = "#d9dce2"
 PAPER = "#ffffff"
@@ -29,17 +29,17 @@ COLOURS = (
     "#1aa3a3",
     "#d04a4a",
 )
-"""Of lines and points; each is readable on white and on near-black."""
+"""Colours of lines and points; each is readable on white and on near-black."""
 ACCENT, SECOND = COLOURS[:2]
 HEAT = LinearSegmentedColormap.from_list("heat", [(0.12, 0.41, 0.70, a) for a in (0.0, 1.0)])
-"""From little to much: the paper's colour at first, whichever scheme it has. Draw no grid under it;
-for text on it see `on_heat`."""
+"""From small to large shares, beginning with the colour of the paper in either scheme. Draw no grid
+under it; for text on it see `on_heat`."""
 WIDTH = 8.0
 """Inches: the width of a picture that fills the page's column."""
 ON_MUCH = "#fefefe"
-"""Text on much HEAT: white in both schemes."""
+"""Text on the strong end of HEAT: white in both schemes."""
 DPI = 144
-"""Of PNG files, and of images in SVGs."""
+"""The resolution of PNG files, and of images in SVGs."""
 _MAX_LABEL = 28
 _STYLE: Any = {
     "axes.edgecolor": MUTED,
@@ -73,13 +73,13 @@ _STYLE: Any = {
 
 
 LEFT_TO_RIGHT = "\u200e"
-"""A mark that keeps Matplotlib from turning a line around that a name is written into; a page needs
-none, because text in its pictures is written from the left."""
+"""A mark that keeps Matplotlib from reversing a line that contains a right-to-left name. A page
+does not need it, because text in its pictures is set left to right."""
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw, and save, in the style of the report."""
+    """Draw and save figures in the style of the report."""
     with rc_context(_STYLE), warnings.catch_warnings():
         # A class may be named in a script that the font lacks; the browser has another font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -87,12 +87,12 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
-    """An empty figure of this size in inches, whose parts make room for each other."""
+    """An empty figure of this size in inches, with automatic layout of its parts."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def short(name: object, length: int = _MAX_LABEL) -> str:
-    """A name as a label: on one line, visible, and cut where it is too long for a picture."""
+    """A name as a label: on one line, with every character visible, truncated to `length`."""
     text = f"{name:.4g}" if isinstance(name, float) else str(name)
     text = " ".join(printable(text).split())
     return text if len(text) <= length else f"{text[: length - 1]}…"
@@ -104,9 +104,9 @@ def on_heat(share: float) -> str:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as a PNG file, on white; it is laid out for that, and stays so.
+    """The figure as a PNG file, on white; the layout is computed here and stays fixed.
 
-    `savefig` would draw it twice.
+    `savefig` would draw the figure twice.
     """
     file = io.BytesIO()
     figure.dpi = DPI

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 _MIN_SIDE = 48
 """Pixels: smaller images are enlarged, pixel by pixel, so that the grid is not blurred."""
 _GAP = 1 / 24
-"""Between two images, as a share of their longer side."""
+"""The gap between two images, as a share of their longer side."""
 _FRAME = 0.6
-"""Grey: seen beside black and white, on light and on dark pages."""
+"""A grey that is visible next to black and white, on light and on dark pages."""
 _MOST_OBLONG = 3
 
 
 def grid_shape(count: int) -> tuple[int, int]:
-    """Rows and columns for so many images: full rows where that is not too oblong (8x12 of 96)."""
+    """Rows and columns for `count` images: full rows unless that is too oblong (96 as 8x12)."""
     rows = next(n for n in range(isqrt(count), 0, -1) if count % n == 0)
     if count // rows <= _MOST_OBLONG * rows:
         return rows, count // rows
@@ -46,7 +46,7 @@ def tiled(images_NHWC: NDArray[np.float32], columns: int) -> NDArray[np.float32]
 
 
 def each_stretched(images_NHWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each image on its own scale: its least value is 0, its greatest 1; a constant one is 0."""
+    """Each image scaled to 0..1 by its smallest and largest value; a constant image becomes 0."""
     finite = np.nan_to_num(images_NHWC.astype(np.float32))
     least = finite.min((1, 2, 3), keepdims=True)
     span = finite.max((1, 2, 3), keepdims=True) - least
@@ -61,7 +61,7 @@ def coloured(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def show(axes: Axes, image_HWC: NDArray[np.generic], title: str = "") -> None:
-    """One image, grey or RGB, without axes around it."""
+    """Draw one image, grey or RGB, without axes around it."""
     is_grey = image_HWC.shape[2] == 1
     greatest = 255 if image_HWC.dtype == np.uint8 else 1
     if is_grey:

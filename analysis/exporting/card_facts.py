@@ -224,7 +224,7 @@ class CardFacts:
         confirmation = self._sweep.confirmation()
         if confirmation is None:
             return
-        yield f"Confirmation: {confirmation.told}."
+        yield f"Confirmation: {confirmation.summary}."
         chosen = confirmation.chosen
         if chosen and self._trial.number in {r.number for r in (chosen.trial, *chosen.runs)}:
             yield (

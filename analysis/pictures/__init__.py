@@ -1,1 +1,1 @@
-"""The pictures of a report: each is one function from a sweep's results to a figure."""
+"""The pictures and tables of a report: each is one function of a sweep's results."""

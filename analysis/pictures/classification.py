@@ -1,4 +1,4 @@
-"""Drawing how well a model tells classes apart, on any labelled images.
+"""Drawing how well a model distinguishes classes, on any labelled images.
 
 Shape letters: K classes, B bins of confidence.
 """
@@ -28,9 +28,9 @@ from toprung.analysis.models.intervals import share_interval
 from toprung.analysis.models.scores import NUM_BINS, Roc, Scores
 
 MAX_NUMBERED = 20
-"""Classes up to which a confusion matrix has a number in each cell."""
+"""The largest number of classes for which a confusion matrix has a number in each cell."""
 MAX_NAMED = 50
-"""Classes up to which each row of a confusion matrix is named."""
+"""The largest number of classes for which each row of a confusion matrix is labelled."""
 _MAX_TICKS = 25
 _NUM_WORST = 5
 _ZOOM = 0.2
@@ -40,8 +40,8 @@ _MACRO = "macro average"
 def draw_confusion(scores: Scores) -> Figure:
     """The confusion matrix: true classes down, predicted classes across.
 
-    Colours are shares of the true class, on a scale that shows the small ones too. Up to
-    `MAX_NUMBERED` classes each cell has its number of images.
+    Colours are shares of the true class, on a scale that makes small shares visible. With up to
+    `MAX_NUMBERED` classes, each cell shows its number of images.
     """
     names = scores.predictions.class_names
     is_small = len(names) <= MAX_NUMBERED
@@ -68,7 +68,7 @@ def draw_confusion(scores: Scores) -> Figure:
 
 
 class _Ticks:
-    """The names of classes beside a matrix: of all, or of so many as there is room for."""
+    """The names of classes beside a matrix: of every class, or of as many as there is room for."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         step = 1 if len(names) <= MAX_NAMED else -(-len(names) // _MAX_TICKS)
@@ -81,7 +81,7 @@ class _Ticks:
         self.upright = False
 
     def put_on(self, axes: Axes) -> None:
-        """Name both axes' ticks."""
+        """Label the ticks of both axes."""
         turn = 90 if self.upright else 0
         axes.set_xticks(self.positions, self.labels, fontsize=self.size, rotation=turn)
         axes.set_yticks(self.positions, self.labels, fontsize=self.size)
@@ -106,8 +106,9 @@ def _write_counts(axes: Axes, scores: Scores, shades_KK: NDArray[np.float64]) ->
 def draw_rocs(scores: Scores) -> Figure | None:
     """One-vs-rest ROC curves, and their upper left corner; None if no class has a curve.
 
-    Up to eight classes each has its colour. Of more, the worst are named, the others are thin and
-    grey, and their mean is drawn: of the true rates at each false rate.
+    With up to eight classes, each has a colour. With more, only the worst have colours and names,
+    and the others are thin grey lines. The macro average is the mean true positive rate at each
+    false positive rate.
     """
     rocs = sorted((roc for roc in scores.rocs if roc), key=lambda roc: roc.auc)
     if not rocs:
@@ -126,7 +127,7 @@ def draw_rocs(scores: Scores) -> Figure | None:
         _draw_macro(axes, rocs, scores.macro_auc.value)
         axes.set_aspect("equal")
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-    whole.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="whole")
+    whole.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="all")
     corner.set(xlim=(0, _ZOOM), ylim=(1 - _ZOOM, 1.002), title="upper left corner")
     corner.xaxis.set_major_locator(MultipleLocator(0.05))
     corner.yaxis.set_major_locator(MultipleLocator(0.05))
@@ -171,16 +172,16 @@ def draw_calibration(scores: Scores) -> Figure:
         linewidth=1,
         capsize=2,
         color=ACCENT,
-        label="with its 95 % interval, at the mean confidence",
+        label="accuracy with its 95 % interval, at the mean confidence",
     )
-    above.set(ylabel="share that is right", ylim=(0, 1.03), xlim=(0, 1))
+    above.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1))
     above.set_title(
         f"expected calibration error {reliability.error:.4f}\n"
-        f"(a model without any would show {scores.calibration_error_by_chance:.4f} by chance)"
+        f"(expected of a perfectly calibrated model: {scores.calibration_error_by_chance:.4f})"
     )
     figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     bars = below.bar(centres_B, counts_B, 0.9 / NUM_BINS, color=SECOND)
     below.bar_label(bars, [f"{count:,}" for count in counts_B], fontsize=7, color=MUTED, padding=1)
-    below.set(xlabel="confidence in the first choice", ylabel="images")
+    below.set(xlabel="confidence in the predicted class", ylabel="images")
     below.margins(y=0.25)
     return figure

@@ -1,4 +1,4 @@
-"""What the values of each setting reached, side by side."""
+"""The results of the values of each setting, side by side."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ from toprung.analysis.study.trials import METRIC_NAMES, TrialResult
 _MAX_VALUES = 8
 _MAX_DRAWN = 40
 _MIN_FOR_RANGES = 8
-"""So many different values a number must have to be shown in ranges."""
+"""The number of different values from which on a numeric setting is shown in ranges."""
 _TEST_COLUMNS = ("tested", "test acc", "test loss", "forced")
 _SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "worst")
 
@@ -33,10 +33,10 @@ _SPREAD = ("trials", "best", "median", "lower quartile", "upper quartile", "wors
     "Values compared",
     "For each value of a setting: the best trial (dot), the median (line), the quartiles (thick "
     "bar) and the worst (end of the thin line); on the right the number of trials. Other settings "
-    "vary too within a row, and poor trials were stopped early. Choices "
-    "come first; numbers whose values do not repeat stand in ranges, and are left out where there "
-    f"are fewer than {_MIN_FOR_RANGES} of them. The first {_MAX_DRAWN} rows are drawn; the table "
-    "has all.",
+    "also vary within a row, and poor trials were stopped early. Categorical settings come first; "
+    "numeric settings whose values do not repeat are grouped into ranges, and left out if they "
+    f"have fewer than {_MIN_FOR_RANGES} values. The first {_MAX_DRAWN} rows are drawn; the table "
+    "has all rows.",
     ("study.db",),
 )
 def values_compared(results: Results) -> Figure | None:
@@ -86,11 +86,11 @@ def _handles() -> list[Line2D]:
 
 @table(
     "Comparison in figures",
-    "Each trial counts with its best epoch; the columns from `trial` on are of the best trial of "
-    "the value. `acc gap` is training minus validation accuracy. `loss gap` is validation minus "
-    "training loss, and a gap only where both are the same loss: the training loss is the one "
-    "trained on. Test figures are there only for values of which a model was opened: `tested` is "
-    "that trial, or the run that confirmed it.",
+    "Each trial counts with its best epoch; the columns from `trial` on describe the best trial "
+    "with the value. `acc gap` is training minus validation accuracy. `loss gap` is validation "
+    "minus training loss, and is meaningful only if both are the same loss: the training loss is "
+    "the one trained on. Only values with a model for which the test set was opened have test "
+    "figures: `tested` is that trial, or the run that confirmed it.",
     ("study.db", "sealed_test.json"),
 )
 def comparison_table(results: Results) -> Rows | None:
@@ -114,7 +114,7 @@ def comparison_table(results: Results) -> Rows | None:
 
 
 def _compared(results: Results) -> dict[str, list[tuple[str, Group]]]:
-    """By setting: its values, the best first.
+    """The values of each setting, the best first.
 
     Raises:
         SweepFolderError: if no trial has one of the settings in `results.by`.
@@ -133,9 +133,10 @@ def _compared(results: Results) -> dict[str, list[tuple[str, Group]]]:
 
 
 def _settings(results: Results) -> dict[str, int]:
-    """The choices, the most important first, the labels, and the numbers that can be grouped.
+    """The settings to compare: choices, the most important first, labels, and numbers.
 
-    Each with how many of its values may stand alone; of more, ranges are made.
+    Each with the largest number of its values that are shown one by one; more are grouped into
+    ranges.
     """
     ranked = [one.parameter for one in importances(results.best_values)]
     choices = {p.name: _MAX_VALUES for p in ranked if p.choices}
@@ -145,12 +146,12 @@ def _settings(results: Results) -> dict[str, int]:
         if trial.config is not None
         for name in trial.config.labels
     }
-    numbers = {p.name: _num_alone(p) for p in ranked if not p.choices}
+    numbers = {p.name: _num_ungrouped(p) for p in ranked if not p.choices}
     return choices | labels | {name: most for name, most in numbers.items() if most}
 
 
-def _num_alone(number: Parameter) -> int:
-    """How many values of a number may stand alone; 0 where there are too few for anything."""
+def _num_ungrouped(number: Parameter) -> int:
+    """How many values of a number are shown one by one; 0 if the number is left out."""
     num_values = len(set(number.values.values()))
     if num_values <= min(_MAX_VALUES, len(number.values) / 2):
         return _MAX_VALUES

@@ -1,4 +1,4 @@
-"""Whether the winner is as good as it looked: what its config reached with other seeds."""
+"""Whether the winner is as good as it looked: the results of its config with other seeds."""
 
 from math import isnan
 
@@ -14,30 +14,30 @@ _SOURCES = ("study.db",)
 
 
 @table(
-    "What was done to confirm the winner",
-    "The best of many noisy results looks better than it is. Runs with fresh seeds do not share "
-    "the luck that a trial was selected for.",
+    "How the winner was confirmed",
+    "The best of many noisy results is optimistic. Runs with fresh seeds do not share the luck "
+    "for which a trial was selected.",
     _SOURCES,
 )
 def what_was_done(results: Results) -> Rows | None:
-    """In words, also where nothing was done."""
+    """A sentence about the confirmation, also if there was none; None before the search ended."""
     if results.confirmation is None:
         return None
-    told = results.confirmation.told
-    return Rows(("what was done",), ((f"{told[:1].upper()}{told[1:]}.",),))
+    summary = results.confirmation.summary
+    return Rows(("what was done",), ((f"{summary[:1].upper()}{summary[1:]}.",),))
 
 
 @table(
     "The best trials, trained again",
-    "Each run is in full, with a seed of its own, and counts with its best epoch. Mean, standard "
-    "deviation and 95 % interval of the mean (Student's t) are over the runs; the trial's own "
-    "first figure is not among them. Flattered: by how much the first figure was better than the "
-    "mean. The winner is the candidate with the best mean; the best of it and its runs is the "
-    "model. Without any difference between the runs, as of an SVM, there is no interval.",
+    "Each run is trained in full, with a seed of its own, and counts with its best epoch. Mean, "
+    "standard deviation and 95 % interval of the mean (Student's t) are taken over the runs, "
+    "without the trial's own first figure. Optimism: by how much the first figure was better than "
+    "the mean. The candidate with the best mean wins, and the best of the candidate and its runs "
+    "is the model. If all runs have the same result, as with an SVM, there is no interval.",
     _SOURCES,
 )
 def candidates(results: Results) -> Rows | None:
-    """One row for each candidate, the best mean first; the failed ones last."""
+    """One row for each candidate, the best mean first, candidates with failed runs last."""
     if results.confirmation is None or not results.confirmation.candidates:
         return None
     columns = (
@@ -51,7 +51,7 @@ def candidates(results: Results) -> Rows | None:
         reverse=True,
     )
     rows = tuple((*_cells(candidate), candidate == chosen) for candidate in in_order)
-    return Rows(columns, rows)
+    return Rows(columns, rows, {"flattered": "optimism", "low": "95 % from", "high": "to"})
 
 
 def _cells(candidate: Candidate) -> tuple[int | float | None, ...]:
@@ -60,13 +60,13 @@ def _cells(candidate: Candidate) -> tuple[int | float | None, ...]:
     if not candidate.held:
         return (*counts, None, None, None, None, None)
     low, high = (None if isnan(end) else end for end in candidate.interval)
-    return (*counts, candidate.mean, candidate.std, low, high, candidate.flattered)
+    return (*counts, candidate.mean, candidate.std, low, high, candidate.optimism)
 
 
 @picture(
     "The first figure against fresh seeds",
-    "A ring is what the trial reached in the search, a dot each run with a fresh seed, the bar "
-    "their mean with its 95 % interval.",
+    "The ring is the trial's result in the search, each dot a run with a fresh seed; the stroke is "
+    "the mean of the runs, the bar its 95 % interval.",
     _SOURCES,
 )
 def fresh_seeds(results: Results) -> Figure | None:

@@ -1,4 +1,4 @@
-"""The learning curves: of every trial, of the values of a parameter; the learning rates."""
+"""Learning curves of all trials and of the values of a parameter; learning rates."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ from toprung.analysis.study.trials import TrialResult
 _SOURCES = ("trials/*/result.json", "study.db")
 _MAX_WITH_TRAINING = 40
 _MAX_VALUES = 8
-_LOWEST_RATE = 1e-5  # of the highest; what a schedule ends at is next to nothing
+_LOWEST_RATE = 1e-5  # of the highest rate; a schedule may end near zero
 _PANELS = (
     ("loss", "train_loss", "val_loss"),
     ("accuracy", "train_accuracy", "val_accuracy"),
@@ -52,10 +52,10 @@ _PREFERRED = (
 
 @picture(
     "Learning curves of all trials",
-    "Each line is a trial: validation solid, training dashed (the dashed ones of all trials only "
-    f"up to {_MAX_WITH_TRAINING} trials). The thick lines are the winner. {SHOWN_WINNER} The "
-    "training figures are means over an epoch in which the weights still change, with the loss "
-    "that is trained on.",
+    "Each line is a trial: validation solid, training dashed (with more than "
+    f"{_MAX_WITH_TRAINING} trials, only for the winner). The thick lines are the winner. "
+    f"{SHOWN_WINNER} Training figures are means over an epoch, during which the weights still "
+    "change, with the loss that is trained on.",
     _SOURCES,
 )
 def curves_of_all_trials(results: Results) -> Figure | None:
@@ -91,7 +91,7 @@ def _thin_lines(
     lines, colours = [], []
     for trial in trials:
         epochs, values = _figures(results.curves[trial.number], what)
-        if len(epochs) == 1:  # a point, as a stroke short enough to look like one
+        if len(epochs) == 1:  # a point, drawn as a very short line
             epochs, values = np.array([epochs[0] - 0.06, epochs[0] + 0.06]), values.repeat(2)
         lines.append(np.column_stack([epochs, values]))
         colours.append(ENDS[trial.ended][0])
@@ -109,15 +109,15 @@ def _thin_lines(
 
 @picture(
     "Learning curves by value",
-    "One colour for each value: the line is the median of its trials at each epoch, the band goes "
-    "from the lower to the upper quartile; validation solid, training dashed. Only the trials that "
-    "trained so long count at an epoch: where poor ones were stopped early, the later medians are "
-    f"those of the better ones. Of more than {_MAX_VALUES} values those with the best trials are "
-    "shown.",
+    "One colour for each value: the line is the median of its trials at each epoch, the band "
+    "extends from the lower to the upper quartile; validation solid, training dashed. Each epoch "
+    "includes only the trials that reached it: if poor trials were stopped early, the later "
+    f"medians are those of the better trials. With more than {_MAX_VALUES} values, those with the "
+    "best trials are shown.",
     _SOURCES,
 )
 def curves_by_value(results: Results) -> Figure | None:
-    """By what was asked for, else by one choice that varies; None if there is none."""
+    """By the requested settings, else by one categorical parameter; None if none varies."""
     return _by_paths(results, _paths(results), best_only=False)
 
 
@@ -127,7 +127,7 @@ def curves_by_value(results: Results) -> Figure | None:
     _SOURCES,
 )
 def curves_of_best_by_value(results: Results) -> Figure | None:
-    """By what was asked for, else by one choice that varies; None if there is none."""
+    """By the requested settings, else by one categorical parameter; None if none varies."""
     return _by_paths(results, _paths(results), best_only=True)
 
 
@@ -135,10 +135,12 @@ def curves_by(results: Results, path: str) -> Figure | None:
     """Loss and accuracy against epoch, for each value of a setting (median and quartiles).
 
     Args:
-        results: the sweep's.
-        path: of the setting, such as `optimizer/name`; many numbers are put into ranges.
+        results: the results of the sweep.
+        path: the path of the setting, such as `optimizer/name`; many numbers are grouped into
+            ranges.
 
-    None if no scored trial has the setting, or all have one value of it.
+    Returns:
+        The figure; None if no scored trial has the setting, or all have the same value of it.
     """
     with styled():
         return _by_paths(results, [path], best_only=False)
@@ -204,21 +206,21 @@ def _value_handles(values: Mapping[str, list[TrialResult]]) -> list[Patch]:
 def _best_values(
     results: Results, values: Mapping[str, list[TrialResult]]
 ) -> dict[str, list[TrialResult]]:
-    """Those with the best trials, in their order."""
+    """The values with the best trials, in the given order."""
     tops = {value: worst_first(results, trials)[-1] for value, trials in values.items()}
     ranked = [trial.number for trial in worst_first(results, list(tops.values()))][-_MAX_VALUES:]
     return {value: values[value] for value, top in tops.items() if top.number in ranked}
 
 
 def _colours(values: Sequence[str]) -> dict[str, Any]:
-    """Of numbers, from little to much; of choices, unlike one another."""
+    """A colour for each value: a scale for numbers, distinct colours for choices."""
     if len(values) > 2 and all(_is_number(value) for value in values):
         return dict(zip(values, SCALE(np.linspace(0, 1, len(values))), strict=True))
     return dict(zip(values, COLOURS, strict=False))
 
 
 def _is_number(value: str) -> bool:
-    """Whether it tells a number, or a range of numbers."""
+    """Whether the text is a number, or a range of numbers."""
     try:
         return all(math.isfinite(float(part)) for part in value.split(" to "))
     except ValueError:
@@ -226,7 +228,7 @@ def _is_number(value: str) -> bool:
 
 
 def _median(axes: Axes, curves: Sequence[Curve], what: str, colour: Any, style: str) -> list[float]:
-    """Median (and for a solid line the quartiles) at each epoch; gives what was drawn."""
+    """Draw the median (and, for a solid line, the quartiles) at each epoch; return the medians."""
     at: dict[float, list[float]] = {}
     for curve in curves:
         for epoch, value in zip(*_figures(curve, what), strict=True):
@@ -253,7 +255,7 @@ def _median(axes: Axes, curves: Sequence[Curve], what: str, colour: Any, style: 
 
 
 def _figures(curve: Curve, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Epochs, and a figure of the validations at these; what is not finite is left out."""
+    """The epochs and finite values of one figure of the validations."""
     epochs = np.array([record.epoch for record in curve.records])
     values = np.array([getattr(record, what) for record in curve.records], dtype=float)
     finite = np.isfinite(values)
@@ -271,9 +273,10 @@ def _epoch_axes(axes: Axes, name: str, drawn: Sequence[float]) -> None:
 
 @picture(
     "Learning rate",
-    "The learning rate at the end of each epoch: the thick line is the winner, the thin ones the "
-    f"other trials. {SHOWN_WINNER} Where stages have rates of their own it is that of the "
-    "highest that trains. What is below a 100,000th of the highest rate is not shown.",
+    "The learning rate at the end of each epoch: the thick line is the winner, the thin lines are "
+    f"the other trials. {SHOWN_WINNER} If the stages of a network have rates of their own, the "
+    "rate is that of the highest stage that is trained. Rates below a 100,000th of the highest "
+    "rate are not shown.",
     _SOURCES,
 )
 def learning_rates(results: Results) -> Figure | None:

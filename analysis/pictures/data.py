@@ -1,4 +1,4 @@
-"""The data as the trials saw them: how many images, how normalised, how augmented.
+"""The data as the trials saw them: numbers of images, normalisation, augmentation.
 
 Shape letters: N images, H height, W width, C channels.
 """
@@ -28,11 +28,11 @@ _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 @table(
     title="Images of each class",
-    caption="How many images train, validate and test.",
+    caption="The number of images of each class in the training, validation and test sets.",
     sources=["splits.csv"],
 )
 def images_of_each_class(results: Results) -> Rows | None:
-    """A row for each class, and one for all; None for a sweep that kept no list of its images."""
+    """A row for each class, and one for all; None for a sweep without a list of its images."""
     try:
         images = read_table(results.sweep.folder.splits)
         counts = Counter((image["label"], image["split"]) for image in images)
@@ -51,13 +51,13 @@ def images_of_each_class(results: Results) -> Rows | None:
     title="Normalisation",
     caption=(
         "Mean and standard deviation of each channel, with pixel values from 0 to 1: those of the "
-        "training images beside ImageNet's (which are in colour), and which of them the winner's "
-        "images were normalised by."
+        "training images and those of ImageNet (whose images are in colour), and which of the two "
+        "normalised the winner's images."
     ),
     sources=["study.db", IMAGE_STORE],
 )
 def normalisation(results: Results) -> Rows | None:
-    """Statistics of the training images and ImageNet's; None if the images are not here."""
+    """Statistics of the training images and of ImageNet; None if the images are unavailable."""
     data = training_data_of(results)
     if data is None:
         return None
@@ -74,14 +74,14 @@ def normalisation(results: Results) -> Rows | None:
 @picture(
     title="Augmentation of the winner",
     caption=(
-        "Training images, what each transform of the winner's augmentation makes of them when it "
-        "is applied to every image, and what the whole augmentation does with its probabilities. "
-        "Images and random draws are fixed by the trial's seed."
+        "Training images; then each transform of the winner's augmentation, applied to every "
+        "image; last the whole augmentation, with its probabilities. The trial's seed determines "
+        "the images and all random draws."
     ),
     sources=["study.db", IMAGE_STORE],
 )
 def augmentation_samples(results: Results) -> Figure | None:
-    """A row for each transform; None without augmentation, or if the images are not here."""
+    """A row for each transform; None without augmentation, or if the images are unavailable."""
     from toprung.analysis.inside_model.augmentation_samples import (
         augmented,
         kinds,
@@ -101,15 +101,16 @@ def augmentation_samples(results: Results) -> Figure | None:
 
 
 @picture(
-    title="Augmentations that were compared",
+    title="Augmentations compared",
     caption=(
-        "The same training images under each kind of augmentation that the search tried, as in "
-        "training, with the strengths of its best trial; the best kind first, at most six."
+        "The same training images under each kind of augmentation that the search tried, applied "
+        "as in training, with the strengths of the best trial of that kind; the best kind first, "
+        "at most six."
     ),
     sources=["study.db", IMAGE_STORE],
 )
 def compared_augmentations(results: Results) -> Figure | None:
-    """A row for each kind; None if the winner's was the only one, or the images are not here."""
+    """A row for each kind; None if only the winner's was tried, or the images are unavailable."""
     from toprung.analysis.inside_model.augmentation_samples import (
         augmented,
         compared,
@@ -129,7 +130,7 @@ def compared_augmentations(results: Results) -> Figure | None:
 
 
 def training_data_of(results: Results) -> TrainingData | None:
-    """The images that trials see; None without a winner, or where they are not on this machine."""
+    """The images that trials see; None without a winner, or if they are not on this machine."""
     try:
         return results.training_data if results.winner else None
     except DataError:
@@ -137,7 +138,7 @@ def training_data_of(results: Results) -> TrainingData | None:
 
 
 def _own_statistics(results: Results) -> tuple[float, ...]:
-    """Means and standard deviations of the training images, whatever they were normalised by."""
+    """Means and standard deviations of the training images, whatever their normalisation."""
     settings = results.model.config.data.model_copy(update={"normalisation": "training_set"})
     data = images_to_look_at(results.sweep.outside, settings)
     return (*data.mean, *data.std)

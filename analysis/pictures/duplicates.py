@@ -10,16 +10,17 @@ from toprung.trainables.data import DuplicateCounts
 @table(
     title="Identical images",
     caption=(
-        "Images that are the same pixel for pixel, in whatever files, counted when the sweep began "
-        "(without the last row, files that are the same byte for byte); duplicates.csv lists them "
-        "all, if there are any. A test image that was trained on makes the test figures too "
-        "optimistic, a validation image that was trained on the selection. Pictures that only look "
-        "the same, such as one saved at two sizes, are not found."
+        "Images that are identical pixel for pixel, whatever their files, counted when the sweep "
+        "began (if the last row is missing, files that are identical byte for byte); "
+        "`duplicates.csv` lists them all, if there are any. A test image that is also a training "
+        "image makes the test figures too optimistic; a validation image that is also a training "
+        "image makes the selection too optimistic. Images that merely look alike, such as one "
+        "image saved at two sizes, are not found."
     ),
     sources=("sweep.yaml", "duplicates.csv"),
 )
 def duplicates(results: Results) -> Rows | None:
-    """How many images are there twice; None for a sweep that did not count them."""
+    """How many images occur more than once; None for a sweep that did not count them."""
     data = results.sweep.description.get("data", {})
     if "duplicates" not in data:
         return None
@@ -50,5 +51,5 @@ def duplicates(results: Results) -> Rows | None:
 
 
 def _share(count: int, split: str | None, data: dict[str, Any]) -> Cell:
-    of = data.get(f"num_{split}")
-    return count / of if of else None
+    num_images = data.get(f"num_{split}")
+    return count / num_images if num_images else None

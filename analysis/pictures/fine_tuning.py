@@ -1,6 +1,6 @@
 """What training changed: the winner's network before its training, and after it.
 
-Only where it is asked for (`toprung report --before`), as the network from before has to be run.
+Drawn only on request (`toprung report --before`), because the untrained network has to be run.
 
 Shape letters: K classes.
 """
@@ -18,19 +18,19 @@ from toprung.analysis.models.scores import Scores
 from toprung.analysis.pictures.data import IMAGE_STORE
 
 _MAX_CLASSES = 40
-"""Of the picture; of more, those that changed most."""
+"""The most classes in the picture; of more classes, those that changed most are shown."""
 _MAX_NAMED = 25
 _SOURCES = ("trials/*/checkpoint_*/checkpoint.pt", IMAGE_STORE)
 _BEFORE = (
-    "Before is the network as its training began, with the weights that it starts from, by "
-    "the trial's seed; after is the winner. Both are of the validation images, by which the winner "
-    "was selected."
+    "Before: the network at the start of its training, with the weights that it starts from and "
+    "the trial's seed. After: the winner. Both on the validation images, by which the winner was "
+    "selected."
 )
 
 
 @table(title="Before and after training", caption=_BEFORE, sources=_SOURCES)
 def fine_tuning(results: Results) -> Rows | None:
-    """Accuracy, loss and mean class accuracy before and after; None where not asked for."""
+    """Accuracy, loss and mean class accuracy before and after; None if not requested."""
     if results.before_and_after is None:
         return None
     before, after = results.before_and_after
@@ -45,11 +45,11 @@ def fine_tuning(results: Results) -> Rows | None:
 
 @table(
     title="Each class before and after training",
-    caption="The share of a class's validation images that were recognised.",
+    caption="The recall of each class: the share of its validation images classified correctly.",
     sources=_SOURCES,
 )
 def fine_tuning_of_classes(results: Results) -> Rows | None:
-    """A row for each class; None where not asked for."""
+    """A row for each class; None if not requested."""
     if results.before_and_after is None:
         return None
     before, after = results.before_and_after
@@ -63,13 +63,13 @@ def fine_tuning_of_classes(results: Results) -> Rows | None:
 @picture(
     title="Accuracy of each class before and after training",
     caption=(
-        "The share of a class's validation images that were recognised. Of more than 40 classes, "
-        "the 40 that changed most."
+        "The recall of each class: the share of its validation images classified correctly. With "
+        "more than 40 classes, the 40 that changed most are shown."
     ),
     sources=_SOURCES,
 )
 def class_accuracies(results: Results) -> Figure | None:
-    """A line from before to after for each class; None where not asked for."""
+    """A line from before to after for each class; None if not requested."""
     if results.before_and_after is None:
         return None
     before, after = results.before_and_after
@@ -96,13 +96,13 @@ def class_accuracies(results: Results) -> Figure | None:
 @picture(
     title="Confusion matrices before and after training",
     caption=(
-        "Rows are true classes, columns predicted ones; the colour is the share of the true "
-        "class's validation images, its scale stretched where shares are small."
+        "Rows are true classes, columns predicted classes; the colour is the share of the true "
+        "class's validation images, on a scale that makes small shares visible."
     ),
     sources=_SOURCES,
 )
 def confusion_before_and_after(results: Results) -> Figure | None:
-    """Two confusion matrices side by side; None where not asked for."""
+    """Two confusion matrices side by side; None if not requested."""
     if results.before_and_after is None:
         return None
     before, after = results.before_and_after

@@ -1,4 +1,4 @@
-"""Inside the winner: its filters, what its layers make of an image, what excites its neurons."""
+"""Inside the winner: its filters, its activations for an image, and what excites its neurons."""
 
 from matplotlib.figure import Figure
 
@@ -21,9 +21,9 @@ _IMAGE = "test_predictions/*.npz"
 @picture(
     title="First-layer filters",
     caption=(
-        "The weights of the first convolution, each filter on its own scale from its least to its "
-        "greatest weight: in colour if the convolution takes three channels, else grey. At most "
-        "128 are shown."
+        "The weights of the first convolution, each filter on its own scale from its smallest to "
+        "its largest weight; in colour if the convolution has three input channels, else grey. At "
+        "most 128 filters are shown."
     ),
     sources=[_WEIGHTS],
 )
@@ -36,14 +36,14 @@ def first_filters(results: Results) -> Figure | None:
 @picture(
     title="First convolution: activation maps",
     caption=(
-        "What the first 16 filters of the first convolution make of an image, row by row, before "
-        "and after the activation that follows. Each map is on its own scale, from dark (least) "
-        "to bright."
+        "The outputs of the first 16 filters of the first convolution for an image, row by row, "
+        "before and after the activation function that follows. Each map is on its own scale, "
+        "from dark (smallest) to bright (largest)."
     ),
     sources=[_WEIGHTS, _IMAGE],
 )
 def first_activations(results: Results) -> Figure | None:
-    """The first convolution's maps; None without convolutions or without an image."""
+    """The maps of the first convolution; None without convolutions or without an image."""
     layers, image = _convolutions(results), image_of(results)
     return activations_figure(results.model, image, layers[0]) if layers and image else None
 
@@ -51,13 +51,13 @@ def first_activations(results: Results) -> Figure | None:
 @picture(
     title="Last convolution: activation maps",
     caption=(
-        "The same of the last convolution before the output layer, for the same image: coarse "
-        "maps of what the network found where."
+        "The outputs of the last convolution before the output layer, for the same image and with "
+        "the same scales: coarse maps of where the network detected which feature."
     ),
     sources=[_WEIGHTS, _IMAGE],
 )
 def last_activations(results: Results) -> Figure | None:
-    """The last convolution's maps; None if it is the first too, or without an image."""
+    """The maps of the last convolution; None if there is only one, or without an image."""
     layers, image = _convolutions(results), image_of(results)
     return activations_figure(results.model, image, layers[-1]) if layers[1:] and image else None
 
@@ -65,10 +65,10 @@ def last_activations(results: Results) -> Figure | None:
 @picture(
     title="Last convolution: guided backpropagation",
     caption=(
-        "Which pixels excite the 10 channels of the last convolution that respond most to the "
-        "image, each at the position where it responds most: the gradient by the image, without "
-        "what is negative at a ReLU (Springenberg et al., 2015; computed with captum). Grey is no "
-        "influence; each picture is on its own scale."
+        "Which pixels excite the 10 channels of the last convolution that respond most strongly "
+        "to the image, each at the position of its strongest response: the gradient with respect "
+        "to the image, with negative gradients set to zero at each ReLU (Springenberg et al., "
+        "2015; computed with captum). Grey means no influence; each picture is on its own scale."
     ),
     sources=[_WEIGHTS, _IMAGE],
 )
@@ -82,7 +82,7 @@ def guided_neurons(results: Results) -> Figure | None:
     neurons = strongest_neurons(results.model, image.pixels_HWC, layers[-1], NUM_NEURONS)
     try:
         return guided_figure(results.model, image, layers[-1], neurons)
-    except ConfigError:  # no ReLU: a transformer, or a CNN of another activation
+    except ConfigError:  # no ReLU: a transformer, or a CNN with another activation function
         return None
 
 
@@ -93,7 +93,9 @@ def _convolutions(results: Results) -> tuple[str, ...]:
 
 
 def image_of(results: Results) -> Shown | None:
-    """The first test image drawn at random; while the set is sealed, the first validation image."""
+    """The first of the randomly drawn test images; while the test set is sealed, the first
+    validation image.
+    """
     if results.test is not None:
         index = int(results.test.random[0])
         return Shown(results.test.names[index], results.test.pixels_of(index))

@@ -1,6 +1,6 @@
 """The axes and lines of parallel coordinates.
 
-Optuna's own picture leaves out every trial that lacks a parameter.
+Optuna's own plot leaves out every trial that lacks a parameter.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _ABSENT = -0.12  # the height of the lane of trials that lack a parameter
 
 
 def goodness(scores_T: NDArray[np.float64], *, larger_is_better: bool) -> NDArray[np.float64]:
-    """0 for the worst to 1 for the best; a loss on a log scale."""
+    """Scores from 0 (worst) to 1 (best); a loss on a logarithmic scale."""
     scaled_T = scores_T if larger_is_better else -np.log(np.maximum(scores_T, 1e-9))
     span = np.ptp(scaled_T)
     return (scaled_T - scaled_T.min()) / span if span else np.ones_like(scaled_T)
 
 
 def heights(parameter: Parameter, num_trials: int) -> NDArray[np.float64]:
-    """Where each trial crosses the axis, 0 to 1; choices spread a little; below where absent."""
+    """Where each trial crosses the axis (0..1); choices are jittered, absent values lie below."""
     spread_T = np.random.default_rng(0).uniform(-1, 1, num_trials)
     heights_T = _ABSENT + 0.015 * spread_T
     if not parameter.choices:
@@ -66,7 +66,7 @@ def draw_lines(axes: Axes, heights_TP: NDArray[np.float64], good_T: NDArray[np.f
 def parameter_axis(
     axes: Axes, place: int, parameter: Parameter, room: int, *, has_absent: bool
 ) -> None:
-    """An axis, with its values; there is room for so many letters."""
+    """An axis with its values, each of at most `room` characters."""
     axes.plot([place, place], [0, 1], color=MUTED, linewidth=1)
     if parameter.choices:
         last = len(parameter.choices) - 1
@@ -78,23 +78,23 @@ def parameter_axis(
         ]
     else:
         values = sorted(map(float, parameter.values.values()))
-        labels = [(0.0, _told(values[0])), (1.0, _told(values[-1]))]
+        labels = [(0.0, _short_number(values[0])), (1.0, _short_number(values[-1]))]
         middle = np.sqrt(values[0] * values[-1]) if parameter.log else (values[0] + values[-1]) / 2
-        labels.append((0.5, _told(middle)))
+        labels.append((0.5, _short_number(middle)))
     if has_absent:
         labels.append((_ABSENT, "absent"))
     _axis_labels(axes, place, labels)
 
 
-def _told(number: float) -> str:
-    """A number with three digits, without an exponent where that is short."""
+def _short_number(number: float) -> str:
+    """A number with three digits, without an exponent unless it is very small or large."""
     return f"{float(f'{number:.3g}'):g}"
 
 
 def score_axis(
     axes: Axes, place: int, scores_T: NDArray[np.float64], *, larger_is_better: bool
 ) -> None:
-    """The axis of the metric, whose best value is at the top."""
+    """The axis of the metric, with the best value at the top."""
     axes.plot([place, place], [0, 1], color=INK, linewidth=1.2)
     low, high = float(scores_T.min()), float(scores_T.max())
     if larger_is_better:
@@ -106,7 +106,7 @@ def score_axis(
 
 
 def name_axes(axes: Axes, names: Sequence[str]) -> None:
-    """The names of the axes over them, aslant; and nothing else around them."""
+    """Write the slanted names of the axes above them; hide ticks, grid and frame."""
     axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     for label in axes.get_xticklabels():

@@ -1,4 +1,4 @@
-"""The searched parameters: which matter, and where the good values lie."""
+"""The searched parameters: which of them matter, and where their good values lie."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -40,16 +40,17 @@ _SOURCES = ("study.db",)
 
 @picture(
     "Which parameters matter",
-    "Left: the importance of each parameter by Optuna (PED-ANOVA: Watanabe et al., 2023; how much "
-    "the values of the best tenth of the trials differ from those of all), as shares of one. "
-    "Right: Spearman's rank correlation of its value with the metric, over the trials that have "
-    "it; of a choice, that of the value with the strongest one against the other values. Blue goes "
-    "with better trials, orange with worse ones. With fewer than about 50 trials all of this is a "
-    "hint at best.",
+    "Left: the importance of each parameter according to Optuna (PED-ANOVA: Watanabe et al., "
+    "2023; how much the values in the best tenth of the trials differ from those in all trials), "
+    "as shares of one. Right: Spearman's rank correlation of the parameter with the metric, over "
+    "the trials that have the parameter; for a categorical parameter, of the value with the "
+    "strongest correlation, against all its other values. Blue: larger values, or this choice, go "
+    "with better trials; orange: with worse trials. With fewer than about 50 trials, all of this "
+    "is a hint at best.",
     _SOURCES,
 )
 def parameter_importance(results: Results) -> Figure | None:
-    """None with too few trials, or where all have the same value."""
+    """None with too few trials, or if all have the same metric."""
     found = importances(results.best_values)[:_MAX_PARAMETERS]
     if all(one.share is None and one.strongest is None for one in found):
         return None
@@ -78,7 +79,7 @@ def _correlation_bar(axes: Axes, row: int, one: Importance, better: int) -> None
     value, rho = one.strongest
     axes.barh(row, rho, height=0.6, color=ACCENT if rho * better > 0 else SECOND)
     if one.parameter.choices:
-        side = -1 if rho > 0 else 1  # of the zero line, where there is room
+        side = -1 if rho > 0 else 1  # the side of the zero line that has room
         axes.text(
             0.03 * side,
             row,
@@ -92,13 +93,13 @@ def _correlation_bar(axes: Axes, row: int, one: Importance, better: int) -> None
 
 @table(
     "Importance and correlation",
-    "A conditional parameter is looked at over the trials that have it: their number is in the "
-    "second column. The correlation (Spearman's) of a choice is of having this value against "
-    "having another one.",
+    "A conditional parameter is evaluated over the trials that have it; the second column is "
+    "their number. The correlation (Spearman's) of a categorical value compares the trials with "
+    "this value and the trials with any other value.",
     _SOURCES,
 )
 def importance_table(results: Results) -> Rows | None:
-    """None with too few trials, or where all have the same value."""
+    """None with too few trials, or if all have the same metric."""
     found = importances(results.best_values)
     if all(one.share is None and one.strongest is None for one in found):
         return None
@@ -106,17 +107,17 @@ def importance_table(results: Results) -> Rows | None:
     for one in found:
         name, trials = one.parameter.name, one.num_trials
         for value, rho in one.correlations[:_MAX_CHOICES]:
-            told = str(value) if one.parameter.choices else ""
-            rows.append((name, trials, one.share, told, rho))
+            text = str(value) if one.parameter.choices else ""
+            rows.append((name, trials, one.share, text, rho))
     return Rows(("parameter", "trials", "importance", "value", "correlation"), tuple(rows))
 
 
 @picture(
     "Parallel coordinates",
-    "Each line is a trial that was scored, across its parameters (the most important first) to its "
-    "metric; blue is better, yellow worse, the thick line the winner. "
-    f"{SHOWN_WINNER} Choices are spread a little, so that lines do not hide one another. A "
-    "line runs below an axis where a trial does not have that parameter.",
+    "Each line is a trial with a result, through the values of its parameters (the most important "
+    "first) to its metric; blue is better, yellow worse, the thick line is the winner. "
+    f"{SHOWN_WINNER} Categorical values are jittered, so that lines do not hide one another. A "
+    "line passes below the axis of a parameter that the trial does not have.",
     _SOURCES,
 )
 def parallel_coordinates(results: Results) -> Figure | None:
@@ -147,13 +148,13 @@ def parallel_coordinates(results: Results) -> Figure | None:
 
 @picture(
     "Metric against each parameter",
-    "Each point is a scored trial at the value of its best validation, filled if it trained to its "
-    "end, hollow if not; yellow is early in the search, blue late. The most important parameters "
-    "come first. A trial without the parameter has no point.",
+    "Each point is a trial with a result, at the value of its best validation: filled if the "
+    "trial finished, hollow if not; yellow is early in the search, blue late. The most important "
+    "parameters come first. A trial without the parameter has no point.",
     _SOURCES,
 )
 def slices(results: Results) -> Figure | None:
-    """None with fewer than two scored trials, or where no parameter varies."""
+    """None with fewer than two scored trials, or if no parameter varies."""
     ranked = [one.parameter for one in importances(results.best_values)[:_MAX_PARAMETERS]]
     if len(results.scored) < 2 or not ranked:
         return None
@@ -204,7 +205,7 @@ def _slice(
 
 
 def _value_axis(axes: Axes, parameter: Parameter, room: int) -> None:
-    """Name and values of the parameter; there is room for so many letters."""
+    """Label the axis with the name and values of the parameter, in at most `room` characters."""
     axes.set_xlabel(path_name(parameter.name, room), labelpad=2)
     if not parameter.choices:
         _number_axis(axes.xaxis, parameter, list(map(float, parameter.values.values())))
@@ -228,9 +229,9 @@ def _number_axis(axis: Axis, parameter: Parameter, values: Sequence[float]) -> N
 
 @picture(
     "Metric over pairs of parameters",
-    "The most important parameters that are numbers, two by two. The points are trials in the "
-    "colour of their metric, the ring is the winner; behind them is the weighted mean of the "
-    f"trials near by (of a loss, the geometric mean), where there are some. {SHOWN_WINNER}",
+    "The most important numeric parameters, in pairs. Each point is a trial in the colour of its "
+    "metric, the ring is the winner; the background is the weighted mean of the trials nearby "
+    f"(the geometric mean for a loss), where there are any. {SHOWN_WINNER}",
     _SOURCES,
 )
 def contours(results: Results) -> Figure | None:
@@ -262,7 +263,7 @@ def contours(results: Results) -> Figure | None:
 
 
 def _make_a_plane(first: Parameter, second: Parameter) -> bool:
-    """Whether enough trials have both, and each varies among them."""
+    """Whether enough trials have both parameters, and each parameter varies among them."""
     both = first.values.keys() & second.values.keys()
     varies = all(len({parameter.values[n] for n in both}) > 1 for parameter in (first, second))
     return varies and len(both) >= _MIN_FOR_CONTOURS
@@ -309,7 +310,7 @@ def _contour(
 
 
 def _on_axis(parameter: Parameter, values_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places from end to end of a parameter's axis."""
+    """Grid points from one end of a parameter's axis to the other."""
     space = np.geomspace if parameter.log else np.linspace
     return space(values_N.min(), values_N.max(), 60)
 
@@ -322,9 +323,9 @@ def _smooth(
     *,
     logs: bool,
 ) -> NDArray[np.float64]:
-    """The mean score around each place (y, x) of the grid, by a Gaussian kernel.
+    """The mean score around each grid point (y, x), by a Gaussian kernel; NaN if no trial is near.
 
-    Its width is Scott's, for values spread evenly over the axes; NaN where no trial is near.
+    The width of the kernel follows Scott's rule, for values spread evenly over the axes.
     """
     width = 0.29 * values_2N.shape[1] ** (-1 / 6)
     kernels = []

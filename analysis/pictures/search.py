@@ -1,4 +1,4 @@
-"""The course of the search: when trials started, what they reached, how they ended."""
+"""The course of the search: when trials started, their results, and how they ended."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -37,8 +37,8 @@ _BARS = {ended: colour for ended, (colour, _) in ENDS.items()} | {_CONFIRMS: COL
 
 @picture(
     "Metric against creation time",
-    "Each trial stands at the time at which it was created, at the height of its best validation. "
-    "The line is the best so far, in the order of creation; the ring is the winner. "
+    "Each marker is a trial, at the time of its creation and the value of its best validation. "
+    "The line is the best value so far, in the order of creation; the ring is the winner. "
     f"{SHOWN_WINNER} Trials without a result are marked at the lower edge.",
     ("study.db",),
 )
@@ -70,7 +70,7 @@ def metric_against_time(results: Results) -> Figure | None:
 
 
 def _points(axes: Axes, results: Results, ended: str, times: dict[int, float]) -> None:
-    """The trials that ended so: those with a result at its height, others at the lower edge."""
+    """Draw the trials that ended this way: at the height of their result, or at the lower edge."""
     colour, marker = ENDS[ended]
     scored = {trial.number for trial in results.scored}
     mine = [trial for trial in results.trials if trial.ended == ended and trial.number in times]
@@ -107,10 +107,10 @@ def _ring(axes: Axes, results: Results, seconds: dict[int, float], unit: float) 
 
 @picture(
     "Timeline of the trials",
-    "Each bar is a trial, from its creation to its end, with its number where there is room. A row "
-    "is a place at which one trial after the other ran. The bar of a trial that still runs, or was "
-    "running when the sweep was killed, ends at its last validation. The runs that confirm trials "
-    "have one colour, however they ended.",
+    "Each bar is a trial, from its creation to its end, with its number where there is room. Each "
+    "row is a slot in which trials ran one after another. The bar of a trial that is still "
+    "running, or was running when the sweep was killed, ends at its last validation. Confirmation "
+    "runs have one colour, however they ended.",
     ("study.db", _LOGS),
 )
 def timeline(results: Results) -> Figure | None:
@@ -157,7 +157,7 @@ def _box(left: float, right: float, row: int) -> list[tuple[float, float]]:
 
 
 def _spans(results: Results) -> list[tuple[TrialResult, datetime, datetime]]:
-    """The trials and the runs that ran, with start and end, in the order of starting."""
+    """The trials and confirmation runs that ran, with start and end, in the order of starting."""
     spans = []
     running = [run.number for run in results.runs if run.completed is None]
     curves = results.curves | read_curves(results.sweep.folder, running)
@@ -172,7 +172,7 @@ def _spans(results: Results) -> list[tuple[TrialResult, datetime, datetime]]:
 
 
 def _rows(spans: list[tuple[TrialResult, datetime, datetime]]) -> list[int]:
-    """The row of each: the first that is free when it starts."""
+    """The row of each trial: the first row that is free when the trial starts."""
     free_at: list[datetime] = []
     rows = []
     for _, start, end in spans:
@@ -184,7 +184,8 @@ def _rows(spans: list[tuple[TrialResult, datetime, datetime]]) -> list[int]:
 
 @picture(
     "Rungs",
-    "How many trials came to each rung of ASHA (Li et al., 2020), and what became of them there.",
+    "The number of trials that reached each rung of ASHA (Li et al., 2020), by what happened to "
+    "them there.",
     ("sweep.yaml", "study.db", _LOGS),
 )
 def rungs_picture(results: Results) -> Figure | None:
@@ -195,14 +196,14 @@ def rungs_picture(results: Results) -> Figure | None:
     figure = new_figure(height=0.9 + 0.42 * len(found))
     axes = figure.add_subplot()
     places = list(range(len(found)))
-    on = np.array([rung.went_on for rung in found])
+    continued = np.array([rung.continued for rung in found])
     stopped = np.array([rung.stopped for rung in found])
-    rest = np.array([rung.reached for rung in found]) - on - stopped
-    rest_name = "came to its end, cut short, or still running"
+    rest = np.array([rung.reached for rung in found]) - continued - stopped
+    rest_name = "finished, interrupted, or still running"
     left = np.zeros(len(found))
     for counts, colour, name in (
-        (on, ACCENT, "went on"),
-        (stopped, SECOND, "stopped early there"),
+        (continued, ACCENT, "continued"),
+        (stopped, SECOND, "stopped early"),
         (rest, MUTED, rest_name),
     ):
         axes.barh(places, counts, left=left, height=0.62, color=colour, label=name)
@@ -215,17 +216,18 @@ def rungs_picture(results: Results) -> Figure | None:
     axes.set_yticks(places, [f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}" for rung in found])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("trials that trained so long")
+    axes.set_xlabel("trials that reached the rung")
     figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
 @table(
     "Rungs in figures",
-    "The last row is the longest that a trial can train. Li et al. (2020) let the best 1 / "
-    "reduction factor of a rung go on. Here a trial is compared when it comes, with those that "
-    "came before it, and is never called back: the first ones always go on, so that the share is "
-    "mostly larger, the more so with few trials and when later trials are better.",
+    "The last row is the longest training of a trial. ASHA (Li et al., 2020) is designed to let "
+    "the best 1 / reduction factor of a rung continue. Here a trial is compared when it reaches a "
+    "rung, with the trials that reached it before, and the decision is final: the first trials "
+    "always continue, so the share is usually larger, especially with few trials or if later "
+    "trials are better.",
     ("sweep.yaml", "study.db", _LOGS),
 )
 def rungs_table(results: Results) -> Rows | None:
@@ -238,10 +240,10 @@ def rungs_table(results: Results) -> Rows | None:
         (
             rung.epochs,
             rung.reached,
-            rung.went_on,
+            rung.continued,
             rung.stopped,
-            rung.reached - rung.went_on - rung.stopped,
-            rung.share_on,
+            rung.reached - rung.continued - rung.stopped,
+            rung.share_continued,
             asha,
         )
         for rung in found[:-1]
@@ -250,7 +252,13 @@ def rungs_table(results: Results) -> Rows | None:
     columns = (
         "epochs", "trials", "went on", "stopped early", "other", "share that went on", "of ASHA"
     )  # fmt: skip
-    return Rows(columns, (*rows, (last.epochs, last.reached, None, None, None, None, None)))
+    rows.append((last.epochs, last.reached, None, None, None, None, None))
+    headings = {
+        "went on": "continued",
+        "share that went on": "share that continued",
+        "of ASHA": "share by design",
+    }
+    return Rows(columns, tuple(rows), headings)
 
 
 def _rungs(results: Results) -> list[Rung]:
@@ -261,8 +269,8 @@ def _rungs(results: Results) -> list[Rung]:
 
 @table(
     "How trials ended",
-    "An infeasible trial is a network that cannot exist for its images; it costs nothing. Only the "
-    f"{_MAX_REASONS} most frequent reasons have rows of their own.",
+    "An infeasible trial is a config whose network cannot be built for the images; it is rejected "
+    f"before training. Only the {_MAX_REASONS} most frequent reasons have a row of their own.",
     ("study.db",),
 )
 def how_trials_ended(results: Results) -> Rows | None:
@@ -285,5 +293,5 @@ def how_trials_ended(results: Results) -> Rows | None:
 
 
 def _some(numbers: list[int]) -> str:
-    """The first of them."""
+    """The first eight of some trial numbers."""
     return ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")

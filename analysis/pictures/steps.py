@@ -1,4 +1,4 @@
-"""Training step by step: the loss, the norms of gradient and update."""
+"""Training step by step: the loss, and the norms of gradient and update."""
 
 from collections.abc import Mapping
 
@@ -18,8 +18,8 @@ _SOURCES = ("trials/*/result.json", "study.db")
 
 @picture(
     "Loss step by step",
-    "The training loss of each logged step, of the best and of the worst trial that logged steps: "
-    "thin as it was, thick smoothed.",
+    "The training loss at each logged step, for the best and the worst of the trials that logged "
+    "steps. Thin lines: the logged values; thick lines: smoothed.",
     _SOURCES,
 )
 def loss_per_step(results: Results) -> Figure | None:
@@ -36,8 +36,9 @@ def loss_per_step(results: Results) -> Figure | None:
 
 @picture(
     "Norms of gradient and update",
-    "The norm of the gradient, and of the change of the weights, at each logged step, of the best "
-    "and of the worst trial that logged steps: thin as they were, thick smoothed.",
+    "The norm of the gradient, and of the change of the weights, at each logged step, for the best "
+    "and the worst of the trials that logged steps. Thin lines: the logged values; thick lines: "
+    "smoothed.",
     _SOURCES,
 )
 def norms_per_step(results: Results) -> Figure | None:
@@ -54,7 +55,7 @@ def norms_per_step(results: Results) -> Figure | None:
 
 
 def _best_and_worst(results: Results) -> dict[str, TrialResult]:
-    """Of the scored trials that logged steps."""
+    """The best and the worst of the scored trials that logged steps."""
     logged = [
         trial
         for trial in worst_first(results, results.scored)

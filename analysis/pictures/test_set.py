@@ -1,4 +1,4 @@
-"""The winner on the test set; nothing of it before the set was opened for the winner."""
+"""The winner on the test set; nothing is shown before the test set was opened for the winner."""
 
 from matplotlib.figure import Figure
 
@@ -15,18 +15,18 @@ from toprung.analysis.pictures.classification import (
 SOURCES = ("sealed_test.json", "test_predictions/*.npz")
 NUM_CONFUSED = 20
 OF_PROBABILITIES = {"loss", "expected calibration error"}
-"""Figures that mean nothing of an SVM, whose outputs are votes."""
+"""Figures that are meaningless for an SVM, whose outputs are votes."""
 
 
 @table(
     title="The winner on the test set",
     caption=(
-        "With 95 % intervals: of the accuracy Wilson's (1927); of the loss, a mean over images, "
-        "the normal distribution's; of the mean class accuracy Wilson's for the number of images "
-        "that would give one share its variance (Korn and Graubard, 1998); of the macro AUC, the "
-        "mean of the classes' areas one against the rest, DeLong's (1988). The expected "
-        "calibration error (Guo et al., 2017, 15 bins) has none: chance only ever adds to it. "
-        "Intervals tell what other test images might have given, not what another training might."
+        "With 95 % intervals: for the accuracy, Wilson's (1927); for the loss, a mean over images, "
+        "the normal approximation; for the mean class accuracy, Wilson's with the effective number "
+        "of images (Korn and Graubard, 1998); for the macro AUC, the mean of the one-vs-rest areas "
+        "of the classes, DeLong's (1988). The expected calibration error (Guo et al., 2017, 15 "
+        "bins) has no interval, because chance can only increase it. The intervals describe the "
+        "variation with other test images, not the variation with another training run."
     ),
     sources=SOURCES,
 )
@@ -47,10 +47,10 @@ def test_figures(results: Results) -> Rows | None:
 @table(
     title="Each class of the test set",
     caption=(
-        "Recall is the share of the class's images that were recognised, with its Wilson interval; "
-        "precision the share of the images taken for the class that are of it; accuracy the share "
-        "of all images rightly said to be of the class or not; AUC the area under the class's "
-        "one-vs-rest ROC curve."
+        "Recall is the share of the images of the class that were classified correctly, with its "
+        "Wilson interval; precision, the share of the images predicted as the class that belong to "
+        "it; accuracy, the share of all images correctly predicted as the class or as another; "
+        "AUC, the area under the one-vs-rest ROC curve of the class."
     ),
     sources=SOURCES,
 )
@@ -69,9 +69,9 @@ def test_classes(results: Results) -> Rows | None:
 @picture(
     title="Confusion matrix of the test set",
     caption=(
-        "Rows are true classes, columns what the model took their images for. The colour is the "
-        "share of the true class's images; its scale is stretched where shares are small, so that "
-        "rare mistakes show. Numbers, where there is room, are images."
+        "Rows are true classes, columns predicted classes. The colour is the share of the true "
+        "class's images, on a scale that makes small shares visible. Numbers, where there is room, "
+        "are numbers of images."
     ),
     sources=SOURCES,
 )
@@ -82,25 +82,27 @@ def test_confusion(results: Results) -> Figure | None:
 
 @table(
     title="Classes that were confused most often",
-    caption=f"The {NUM_CONFUSED} most frequent mistakes; shares are of the true class's images.",
+    caption=f"The {NUM_CONFUSED} most frequent confusions; shares are of the true class's images.",
     sources=SOURCES,
 )
 def test_confused(results: Results) -> Rows | None:
-    """The most confused pairs, where the matrix is too large for numbers; None without mistakes."""
+    """The most confused pairs; None without errors, or if the confusion matrix has numbers."""
     scores = results.test_scores
     if scores is None or len(scores.predictions.class_names) <= MAX_NUMBERED:
         return None
     pairs = scores.most_confused(NUM_CONFUSED)
     rows = tuple((pair.true, pair.predicted, pair.count, pair.share) for pair in pairs)
-    return Rows(("true class", "taken for", "images", "share"), rows) if rows else None
+    columns = ("true class", "taken for", "images", "share")
+    return Rows(columns, rows, {"taken for": "predicted class"}) if rows else None
 
 
 @picture(
     title="ROC curves of the test set",
     caption=(
-        "Each class against the rest, as the threshold on its probability falls. Up to eight "
-        "classes all are named, of more the five with the smallest area (AUC); the dashed line is "
-        "the mean of all. Classes without images have no curve."
+        "Each class against the rest, over all thresholds on its probability. With up to eight "
+        "classes, every class is named; with more, the five with the smallest area under the curve "
+        "(AUC). The dashed line is the mean over all classes. Classes without images have no "
+        "curve."
     ),
     sources=SOURCES,
 )
@@ -112,14 +114,14 @@ def test_rocs(results: Results) -> Figure | None:
 @picture(
     title="Calibration on the test set",
     caption=(
-        "Images in 15 bins by the model's probability of its first choice: how many of them are "
-        "right, and how many there are. Below the diagonal the model is too sure of itself. The "
+        "Images in 15 bins by the probability of the predicted class. Above: the accuracy in each "
+        "bin; below: the number of images. Below the diagonal the model is overconfident. The "
         "expected calibration error is the mean distance from the diagonal over all images."
     ),
     sources=SOURCES,
 )
 def test_calibration(results: Results) -> Figure | None:
-    """A reliability diagram; None of an SVM, whose outputs are no probabilities."""
+    """A reliability diagram; None for an SVM, whose outputs are not probabilities."""
     if results.test_scores is None or not results.gives_probabilities:
         return None
     return draw_calibration(results.test_scores)
@@ -128,8 +130,9 @@ def test_calibration(results: Results) -> Figure | None:
 @picture(
     title="Test images drawn at random",
     caption=(
-        "Not chosen by anyone: drawn with the model's seed, as the network sees them but for its "
-        "normalisation. ✓ is right, ✗ is wrong, with the true class below."
+        "Drawn at random with the model's seed, and shown as the network receives them, but "
+        "without normalisation. ✓ marks a correct prediction, ✗ a wrong one, with the true class "
+        "below it."
     ),
     sources=SOURCES,
 )
@@ -141,12 +144,12 @@ def test_random_images(results: Results) -> Figure | None:
 @picture(
     title="Wrongly classified test images",
     caption=(
-        "The mistakes that the model was surest of, at most 30: the true class with the "
-        "probability that the model gave it, then the three most probable classes. Some labels may "
-        "be wrong rather than the model."
+        "The highest-confidence errors, at most 30: the true class with its predicted probability, "
+        "then the three most probable classes. Some of these labels may be wrong, rather than the "
+        "predictions."
     ),
     sources=SOURCES,
 )
 def test_mistakes(results: Results) -> Figure | None:
-    """The surest mistakes; None without any."""
+    """The highest-confidence errors; None if there are no errors."""
     return draw_mistakes(results.test) if results.test else None

@@ -1,4 +1,4 @@
-"""Did the search earn its cost? What it picked, beside what simpler searches would have picked."""
+"""Was the search worth its cost? Its result next to what simpler searches would have found."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,19 +15,19 @@ _SOURCES = ("study.db", "trials/*/result.json", "sweep.yaml")
 
 
 @picture(
-    "Did the search earn its cost?",
-    "The best value so far against the epochs that all trials spent together. Steps: the search, "
-    "as its validations came in. Line: what random search with as many epochs would have picked "
-    "in the mean (Tang et al., 2020, “Showing Your Work Doesn't Always Work”), if each of its "
-    "trials trained in full, with what the trials that were stopped early are estimated to have "
-    "become. Band: from what they had reached (at least) to what the best trial that trained to "
-    "its end reached (at most). Diamond and line: the same for the trials of this sweep, each for "
-    "one epoch, then the best in full. The first, poor values lie outside the axis, so that later "
-    "differences can be seen.",
+    "Was the search worth its cost?",
+    "The best value so far against the total epochs of all trials. Steps: the search, as its "
+    "validations came in. Line: the expected result of random search with as many epochs (Tang et "
+    "al., 2020, “Showing Your Work Doesn't Always Work”), if each of its trials trained in full; "
+    "for trials that were stopped early, the final result is estimated. Band: from what these "
+    "trials had reached (at least) to the result of the best finished trial (at most). Diamond "
+    "with bar: the same for a search that trains every trial of this sweep for one epoch, and then "
+    "the best of them in full. The first, poor values lie outside the axis, so that later "
+    "differences are visible.",
     _SOURCES,
 )
 def search_against_simpler(results: Results) -> Figure | None:
-    """None with fewer than two scored trials, or where there is nothing to compare with."""
+    """None with fewer than two scored trials, or if there is nothing to compare with."""
     found = worth(results)
     if found is None or (found.random is None and found.top_k is None):
         return None
@@ -41,7 +41,7 @@ def search_against_simpler(results: Results) -> Figure | None:
     )
     if found.top_k is not None:
         drawn += _top_k(axes, found.top_k)
-    axes.set_xlabel("epochs spent, all trials together")
+    axes.set_xlabel("total epochs of all trials")
     metric_axis(results, axes, drawn)
     _show_the_good(axes, found)
     figure.legend(loc="outside upper left", ncols=3)
@@ -49,7 +49,7 @@ def search_against_simpler(results: Results) -> Figure | None:
 
 
 def _random_search(axes: Axes, random: RandomSearch) -> list[float]:
-    """The values that are drawn of it."""
+    """Draw it; return the values that were drawn."""
     epochs_M = random.trial_epochs * np.arange(1, random.num_draws + 1)
     if random.at_most_M is not None:
         axes.fill_between(
@@ -67,7 +67,7 @@ def _random_search(axes: Axes, random: RandomSearch) -> list[float]:
 
 
 def _top_k(axes: Axes, top: TopK) -> list[float]:
-    """The values that are drawn of it."""
+    """Draw it; return the values that were drawn."""
     value = top.at_least if top.expected is None else top.expected
     colour = COLOURS[2]
     if top.at_most is not None:
@@ -81,20 +81,20 @@ def _top_k(axes: Axes, top: TopK) -> list[float]:
         markersize=8,
         linestyle="",
         markeredgecolor=INK,
-        label=f"{word}one epoch of everything, then the best {top.num_trials} in full",
+        label=f"{word}one epoch of every trial, then the best {top.num_trials} in full",
     )
     return [value]
 
 
 def _known(random: RandomSearch) -> tuple[NDArray[np.float64], str]:
-    """What is known best of it, and the word for that."""
+    """The best available curve, and the word that describes it."""
     if random.expected_M is None:
         return random.at_least_M, "at least"
     return random.expected_M, "estimated" if random.num_stopped else "expected"
 
 
 def _show_the_good(axes: Axes, found: Worth) -> None:
-    """Leave out the first poor values, beside which the later differences cannot be seen."""
+    """Exclude the first, poor values from the axis, which would hide the later differences."""
     shown = found.best_R[np.isfinite(found.best_R)]
     if not len(shown):
         return
@@ -113,29 +113,28 @@ def _show_the_good(axes: Axes, found: Worth) -> None:
 
 
 @table(
-    "What simpler searches would have picked",
-    "All from the logged curves, with as many epochs as the search trained. Random search: the "
-    "best of so many different ones of this sweep's randomly drawn trials (with the samplers tpe "
-    "and gp the first 10), in the mean, in closed form (Tang et al., 2020, “Showing Your Work "
-    "Doesn't Always Work”). If more fit into the epochs than were drawn, it is the best of all "
-    "that were drawn, there is no “at most”, and “behind by” is at most so much. Of staged "
-    "searches no trial is drawn from the whole space, so there is no such row. One epoch of "
-    "everything: the trials of this sweep, of which the best after an epoch train on to their "
-    "end. “Stopped” counts the trials behind a figure that did not train to their end. “At least” "
-    "takes them with what they had reached, "
-    "“at most” with what the best trial of this sweep that trained to its end reached (Manski, "
-    "2003); in between they are estimated: so much of their error is left as the median of the "
-    "trials that trained to their end had left of its error at the same epoch. Without such a "
-    "trial there is only “at least”. “Behind by” is how much worse than this search, by the "
-    "estimate; a negative number, how much better. A failed trial gives nothing but costs: of the "
-    "randomly drawn ones all their epochs, which make each of the others dearer; of the one epoch "
-    "of everything at most the first. The epochs of the runs that confirm the winner are left "
-    "out, and the figure of this search is its own, not the confirmed one. A sweep that is itself "
-    "random search without stopping early differs from the random one by luck alone.",
+    "What simpler searches would have found",
+    "Computed from the logged curves, with the same number of epochs as the search. Random "
+    "search: the expected best of that number of distinct randomly drawn trials of this sweep "
+    "(with the samplers tpe and gp, the first 10), in closed form (Tang et al., 2020, “Showing "
+    "Your Work Doesn't Always Work”). If the epochs allow more trials than were drawn, the row is "
+    "the best of all that were drawn, there is no “at most”, and “behind by” is an upper bound. "
+    "The row is missing for searches in stages, which do not draw trials from the whole space. "
+    "One epoch of all: every trial of this sweep trains for one epoch, and the best ones then "
+    "train in full. “Stopped”: how many of the trials behind the figure did not finish. “At "
+    "least” uses what these trials had reached, “at most” the result of the best finished trial "
+    "of this sweep (Manski, 2003); the figure itself uses an estimate: the error falls by the "
+    "median factor by which the error of the finished trials fell from the same epoch on. Without "
+    "a finished trial there is only “at least”. “Behind by”: how much worse than this search, by "
+    "the estimate; negative if better. A failed trial has no result but a cost: in random search, "
+    "all its epochs, which raise the cost of the other trials; in the one epoch of all, at most "
+    "one epoch. Confirmation runs are left out, and the figure of this search is the one before "
+    "confirmation. A sweep that is itself random search without early stopping differs from the "
+    "random search here only by chance.",
     _SOURCES,
 )
 def worth_table(results: Results) -> Rows | None:
-    """None with fewer than two scored trials, or where there is nothing to compare with."""
+    """None with fewer than two scored trials, or if there is nothing to compare with."""
     found = worth(results)
     if found is None or (found.random is None and found.top_k is None):
         return None
@@ -148,7 +147,7 @@ def worth_table(results: Results) -> Rows | None:
         "search", "trials", "epochs", "picks", results.metric, "at least", "at most", "stopped",
         "behind by",
     )  # fmt: skip
-    return Rows(columns, tuple(rows))
+    return Rows(columns, tuple(rows), {"picks": "selected"})
 
 
 def _sign(results: Results) -> int:

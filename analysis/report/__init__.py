@@ -1,1 +1,1 @@
-"""The report of a sweep: one HTML page with the answer first, and its pictures beside it."""
+"""The report of a sweep: one HTML page that begins with the answer, and its pictures as files."""

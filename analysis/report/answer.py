@@ -1,4 +1,4 @@
-"""The answer that a report begins with: the winner, its figures, what it cost, how to use it."""
+"""The beginning of a report: the winner, its figures, their cost, and how to use the model."""
 
 import math
 import re
@@ -27,14 +27,14 @@ _UNKNOWN = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Fact:
-    """One of the few figures that stand large at the top.
+    """One of the headline figures at the top of the report.
 
     Attributes:
-        label: what it is.
-        value: the figure; None where it is not known.
+        label: the figure's name.
+        value: the figure; None if it is not known.
         text: the figure as it is shown.
-        note: what belongs to it, in small letters.
-        source: the files that it comes from.
+        note: the context of the figure, in small print.
+        source: the files that the figure comes from.
     """
 
     label: str
@@ -54,15 +54,15 @@ class Use:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a report begins with, besides its tables.
+    """The beginning of a report, apart from its tables.
 
     Attributes:
-        notices: what a reader must know before any figure.
-        winner: which trial won, when, and by what.
-        headline: the figures that stand large.
-        config: the winner's, as YAML.
+        notices: what a reader must know before reading any figure.
+        winner: which trial won, after which epoch, and by which metric.
+        headline: the headline figures.
+        config: the winner's config, as YAML.
         uses: how to use the winner's model.
-        problem: why there is none of this; empty if there is.
+        problem: why the answer could not be computed; empty if it was.
     """
 
     notices: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Answer:
 
 
 def answer(results: Results) -> Answer:
-    """The answer; what is wrong with it must not cost the rest of the report."""
+    """The answer; an error in it must not prevent the rest of the report."""
     try:
         return Answer(
             tuple(notices(results)),
@@ -85,71 +85,73 @@ def answer(results: Results) -> Answer:
         )
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-        return Answer((f"The answer could not be told: {problem}",), problem=problem)
+        return Answer((f"The answer could not be computed: {problem}",), problem=problem)
 
 
 def notices(results: Results) -> list[str]:
-    """What a reader must know before any figure: what is missing, or was forced."""
-    sweep, told = results.sweep, []
+    """What a reader must know before reading any figure: what is missing, or was forced."""
+    sweep, found = results.sweep, []
     asked = sweep.description["settings"].get("trials", "?")
     so_far = f"{len(results.trials)} of {asked} trials so far"
     match sweep.ended:
         case attributes.RUNNING:
-            told.append(f"Partial: the sweep is still running, {so_far}; the winner may change.")
+            found.append(f"Partial: the sweep is still running, {so_far}; the winner may change.")
         case attributes.INTERRUPTED | attributes.KILLED as ended:
-            told.append(
+            found.append(
                 f"Partial: the sweep was {ended}, {so_far}; the winner may change when it is "
                 "resumed (toprung resume)."
             )
         case attributes.GAVE_UP:
-            told.append(f"The sweep gave up, {so_far}: its first trials all failed alike.")
+            found.append(
+                f"The sweep gave up, {so_far}: its first trials all failed for the same reason."
+            )
         case attributes.TIME_BUDGET:
-            told.append(f"The sweep ended by its time budget, {so_far}.")
+            found.append(f"The sweep was stopped by its time budget, {so_far}.")
     if results.winner is None:
         reasons = [trial.reason for trial in results.trials if trial.reason]
         because = f" The first reason: {reasons[0]}" if reasons else ""
-        told.append(f"Partial: no trial has a validation result, so there is no winner.{because}")
+        found.append(f"Partial: no trial has a validation result, so there is no winner.{because}")
     elif results.opening is None:
-        told.append(_unopened(results))
+        found.append(_unopened(results))
     elif results.opening.forced:
-        told.append(
-            "The test set was opened by force for this model: it had been opened for another one "
-            "before, the sweep had another winner, or had not ended. Its figures are no longer "
-            "unbiased."
+        found.append(
+            "The opening of the test set for this model was forced: the test set had been opened "
+            "for another model before, the sweep had another winner, or it had not ended. The "
+            "test figures are no longer unbiased."
         )
     config = results.winner.config if results.winner else None
     seen = [words for split in HELD_OUT for words in seen_before(sweep.folder, config, split)]
-    told += [f"The winner: {words}: these figures are too optimistic." for words in seen]
-    told += [
+    found += [f"The winner: {words}: these figures are too optimistic." for words in seen]
+    found += [
         f"The winner: {words}: its figures on that test set are too optimistic."
         for words in tested_before(sweep.folder, config)
     ]
-    return told + _reuse(results)
+    return found + _reuse(results)
 
 
 def _reuse(results: Results) -> list[str]:
-    """What else is known of the openings of the test set, in whatever sweep."""
+    """What else is known about openings of the test set, by this sweep or by others."""
     if results.winner is None:
         return []
-    told = [f"The test set was {one}." for one in results.seal.unknown]
+    found = [f"The test set was {one}." for one in results.seal.unknown]
     if results.opening is not None and results.opening.num_models > 1:
-        told.append(f"Not a fresh test set: {reuse_in_words(results.opening)}.")
-    return told
+        found.append(f"Not a fresh test set: {reuse_in_words(results.opening)}.")
+    return found
 
 
 def _unopened(results: Results) -> str:
     if results.sweep.description.get("data", {}).get("num_test") == 0:
         return "The data have no test set, so there are no test figures."
     if results.seal.unknown:
-        return "Partial: there are no test figures of the winner."
+        return "Partial: there are no test figures for the winner."
     return (
-        "Partial: the test set has not been opened for the winner. Validation figures flatter it: "
-        "it was selected by them."
+        "Partial: the test set has not been opened for the winner. Its validation figures are "
+        "optimistic, because it was selected by them."
     )
 
 
 def winner_in_words(results: Results) -> str:
-    """Which trial won, when, and by what; empty without a winner."""
+    """Which trial won, after which epoch, and by which metric; empty without a winner."""
     winner = results.winner
     if winner is None or winner.best is None or winner.config is None:
         return ""
@@ -163,7 +165,7 @@ def winner_in_words(results: Results) -> str:
 
 
 def headline(results: Results) -> list[Fact]:
-    """The figures that stand large at the top."""
+    """The headline figures."""
     facts = []
     if opening := results.opening:
         facts.append(
@@ -177,16 +179,16 @@ def headline(results: Results) -> list[Fact]:
 
 
 def _confirmed(results: Results) -> list[Fact]:
-    """What to expect of the winner's config, by its runs with fresh seeds; none if there are none.
+    """The mean of the winner's config over its runs with fresh seeds; empty if there are none.
 
-    It stands beside the figure of the model itself, which is the best of these runs.
+    It is shown next to the figure of the model itself, which is the best of these runs.
     """
     chosen = results.confirmation.chosen if results.confirmation else None
     if chosen is None:
         return []
     note = (
         f"{chosen.spread_in_words}; the mean of {len(chosen.runs)} runs of "
-        f"its config with fresh seeds. The search had told {chosen.first:.4f}"
+        f"its config with fresh seeds. The search had reported {chosen.first:.4f}"
     )
     label = f"{METRIC_NAMES[results.metric]}, confirmed"
     return [Fact(label, chosen.mean, f"{chosen.mean:.4f}", note, "study.db")]
@@ -196,7 +198,7 @@ def _trials(results: Results) -> Fact:
     number, runs = len(results.trials), len(results.runs)
     ended = sorted(Counter(trial.ended for trial in results.trials).items())
     notes = [f"{count} {how}" for how, count in ended]
-    notes += [f"and {runs} that confirm the best of them"] if runs else []
+    notes += [f"and {runs} that confirm the best trials"] if runs else []
     return Fact("trials", number, f"{number:,}", ", ".join(notes), "study.db")
 
 
@@ -207,7 +209,7 @@ def _accuracy(label: str, accuracy: float, num_images: int | None, source: str) 
 
 
 def _device_time(results: Results) -> Fact:
-    """How long how many CPUs or GPUs computed."""
+    """CPU-hours or GPU-hours of all trials and confirmation runs."""
     settings = results.sweep.description["settings"]
     gpus, cpus = _gpus_of_trial(results), settings.get("cpus_per_trial")
     device, number = ("GPU", gpus) if gpus else ("CPU", cpus)
@@ -224,7 +226,7 @@ def _device_time(results: Results) -> Fact:
 
 
 def _gpus_of_trial(results: Results) -> float:
-    """GPUs of a trial; where they were packed as memory allowed, as they were at the last."""
+    """GPUs per trial; with automatic packing, the last logged number of trials per GPU counts."""
     gpus = results.sweep.description["settings"].get("gpus_per_trial") or 0
     if gpus != "auto":
         return float(gpus)
@@ -244,7 +246,7 @@ def _wall_time(results: Results) -> Fact:
         "wall time",
         seconds,
         _UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds))),
-        "hours, minutes and seconds from the first trial's start to the last one's end",
+        "hours, minutes and seconds from the first trial's start to the last trial's end",
         "study.db",
     )
 
@@ -253,13 +255,13 @@ def _wall_time(results: Results) -> Fact:
     title="How good the winner is",
     caption=(
         "Intervals are Wilson's, for the number of images. Training figures are means over the "
-        "epoch, of augmented images and with the loss that was trained on; validation and test "
-        "losses are plain cross-entropy. A positive gap is what is lost from one row to the next."
+        "epoch, on augmented images and with the loss that was trained on; validation and test "
+        "losses are plain cross-entropy. A positive gap is a decline from one split to the next."
     ),
     sources=["study.db", "sealed_test.json", "test_predictions/*.npz", "sweep.yaml"],
 )
 def figures(results: Results) -> Rows | None:
-    """Training, validation and test side by side, and the gaps between them."""
+    """Training, validation and test figures side by side, and the gaps between them."""
     if results.winner is None or results.winner.best is None:
         return None
     record, opening = results.winner.best, results.opening
@@ -284,7 +286,7 @@ def figures(results: Results) -> Rows | None:
 
 @dataclass(frozen=True)
 class _Figures:
-    """A row of the table above."""
+    """A row of the table of figures."""
 
     name: str
     num_images: int | None
@@ -319,8 +321,8 @@ class _Figures:
 
 
 @table(
-    title="What was found",
-    caption="The searched parameters of the winner; everything else is in the config below.",
+    title="Parameters found",
+    caption="The searched parameters of the winner; the config below has every other setting.",
     sources=["study.db"],
 )
 def found(results: Results) -> Rows | None:
@@ -337,7 +339,7 @@ def config(results: Results) -> str:
 
 
 def uses(results: Results) -> list[Use]:
-    """How to use the winner's model; with what has to be done first."""
+    """How to use the winner's model, beginning with the steps that have to be done first."""
     if results.winner is None:
         return []
     folder = results.sweep.folder
@@ -375,9 +377,9 @@ def _interval(accuracy: float, num_images: int | None) -> Interval:
 
 
 def _mean_class_accuracy(results: Results) -> float | None:
-    """On the test images; None if the predictions are not kept."""
+    """The mean class accuracy on the test images; None if the predictions were not kept."""
     try:
         scores = results.test_scores
-    except SweepFolderError:  # the parts that show the predictions say so
+    except SweepFolderError:  # reported by the parts that show the predictions
         return None
     return scores.mean_class_accuracy.value if scores and scores.mean_class_accuracy else None

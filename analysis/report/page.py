@@ -1,4 +1,4 @@
-"""Writing a sweep's report: the page, its pictures as files, and its figures as JSON."""
+"""Writing the report of a sweep: the page, its pictures as files, and its figures as JSON."""
 
 import json
 from collections import defaultdict
@@ -29,7 +29,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: its page, and what could not be drawn of it, with reasons."""
+    """A written report: its page, and the parts that could not be drawn, with reasons."""
 
     path: Path
     problems: tuple[str, ...]
@@ -38,15 +38,15 @@ class Report:
 def write_report(results: Results, to: Path) -> Report:
     """Write the report of a sweep into a folder; an earlier report there is replaced.
 
-    A part that raises is left out; the page and the result tell why.
+    A part that raises is left out; the page and the returned `Report` state the reason.
 
     Args:
-        results: of the sweep.
-        to: the folder; made if it is not there.
+        results: the results of the sweep.
+        to: the folder; created if it does not exist.
 
     Raises:
-        SweepFolderError: if the folder cannot be written, or holds something that is no report; if
-            a setting to compare by is none; if the sweep cannot be read.
+        SweepFolderError: if the folder cannot be written, or holds something other than a report;
+            if a setting to compare by does not exist; if the sweep cannot be read.
     """
     check_paths(results.by, results.scored)
     try:
@@ -56,8 +56,8 @@ def write_report(results: Results, to: Path) -> Report:
             raise SweepFolderError(f"{to}: holds something else; choose an empty folder")
         drawn_of = {section: draw(section, results) for section in SECTIONS}
         report = {s: parts for s, parts in drawn_of.items() if parts or s is SECTIONS[0]}
-        told = answer(results)
-        _write(results, told, report, to)
+        beginning = answer(results)
+        _write(results, beginning, report, to)
     except OSError as error:
         raise SweepFolderError(
             f"{to}: cannot be written: {error.strerror}; choose another folder (--to FOLDER)"
@@ -66,14 +66,14 @@ def write_report(results: Results, to: Path) -> Report:
     return Report(
         to / PAGE_FILE,
         (
-            *(["the answer: " + told.problem] if told.problem else []),
+            *(["the answer: " + beginning.problem] if beginning.problem else []),
             *_problems(drawn),
         ),
     )
 
 
 def _problems(drawn: Sequence[DrawnPart]) -> Iterator[str]:
-    """What could not be drawn, and why; parts that have the same reason together."""
+    """The parts that could not be drawn, and why; one line for all parts with the same reason."""
     titles: dict[str, list[str]] = defaultdict(list)
     for part in drawn:
         if part.problem:
@@ -86,10 +86,10 @@ def _write(
 ) -> None:
     pngs = {f"{p.part.name}.png": p.png for parts in report.values() for p in parts if p.png}
     page, figures = _page(results, answer, report), _figures(results, answer, report)
-    # A process that is killed leaves no figure or picture of another report beside the page.
+    # So that a killed process leaves no figure or picture of an earlier report beside the page.
     for name in (*_pictures_before(to), FIGURES_FILE):
         (to / name).unlink(missing_ok=True)
-    write_atomically(to / PAGE_FILE, page)  # first, for it tells that the folder is a report's
+    write_atomically(to / PAGE_FILE, page)  # first, because it marks the folder as a report
     for name, png in pngs.items():
         write_atomically(to / name, png)
     write_atomically(to / FIGURES_FILE, figures)
@@ -113,7 +113,8 @@ def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnP
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # The door to the page. A character shown as its escape needs no quoting in HTML.
+    # Everything on the page passes through `printable`; the escapes that it writes for control
+    # characters need no quoting in HTML.
     page = environment.get_template("page.html.j2").render(
         css=Markup((_HERE / "page.css").read_text("utf-8")),
         name=results.sweep.name,
@@ -132,7 +133,7 @@ def _page(results: Results, answer: Answer, report: Mapping[Section, list[DrawnP
 
 
 def _figures(results: Results, answer: Answer, report: Mapping[Section, list[DrawnPart]]) -> str:
-    """Every figure of the page with the files that it comes from, as JSON."""
+    """Every figure on the page with the files that it comes from, as JSON."""
     content = {
         "sweep": results.sweep.name,
         "written_at": _now(),

@@ -1,4 +1,4 @@
-"""What a report holds, in its order: each section is some modules' pictures and tables."""
+"""The sections of a report, in order; each holds the pictures and tables of some modules."""
 
 import base64
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ from toprung.analysis.report.svg import as_svg
 from toprung.analysis.sweep_folder.outside import NotConfirmedError
 
 _HEAVY = 400_000
-"""Characters of an SVG from which on a lighter PNG stands in its place."""
+"""Characters above which an SVG is replaced by a PNG, if the PNG is smaller."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter of the report."""
+    """A section of the report."""
 
     anchor: str
     title: str
@@ -46,19 +46,19 @@ SECTIONS = (
     Section(
         "answer",
         "The answer",
-        "The model that the search chose, what it reached, and what that cost.",
+        "The model that the search selected, what it reached, and what the search cost.",
         (answer,),
     ),
     Section(
         "trust",
-        "Can one trust it?",
-        "What may make the figures look better than they are, and what was done about it.",
+        "Can the result be trusted?",
+        "What may make the figures too optimistic, and what was done about it.",
         (confirmation, seal, duplicates, worth),
     ),
     Section(
         "test",
         "The winner on the test set",
-        "What the model says of images that nothing was chosen by.",
+        "The model's predictions for images that played no part in its selection.",
         (test_set,),
     ),
     Section(
@@ -88,13 +88,13 @@ SECTIONS = (
     Section(
         "data",
         "The data",
-        "The images as the network gets them.",
+        "The images as the network receives them.",
         (data,),
     ),
     Section(
         "how",
         "How it was run",
-        "Everything that is needed to run it again.",
+        "Everything needed to run it again.",
         (how_it_ran,),
     ),
 )
@@ -102,14 +102,14 @@ SECTIONS = (
 
 @dataclass(frozen=True)
 class DrawnPart:
-    """A part of the report as it came out for one sweep.
+    """A part of the report, drawn for one sweep.
 
     Attributes:
-        part: the function's name, title, caption, sources.
-        rows: of a table.
-        png: of a picture, as a file.
-        svg: of a picture, for the page; empty where the PNG is lighter.
-        problem: why it could not be drawn; then there is none of the above.
+        part: the function with its name, title, caption and sources.
+        rows: the content of a table.
+        png: the content of a picture's PNG file.
+        svg: the element for the page; empty if the PNG is smaller.
+        problem: why the part could not be drawn; then `rows`, `png` and `svg` are empty.
     """
 
     part: Part
@@ -125,7 +125,7 @@ class DrawnPart:
 
 
 def draw(section: Section, results: Results) -> list[DrawnPart]:
-    """The parts of a section that make sense for a sweep; one that raises tells its problem."""
+    """The parts of a section that apply to a sweep; one that raises has its `problem` set."""
     return [
         drawn
         for module in section.modules
@@ -142,13 +142,13 @@ def _draw(part: Picture | Table, results: Results) -> DrawnPart | None:
         if isinstance(content, Rows):
             return DrawnPart(part, rows=content)
         return _saved(part, content)
-    except NotConfirmedError as error:  # says all itself
+    except NotConfirmedError as error:  # its message is complete without the type
         return DrawnPart(part, problem=str(error))
-    except Exception as error:  # what is wrong with one part must not cost the others
+    except Exception as error:  # an error in one part must not prevent the others
         return DrawnPart(part, problem=f"{type(error).__name__}: {error}")
 
 
 def _saved(part: Part, figure: Figure) -> DrawnPart:
-    png, svg = as_png(figure), as_svg(figure, part.name, part.title)  # laid out by the first
+    png, svg = as_png(figure), as_svg(figure, part.name, part.title)  # `as_png` does the layout
     heavy = len(svg) > max(_HEAVY, len(png) * 4 / 3)
     return DrawnPart(part, png=png, svg="" if heavy else svg)

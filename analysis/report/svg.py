@@ -1,4 +1,4 @@
-"""A figure as a part of an HTML page: it has the page's font and the colours of its scheme."""
+"""A figure as an SVG element of an HTML page, in the page's font and colour scheme."""
 
 import io
 import re
@@ -33,12 +33,12 @@ _NEEDLESS_DIGITS = re.compile(r"(\.\d\d)\d+")
 def as_svg(figure: Figure, name: str, title: str) -> str:
     """The figure as an `<svg>` element of an HTML page that defines the colours of its scheme.
 
-    Its text is in the page's font; it is as wide as the page's column if the figure is `WIDTH`.
+    Its text is in the page's font; a figure of `WIDTH` inches fills the page's column.
 
     Args:
         figure: the figure.
-        name: unlike any other on the page; it makes the element's ids unlike any other.
-        title: what a screen reader says of it.
+        name: unique on the page; it makes the ids in the element unique.
+        title: the text for screen readers.
     """
     file = io.StringIO()
     figure.dpi = DPI
@@ -71,7 +71,7 @@ def _leave_out(svg: ElementTree.Element, tags: set[str]) -> None:
 
 
 def _named_by(element: ElementTree.Element) -> Iterator[str]:
-    """The ids that an element names."""
+    """The ids that an element refers to."""
     link = element.get(_LINK, "")
     if link.startswith("#"):
         yield link[1:]
@@ -82,7 +82,7 @@ def _named_by(element: ElementTree.Element) -> Iterator[str]:
 def _on_page(
     element: ElementTree.Element, prefix: str, named: set[str]
 ) -> Iterator[tuple[str, str]]:
-    """An element's attributes with the page's colours and font, and ids of the picture's own."""
+    """An element's attributes with the page's colours and font, and ids unique to the picture."""
     for key, value in element.attrib.items():
         match key:
             case "id":
@@ -101,10 +101,10 @@ def _on_page(
 
 def _style_on_page(style: str, *, is_text: bool) -> str:
     style = _FONT.sub("", style)
-    if is_text:  # in white: it stands on something with a colour
+    if is_text:  # white text: its background is coloured
         style = style.replace(PAPER, ON_MUCH)
     for colour, variable in _ON_PAGE.items():
         style = style.replace(colour, f"var({variable})")
-    if is_text and ON_MUCH not in style:  # words in a line's colour are too pale to be read
+    if is_text and ON_MUCH not in style:  # text in the colour of a line is too pale to read
         style = _FILL.sub(r"fill: color-mix(in srgb, \1 55%, var(--ink))", style)
     return style

@@ -1,7 +1,7 @@
 """Whether the winner is as good as it looked: the best trials, trained again with fresh seeds.
 
-The best of many noisy results looks better than it is. Runs with other seeds than those that were
-selected by do not share that luck, so their mean is an estimate without it.
+The best of many noisy results is optimistic. Runs with seeds that took no part in the selection do
+not share its luck, so their mean is an estimate without that bias.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ class Candidate:
     """A trial of the search, and the runs that trained its config again.
 
     Attributes:
-        trial: of the search.
-        runs: each with a seed of its own, in full.
-        metric: what trials are selected by.
+        trial: the trial of the search.
+        runs: the runs, each in full and with a seed of its own.
+        metric: the metric by which trials are selected.
     """
 
     trial: TrialResult
@@ -34,23 +34,23 @@ class Candidate:
 
     @property
     def first(self) -> float:
-        """What the trial reached in the search."""
+        """The result of the trial in the search."""
         return float(getattr(self.trial.best, self.metric))
 
     @property
     def values(self) -> tuple[float, ...]:
-        """What the runs reached, each at its best epoch; failed ones are left out."""
+        """The results of the runs, each at its best epoch, without failed runs."""
         return tuple(getattr(run.best, self.metric) for run in self.runs if has_score(run))
 
     @property
     def held(self) -> bool:
-        """Whether there are runs, and all of them came to their end."""
+        """Whether there are at least two runs, and all of them finished."""
         ended = [has_score(run) and run.ended == attributes.FINISHED for run in self.runs]
         return len(ended) > 1 and all(ended)
 
     @property
     def mean(self) -> float:
-        """Of the runs' values."""
+        """Mean of the runs' values."""
         return mean(self.values)
 
     @property
@@ -60,9 +60,9 @@ class Candidate:
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of the mean, by Student's t; of a share within 0 and 1.
+        """95 % interval of the mean, by Student's t; for a share, clipped to 0..1.
 
-        Both are nan where all values are equal, as nothing is known of chance then.
+        Both ends are nan if all values are equal, because then chance cannot be estimated.
         """
         if len(set(self.values)) < 2:
             return UNKNOWN
@@ -77,7 +77,7 @@ class Candidate:
         return f"{interval}standard deviation {self.std:.4f}"
 
     @property
-    def flattered(self) -> float:
+    def optimism(self) -> float:
         """By how much the first figure was better than the mean; negative if it was worse."""
         return self._sign * (self.first - self.mean)
 
@@ -89,7 +89,7 @@ class Candidate:
 
     @property
     def merit(self) -> tuple[float, float]:
-        """Sorts candidates: by the mean, then by what they reached in the search."""
+        """The sort key of candidates: the mean, then the result in the search."""
         return self._sign * self.mean, self._sign * self.first
 
     @property
@@ -99,29 +99,29 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What was done to confirm the winner.
+    """How the winner was confirmed.
 
     Attributes:
         done: whether every run has ended.
-        told: what was done, or why nothing was, in words.
-        candidates: the trials that were trained again, best in the search first.
+        summary: what was done, or why nothing was done, as one sentence without a full stop.
+        candidates: the trials that were trained again, the best in the search first.
     """
 
     done: bool
-    told: str
+    summary: str
     candidates: tuple[Candidate, ...]
 
     @property
     def chosen(self) -> Candidate | None:
-        """The candidate with the best mean, of those without a failed run; None until done."""
+        """The candidate with the best mean among those without a failed run; None until done."""
         held = [candidate for candidate in self.candidates if self.done and candidate.held]
         return max(held, key=lambda candidate: candidate.merit, default=None)
 
 
 def runs_of(candidate: TrialResult, trials: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
-    """Those of these trials that trained the candidate's config again.
+    """The trials among these that trained the candidate's config again.
 
-    If the candidate was trained for longer when its sweep was extended, runs from before are none.
+    If the candidate was trained for longer when its sweep was extended, earlier runs do not count.
     """
     assert candidate.config is not None
     of_candidate = [run for run in trials if run.confirms == candidate.number]
@@ -132,12 +132,12 @@ def runs_of(candidate: TrialResult, trials: Sequence[TrialResult]) -> tuple[Tria
 def read_confirmation(
     attribute: Mapping[str, Any], trials: Sequence[TrialResult], metric: str
 ) -> Confirmation:
-    """What the study tells of the confirmation.
+    """The confirmation as the study records it.
 
     Args:
-        attribute: the study's, by the name `attributes.CONFIRMATION`.
-        trials: all of the study, with the runs that confirm others.
-        metric: what trials are selected by.
+        attribute: the study's attribute `attributes.CONFIRMATION`.
+        trials: all trials of the study, including confirmation runs.
+        metric: the metric by which trials are selected.
     """
     by_number = {trial.number: trial for trial in trials if trial.config and trial.best}
     try:
@@ -146,11 +146,13 @@ def read_confirmation(
             Candidate(by_number[number], runs_of(by_number[number], trials), metric)
             for number in numbers
         ]
-        done, told = typed(bool, attribute["done"]), typed(str, attribute["told"])
+        done, summary = typed(bool, attribute["done"]), typed(str, attribute["told"])
     except (KeyError, ValueError) as error:
-        raise SweepFolderError(f"what the study tells of the confirmation: {error!r}") from None
+        raise SweepFolderError(
+            f"the study's record of the confirmation cannot be read: {error!r}"
+        ) from None
     if candidates and not done:
-        told += "; not all of it is done, so it does not count"
+        summary += "; it is not complete, so it does not count"
     elif candidates and not any(candidate.held for candidate in candidates):
-        told += "; each had a run that failed, so it does not count"
-    return Confirmation(done, told, tuple(candidates))
+        summary += "; each candidate had a failed run, so it does not count"
+    return Confirmation(done, summary, tuple(candidates))

@@ -1,4 +1,4 @@
-"""How many trials came to each of ASHA's rungs, and how many were stopped there."""
+"""How many trials reached each rung of ASHA, and how many were stopped there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,37 +15,37 @@ class Rung:
     """One rung.
 
     Attributes:
-        epochs: after which trials are compared.
-        reached: the trials that trained so long.
-        stopped: of these, stopped early here.
-        went_on: of these, trained beyond it.
+        epochs: the number of epochs after which trials are compared.
+        reached: the number of trials that trained for so many epochs.
+        stopped: how many of these were stopped early here.
+        continued: how many of these trained beyond the rung.
     """
 
     epochs: int
     reached: int
     stopped: int
-    went_on: int
+    continued: int
 
     @property
-    def share_on(self) -> float | None:
-        """The share that went on, of those that were stopped or went on."""
-        decided = self.stopped + self.went_on
-        return self.went_on / decided if decided else None
+    def share_continued(self) -> float | None:
+        """The share that continued, among the trials that were stopped or continued."""
+        decided = self.stopped + self.continued
+        return self.continued / decided if decided else None
 
 
 def rungs(
     settings: Mapping[str, Any], trials: Sequence[TrialResult], curves: Mapping[int, Curve]
 ) -> list[Rung]:
-    """The rungs of a sweep with ASHA (Li et al., 2020), and at last its longest trials.
+    """The rungs of a sweep with ASHA (Li et al., 2020), and after them the longest trials.
 
     A trial is compared when it reports that it has trained for `grace_epochs *
-    reduction_factor**k` epochs or more. Those that did neither go on nor stop there ended by
-    themselves, were cut short, or still run.
+    reduction_factor**k` epochs or more. The trials that neither continued nor were stopped there
+    finished, were interrupted, or are still running.
 
     Args:
-        settings: the sweep's; without `trial_scheduler: asha` there are no rungs.
+        settings: the settings of the sweep; without `trial_scheduler: asha` there are no rungs.
         trials: the trials.
-        curves: their validations, by their number.
+        curves: their validations, by the trials' numbers.
     """
     if settings.get("trial_scheduler") != "asha":
         return []
@@ -64,10 +64,10 @@ def rungs(
 
 
 def rung_heights(settings: Mapping[str, Any]) -> list[int]:
-    """After how many epochs trials are compared, the lowest rung first; none without ASHA.
+    """The numbers of epochs after which trials are compared, ascending; empty without ASHA.
 
     Args:
-        settings: the sweep's.
+        settings: the settings of the sweep.
     """
     if settings.get("trial_scheduler") != "asha":
         return []
@@ -78,7 +78,7 @@ def rung_heights(settings: Mapping[str, Any]) -> list[int]:
 
 
 def _rung(height: int, above: int, ends: Sequence[tuple[str, float]]) -> Rung:
-    came = [(ended, epoch) for ended, epoch in ends if epoch >= height]
-    stopped = [e for ended, e in came if ended == attributes.STOPPED_EARLY and e < above]
-    beyond = sum(epoch > height for _, epoch in came) - sum(epoch > height for epoch in stopped)
-    return Rung(height, len(came), len(stopped), beyond)
+    reached = [(ended, epoch) for ended, epoch in ends if epoch >= height]
+    stopped = [e for ended, e in reached if ended == attributes.STOPPED_EARLY and e < above]
+    beyond = sum(epoch > height for _, epoch in reached) - sum(epoch > height for epoch in stopped)
+    return Rung(height, len(reached), len(stopped), beyond)

@@ -68,7 +68,7 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
         return
     chosen = confirmation.chosen
     if chosen is None:
-        yield f"  {confirmation.told}"
+        yield f"  {confirmation.summary}"
         return
     yield (
         f"  confirmed: trial {chosen.trial.number} with {len(chosen.runs)} fresh seeds: mean "
@@ -100,7 +100,7 @@ def status(sweep: Sweep) -> str:
     if confirmation:
         num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
         begun = f" (runs begun: {num_runs})" if num_runs else ""
-        lines.append(f"  {confirmation.told}{begun}")
+        lines.append(f"  {confirmation.summary}{begun}")
         if confirmation.chosen:
             lines += _confirmed(sweep)
     seal = read_seal(sweep)

@@ -248,7 +248,7 @@ class TestSeal:
 
     def test_never_opened(self, unopened: Results) -> None:
         ((told,),) = _rows(seal.seal(unopened))
-        assert told == "It was never opened: nothing is known of the test set."
+        assert told == "It was never opened: no model has been tested on the test set."
         assert seal.openings(unopened) is None
 
     def test_for_another_model_than_the_winner(self, unopened: Results) -> None:
@@ -260,8 +260,8 @@ class TestSeal:
     def test_forced_open_again(self, unopened: Results) -> None:
         both = opened(unopened, opening(0), opening(1, forced=True))
         told = [str(row[0]) for row in _rows(seal.seal(both))]
-        assert told[1].startswith("It was opened 1 more times, by force, for trials 1:")
-        assert told[-1] == "The winner's own opening was forced."
+        assert told[1].startswith("Further openings, all forced: 1, for trials 1.")
+        assert told[-1] == "The opening for the winner was forced."
         assert [row[2:4] for row in _rows(seal.openings(both))] == [("no", "no"), ("yes", "yes")]
 
     def test_no_test_set(self, unopened: Results, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ class TestNotices:
         [
             (attributes.INTERRUPTED, "Partial: the sweep was interrupted, 3 of 5 trials so far;"),
             (attributes.GAVE_UP, "The sweep gave up, 3 of 5 trials so far"),
-            (attributes.TIME_BUDGET, "The sweep ended by its time budget, 3 of 5 trials so far."),
+            (attributes.TIME_BUDGET, "The sweep was stopped by its time budget, 3 of 5 trials so"),
             (attributes.RUNNING, "Partial: the sweep is still running, 3 of 5 trials so far"),
         ],
     )
@@ -147,7 +147,7 @@ class TestNotices:
         (intent,) = sweep.folder.test_openings.iterdir()
         intent.write_text(json.dumps(json.loads(intent.read_text()) | {"forced": True}))
         (told,) = answer.notices(Results(sweep))
-        assert told.startswith("The test set was opened by force")
+        assert told.startswith("The opening of the test set for this model was forced")
 
     def test_there_is_no_test_set(self, tmp_path: Path) -> None:
         results = a_few(tmp_path / "sweep")

@@ -27,10 +27,14 @@ def test_counts(tmp_path: Path) -> None:
     ]
     results = simulated_sweep(tmp_path / "sweep", trials)
     first, second, last = found(results)
-    assert first == Rung(1, reached=10, stopped=4, went_on=5)
-    assert second == Rung(3, reached=4, stopped=2, went_on=1)
-    assert last == Rung(9, reached=1, stopped=0, went_on=0)
-    assert (first.share_on, second.share_on, last.share_on) == (5 / 9, 1 / 3, None)
+    assert first == Rung(1, reached=10, stopped=4, continued=5)
+    assert second == Rung(3, reached=4, stopped=2, continued=1)
+    assert last == Rung(9, reached=1, stopped=0, continued=0)
+    assert (first.share_continued, second.share_continued, last.share_continued) == (
+        5 / 9,
+        1 / 3,
+        None,
+    )
 
 
 def test_only_asha_has_rungs(tmp_path: Path) -> None:

@@ -347,10 +347,10 @@ class TestConfirming:
         confirmation = self.read(sweep)
         assert confirmation.done
         first, second = confirmation.candidates
-        assert (first.mean, first.std, first.flattered) == (0.5, 0.0, 0.375)
+        assert (first.mean, first.std, first.optimism) == (0.5, 0.0, 0.375)
         assert all(isnan(end) for end in first.interval)  # without any difference nobody knows
         assert confirmation.chosen == second
-        assert second.flattered == -0.1875
+        assert second.optimism == -0.1875
         assert second.best.number == 3
 
     def test_the_search_waits_for_its_last_trial(self, reports: list[dict[str, Any]]) -> None:
@@ -387,7 +387,7 @@ class TestConfirming:
         sweep.searcher.suggest("again")
         sweep.searcher.close("finished")
         assert self.read(sweep).chosen is None
-        assert "each had a run that failed" in self.read(sweep).told
+        assert "each candidate had a failed run" in self.read(sweep).summary
 
     def test_a_search_that_is_cut_off_is_confirmed(self, reports: list[dict[str, Any]]) -> None:
         sweep = Sweep(trials=9, confirm=1, seeds=2)
