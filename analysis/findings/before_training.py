@@ -1,4 +1,4 @@
-"""What a trial's network said of the validation images before it was trained, and after."""
+"""Predictions of a trial's network for the validation images, before and after training."""
 
 import numpy as np
 import torch
@@ -16,25 +16,25 @@ from toprung.trainables.training.steps import batch_bounds
 
 
 def network_before_training(config: TrialConfig, data: TrainingData) -> nn.Module:
-    """The network that `fit` starts from: its pretrained weights, and a head by the trial's seed.
+    """The network that `fit` starts from: pretrained weights, and a head drawn by the trial's seed.
 
     Raises:
-        ConfigError: if the pretrained weights cannot be had.
+        ConfigError: if the pretrained weights are unavailable.
     """
     steps_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
     return TrainingState(config, data, steps_per_epoch, torch.device("cpu")).classifier.network
 
 
 def before_and_after(model: TrainedModel, data: TrainingData) -> tuple[Predictions, Predictions]:
-    """Predictions of the validation images by the network before its training, and by the model.
+    """Predictions for the validation images by the network before training, and by the model.
 
     Raises:
-        ConfigError: for an SVM, or if the pretrained weights cannot be had.
+        ConfigError: for an SVM, or if the pretrained weights are unavailable.
     """
     if isinstance(model.config.model, SvmSettings):
         raise ConfigError(
-            "model/architecture = 'svm': there is nothing to show from before its training: its "
-            "backbone does not train, and until it is fitted there is no SVM"
+            "model/architecture = 'svm': cannot be compared with its state before training: the "
+            "backbone is not trained, and the SVM does not exist until it is fitted"
         )
     before = network_before_training(model.config, data)
     return _predictions(before, model, data), _predictions(model.network, model, data)

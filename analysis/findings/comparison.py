@@ -1,4 +1,4 @@
-"""What the values of a setting reached, and what several sweeps did: the comparison tables."""
+"""The comparison tables: results by the values of a setting, and of several sweeps."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,23 +26,23 @@ ABSENT = "-"
 """The value of a setting that a trial does not have."""
 _NUM_RANGES = 5
 _IN_RANGE = 4
-"""So many different numbers a range has at least, where there are two ranges."""
+"""The smallest number of different values in a range, if there are more than two ranges."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The trials that agree in the settings compared by.
+    """The trials that agree in the settings to compare by.
 
     Attributes:
-        values: of those settings.
-        num_trials: those with a result.
-        best: the best of them.
-        median: of the metric of their best epochs.
-        lower_quartile: likewise: a quarter of the trials has a smaller value.
-        upper_quartile: likewise: a quarter has a larger one.
-        worst: likewise.
-        test: the opening of the test set for one of them, or for a run that confirmed one; of the
-            best trial, if there are several.
+        values: the values of those settings.
+        num_trials: the number of trials with a result.
+        best: the best of these trials.
+        median: the median of the metric at the best epochs of the trials.
+        lower_quartile: the value of that metric below which a quarter of the trials lies.
+        upper_quartile: the value of that metric above which a quarter of the trials lies.
+        worst: the worst value of that metric.
+        test: the opening of the test set for one of the trials, or for a run that confirmed one;
+            if there are several, that of the best trial.
     """
 
     values: tuple[Any, ...]
@@ -56,14 +56,14 @@ class Group:
 
     @property
     def figures(self) -> dict[str, float | int]:
-        """The columns of the table; those from `trial` on are of the best trial's best epoch.
+        """The columns of the table; those from `trial` on describe the best trial's best epoch.
 
-        `class acc` is the mean class accuracy; `acc gap` is training minus validation accuracy,
-        `loss gap` is validation minus training loss, and a gap only where both are the same loss:
-        the training loss is the one trained on (smoothed, with a center or triplet term, of
+        `class acc` is the mean class accuracy; `acc gap` is training minus validation accuracy;
+        `loss gap` is validation minus training loss, and is meaningful only if both are the same
+        loss: the training loss is the one trained on (smoothed, with a center or triplet term, on
         augmented images), the validation loss is plain cross-entropy. `tested` is the trial whose
-        model the test figures are of; a forced opening of the test set is marked, and one of
-        images that had been opened for other models has the number of models by then.
+        model has the test figures; a forced opening of the test set is marked, and if its images
+        had been opened for other models, the number of models by then is added.
         """
         record = self.best.best
         assert record is not None
@@ -94,12 +94,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of one sweep or of several.
+    """Groups of trials from one sweep or several.
 
     Attributes:
-        columns: what the values of a group are of: settings, after `sweep` if there are several.
-        groups: the best first.
-        warnings: what keeps the figures of the sweeps from being compared as they stand.
+        columns: the names of a group's values: settings, preceded by `sweep` if there are several.
+        groups: the groups, the best first.
+        warnings: reasons why the figures of the sweeps are not directly comparable.
     """
 
     columns: tuple[str, ...]
@@ -113,16 +113,16 @@ def compare(
     metric: str,
     openings: Mapping[int, TestResult] | None = None,
 ) -> list[Group]:
-    """Group a sweep's trials by the values of settings, the best group first.
+    """Group the trials of a sweep by the values of settings, the best group first.
 
     Args:
-        trials: of the sweep; those without a result are left out.
+        trials: the trials of the sweep; those without a result are left out.
         by: paths of settings, such as `model/freeze_policy`, searched or not.
-        metric: what the best trial of a group is selected by.
-        openings: of the test set, by the trial (see `openings_of`).
+        metric: the metric that selects the best trial of a group.
+        openings: openings of the test set, by trial (see `openings_of`).
 
     Raises:
-        SweepFolderError: if no trial has a result, or none has such a setting.
+        SweepFolderError: if no trial has a result, or no trial has one of the settings.
     """
     scored = [trial for trial in trials if has_score(trial)]
     if not scored:
@@ -132,11 +132,11 @@ def compare(
 
 
 def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> Comparison:
-    """Group the trials of each sweep by the values of settings; without any, compare the sweeps.
+    """Group the trials of each sweep by the values of settings, or by sweep without settings.
 
     Raises:
-        SweepFolderError: if the sweeps select by different metrics, one is given twice, no trial
-            has a result, or none has such a setting.
+        SweepFolderError: if the sweeps select by different metrics, a sweep is given twice, no
+            trial has a result, or no trial has one of the settings.
     """
     metric = _common_metric(sweeps)
     names = _names(sweeps)
@@ -154,7 +154,7 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
     named = list(zip(names, sweeps, scored, strict=True))
     empty = [f"{name}: no trial has a validation result" for name, _, own in named if not own]
     partial = [f"{name}: is partial ({one.ended})" for name, one, _ in named if one.is_partial]
-    seen = [told for name, one, own in named for told in _seen_before(name, one, own)]
+    seen = [line for name, one, own in named for line in _seen_before(name, one, own)]
     sealed = list(zip(names, seals, strict=True))
     unknown = [f"{name}: the test set was {one}" for name, seal in sealed for one in seal.unknown]
     return Comparison(
@@ -165,9 +165,9 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
 
 
 def openings_of(sweep: "SweepRecord", seal: Seal) -> dict[int, TestResult]:
-    """The openings of the test set by trial of the search: itself, or the run that confirmed it.
+    """The openings of the test set, by the trial of the search that was tested or confirmed.
 
-    Of several the one that was not forced, else the first.
+    If a trial has several, the one that was not forced, else the first.
     """
     trials = sweep.study.get_trials(deepcopy=False)
     confirms = {trial.number: trial.user_attrs.get(attributes.CONFIRMS) for trial in trials}
@@ -179,10 +179,10 @@ def openings_of(sweep: "SweepRecord", seal: Seal) -> dict[int, TestResult]:
 
 
 def by_value(trials: Iterable[TrialResult], path: str, most: int) -> dict[str, list[TrialResult]]:
-    """The trials by their value of a setting: numbers in their order, what lacks it at last.
+    """The trials by their value of a setting: numbers in order, trials without the setting last.
 
-    Of more than `most` numbers it makes up to five ranges, with about as many different numbers
-    each.
+    More than `most` different numbers are grouped into up to five ranges, with about the same
+    number of different values each.
     """
     members: dict[Any, list[TrialResult]] = defaultdict(list)
     for trial in trials:
@@ -194,12 +194,12 @@ def by_value(trials: Iterable[TrialResult], path: str, most: int) -> dict[str, l
     if len(numbers) > most:
         groups |= _ranges({number: members[number] for number in numbers})
     else:
-        groups |= {_told(number): members[number] for number in numbers}
+        groups |= {_number_text(number): members[number] for number in numbers}
     return groups | ({ABSENT: members[ABSENT]} if ABSENT in members else {})
 
 
 def settings_of(config: TrialConfig) -> dict[str, Any]:
-    """Every setting by its path; lists as text, so that they can be compared by."""
+    """Every setting by its path; lists as text, so that trials can be grouped by them."""
     flat = flatten(as_plain(config))
     return {path: str(v) if isinstance(v, list | dict) else v for path, v in flat.items()}
 
@@ -208,20 +208,22 @@ def _ranges(members: Mapping[float, list[TrialResult]]) -> dict[str, list[TrialR
     num_ranges = min(_NUM_RANGES, max(2, len(members) // _IN_RANGE))
     parts = [part.tolist() for part in np.array_split(list(members), num_ranges)]
     return {
-        f"{_told(part[0])} to {_told(part[-1])}": [t for number in part for t in members[number]]
+        f"{_number_text(part[0])} to {_number_text(part[-1])}": [
+            trial for number in part for trial in members[number]
+        ]
         for part in parts
     }
 
 
-def _told(number: float) -> str:
+def _number_text(number: float) -> str:
     return f"{number:.4g}" if isinstance(number, float) else str(number)
 
 
 def check_paths(by: Sequence[str], scored: Sequence[TrialResult]) -> None:
-    """See whether there are such settings.
+    """Check that every setting exists.
 
     Raises:
-        SweepFolderError: if none of the trials has one of them.
+        SweepFolderError: if a setting is in none of the trials.
     """
     known: set[str] = set()
     for trial in scored:
@@ -252,12 +254,12 @@ def group_of(
     metric: str,
     openings: Mapping[int, TestResult],
 ) -> Group:
-    """The figures of trials that were scored."""
+    """The group of these trials, which all have a result."""
     best = select_best(trials, metric)
     assert best is not None
     in_order = sorted(trials, key=lambda trial: rank(trial, metric), reverse=True)
     scores = [getattr(trial.best, metric) for trial in in_order]
-    with np.errstate(invalid="ignore"):  # between infinite losses there is none
+    with np.errstate(invalid="ignore"):  # quantiles between infinite losses
         lower, upper = np.quantile(scores, [0.25, 0.75]).tolist()
     tested = [openings[trial.number] for trial in in_order if trial.number in openings]
     return Group(
@@ -273,7 +275,7 @@ def group_of(
 
 
 def in_order(groups: Sequence[Group], metric: str) -> list[Group]:
-    """The group with the best trial first."""
+    """The groups in order, the one with the best trial first."""
     return sorted(groups, key=lambda group: rank(group.best, metric), reverse=True)
 
 
@@ -286,7 +288,7 @@ def _common_metric(sweeps: Sequence["SweepRecord"]) -> str:
 
 
 def _names(sweeps: Sequence["SweepRecord"]) -> list[str]:
-    """The sweeps' names; their paths, where two have the same name."""
+    """The names of the sweeps; their paths if two have the same name."""
     paths = [str(sweep.folder.path.resolve()) for sweep in sweeps]
     for path in paths:
         if paths.count(path) > 1:
@@ -296,7 +298,7 @@ def _names(sweeps: Sequence["SweepRecord"]) -> list[str]:
 
 
 def _seen_before(name: str, sweep: "SweepRecord", scored: Sequence[TrialResult]) -> Iterator[str]:
-    """The sweep's images that the weights were made with which its trials started from."""
+    """Warnings about images of the sweep that its trials' starting weights were trained with."""
     for known in read_starting_weights(sweep.folder.starting_weights):
         if known.overlap is None:
             continue
@@ -304,7 +306,7 @@ def _seen_before(name: str, sweep: "SweepRecord", scored: Sequence[TrialResult])
         count, file = weights.count(known.weights), Path(known.weights).name
         whose = f"the weights that {count} of its {len(scored)} trials started from ({file})"
         if count:
-            yield from (f"{name}: {told}" for told in known.overlap.all_in_words(whose))
+            yield from (f"{name}: {sentence}" for sentence in known.overlap.all_in_words(whose))
 
 
 def _differences(sweeps: Sequence["SweepRecord"]) -> list[str]:

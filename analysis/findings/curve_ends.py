@@ -1,10 +1,10 @@
 """What trials that were stopped early would have reached: bounds, and an estimate.
 
-A trial counts with its best validation, so that training on can only make it better: what it had
-reached is a lower bound. That it would have become no better than the best trial of the sweep that
-trained to its end bounds it from above (the bounds of worst and best case of Manski, 2003, "Partial
+A trial counts with its best validation, so further training can only improve it: its result so far
+is a lower bound. The upper bound assumes that it would not have become better than the best
+finished trial of the sweep (the worst-case and best-case bounds of Manski, 2003, "Partial
 Identification of Probability Distributions"). `python -m benchmarks.stopped_trials` measures how
-often the truth lies between the bounds, and how far from the estimate.
+often the truth lies between the bounds, and how far it is from the estimate.
 """
 
 import math
@@ -22,11 +22,11 @@ from toprung.trainables.config import METRICS
 
 @dataclass(frozen=True)
 class CurveScores:
-    """What trials reached, by their logged curves.
+    """The results of trials, from their logged curves.
 
     Attributes:
         metric: a key of `METRICS`.
-        curves: by the trials' numbers.
+        curves: the curves, by the trials' numbers.
     """
 
     metric: str
@@ -38,7 +38,7 @@ class CurveScores:
         return 1 if METRICS[self.metric] == "max" else -1
 
     def best(self, trial: TrialResult, until: float = math.inf) -> float:
-        """Its best value up to this epoch, or at its first validation if that came later."""
+        """A trial's best value up to an epoch, or at its first validation if that came later."""
         first, *rest = self.curves[trial.number].records
         values: list[float] = [
             getattr(r, self.metric) for r in (first, *(r for r in rest if r.epoch <= until))
@@ -50,7 +50,7 @@ class CurveScores:
         return max(values, key=lambda value: self.sign * value)
 
     def error(self, value: float) -> float:
-        """How far a value is from the best that there can be."""
+        """The distance of a value from the best possible value."""
         return 1 - value if self.sign > 0 else value
 
     def value(self, error: float) -> float:
@@ -62,14 +62,16 @@ class CurveScores:
 class Ends:
     """What N trials reached, or would have reached, at the end of their training.
 
+    The arrays agree for finished trials.
+
     Attributes:
-        num_stopped: of them, that did not train to their end; without them all three are the same.
-        at_least_N: the best so far of those; what the others reached.
-        expected_N: for those that were stopped, the estimate: so much of the error is left as the
-            median trial that trained to its end had left of its error at the same epoch. None
-            without such a trial.
-        at_most_N: for those that were stopped, the best value of a trial that trained to its end.
-            None without such a trial.
+        num_stopped: how many of the trials did not finish.
+        at_least_N: for stopped trials, their best value so far.
+        expected_N: for stopped trials, the estimate: the error is multiplied by the median factor
+            by which the error of the finished trials fell after the same epoch. None if no trial
+            finished.
+        at_most_N: for stopped trials, the best value of a finished trial, if that is better than
+            their own. None if no trial finished.
     """
 
     num_stopped: int
@@ -82,9 +84,9 @@ def ends(trials: Sequence[TrialResult], others: Sequence[TrialResult], scores: C
     """What these trials would have reached at the end of their training.
 
     Args:
-        trials: those that are asked for.
-        others: of the same sweep, with a score; those that trained to their end are compared with.
-        scores: of all of them.
+        trials: the trials to estimate.
+        others: all trials of the same sweep with a score; the finished ones are the reference.
+        scores: the scores of all these trials.
     """
     stopped = [trial for trial in trials if is_stopped(trial)]
     finished = [trial for trial in others if not is_stopped(trial)]
@@ -105,12 +107,12 @@ def ends(trials: Sequence[TrialResult], others: Sequence[TrialResult], scores: C
 
 
 def is_stopped(trial: TrialResult) -> bool:
-    """Whether a trial with a score did not train to its end."""
+    """Whether a trial with a score did not finish."""
     return trial.ended != attributes.FINISHED
 
 
 def _share_left(finished: Sequence[TrialResult], epoch: float, scores: CurveScores) -> float:
-    """What the median trial had left at its end of its error at this epoch."""
+    """The median ratio of the finished trials' final error to their error at this epoch."""
     shares = []
     for trial in finished:
         before, after = (scores.error(scores.best(trial, until)) for until in (epoch, math.inf))

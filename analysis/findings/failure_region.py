@@ -1,4 +1,4 @@
-"""Where in the search space trials fail: the one condition that tells the failed ones apart."""
+"""Where in the search space trials fail: the condition that best separates the failed trials."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ MIN_FAILED = 2
 NUM_SHUFFLES = 1000
 SIGNIFICANCE = 0.05
 _SAME = 1e-9
-"""Correlations that differ by less differ by rounding."""
+"""Correlations with a smaller difference count as equal: they differ by rounding."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """The trials that a condition on one parameter holds for, and the others.
+    """A condition on one parameter, with counts of the trials inside and outside of it.
 
     Attributes:
-        condition: such as `optimizer/lr >= 0.05`.
-        num_failed: of the trials that it holds for.
-        num_inside: how many it holds for.
-        num_failed_outside: of the others.
-        num_outside: how many others there are.
+        condition: the condition, such as `optimizer/lr >= 0.05`.
+        num_failed: how many trials failed among those that meet the condition.
+        num_inside: how many trials meet the condition.
+        num_failed_outside: how many trials failed among the others.
+        num_outside: how many other trials there are.
     """
 
     condition: str
@@ -46,17 +46,20 @@ class Region:
 
 @dataclass(frozen=True)
 class _Order:
-    """Conditions that each hold for the first so many trials of an order.
+    """Conditions on one parameter, each met by the first trials in an order.
 
-    `prefixes` says for how many each; `tell` puts the one that holds for so many into words.
+    Attributes:
+        trials: the trials in that order.
+        prefixes: for each condition, how many of the first trials meet it.
+        in_words: the condition that is met by a given number of trials, as text.
     """
 
     trials: NDArray[np.intp]
     prefixes: NDArray[np.intp]
-    tell: Callable[[int], str]
+    in_words: Callable[[int], str]
 
     def num_failed(self, failed_PT: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many failed of the trials that each condition holds for, (P, conditions)."""
+        """How many of the trials that meet each condition failed, (P, conditions)."""
         counts: NDArray[np.int64] = failed_PT[:, self.trials].cumsum(axis=1)[:, self.prefixes - 1]
         return counts
 
@@ -64,20 +67,20 @@ class _Order:
 def find_region(
     parameters: Sequence[Parameter], failed: Collection[int], among: Collection[int]
 ) -> Region | None:
-    """The condition on one parameter that separates failed trials from the others best.
+    """The condition on one parameter that best separates failed trials from the others.
 
-    That is the one whose correlation with failing (the phi coefficient) is the greatest. It is told
-    only if chance alone would find one as good in less than 5 % of cases: the failures are dealt
-    out among the trials at random 1,000 times, and each time all conditions are tried (Westfall &
-    Young, 1993; Lausen & Schumacher, 1992).
+    That is the condition with the largest correlation with failure (the phi coefficient). It is
+    returned only if a permutation test is significant: in fewer than 5 % of 1,000 random
+    permutations of the failures, the best of all conditions is as good (Westfall & Young, 1993;
+    Lausen & Schumacher, 1992).
 
     Args:
-        parameters: of the search space, with the values of the trials, by number.
+        parameters: the parameters of the search space, with the values by trial number.
         failed: the numbers of the trials that failed.
-        among: the numbers of all trials to be told of, the failed ones included.
+        among: the numbers of all trials to consider, including the failed ones.
 
     Returns:
-        None where no condition stands out, or fewer than two trials failed.
+        The condition; None if none is significant, or fewer than two trials failed.
     """
     numbers = sorted(among)
     failed_T = np.isin(numbers, list(failed))
@@ -90,7 +93,7 @@ def find_region(
     for order in orders:
         chance_P = np.maximum(chance_P, _phi(order, shuffled_PT).max(axis=1))
         phi_C = _phi(order, failed_T[None])[0]
-        if phi_C.max() > best + _SAME:  # a tie goes to the parameter that is asked for first
+        if phi_C.max() > best + _SAME:  # in a tie, the first parameter wins
             best, found = float(phi_C.max()), (order, int(order.prefixes[phi_C.argmax()]))
     num_as_good = 1 + int((chance_P >= best - _SAME).sum())
     if found is None or num_as_good / (1 + NUM_SHUFFLES) >= SIGNIFICANCE:
@@ -101,7 +104,7 @@ def find_region(
 def _region(order: _Order, num_inside: int, failed_T: NDArray[np.bool_]) -> Region:
     num_failed = int(failed_T[order.trials[:num_inside]].sum())
     return Region(
-        order.tell(num_inside),
+        order.in_words(num_inside),
         num_failed,
         num_inside,
         int(failed_T.sum()) - num_failed,
@@ -110,7 +113,7 @@ def _region(order: _Order, num_inside: int, failed_T: NDArray[np.bool_]) -> Regi
 
 
 def _phi(order: _Order, failed_PT: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The correlation of each condition with failing, (P, conditions)."""
+    """The correlation of each condition with failure, (P, conditions)."""
     num, num_failed = failed_PT.shape[1], failed_PT[0].sum()
     inside = order.prefixes
     spread = np.sqrt(inside * (num - inside) * float(num_failed * (num - num_failed)))
@@ -119,36 +122,36 @@ def _phi(order: _Order, failed_PT: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _orders(parameter: Parameter, numbers: Sequence[int]) -> Iterator[_Order]:
-    """The conditions on a parameter, for those of the trials that have it."""
-    place_of = {number: place for place, number in enumerate(numbers)}
-    had = [(v, place_of[number]) for number, v in parameter.values.items() if number in place_of]
-    if all(_is_number(value) for value, _ in had):
-        ascending = sorted(had, key=lambda pair: pair[0])
+    """The conditions on a parameter, over the trials that have it."""
+    index_of = {number: index for index, number in enumerate(numbers)}
+    pairs = [(v, index_of[number]) for number, v in parameter.values.items() if number in index_of]
+    if all(_is_number(value) for value, _ in pairs):
+        ascending = sorted(pairs, key=lambda pair: pair[0])
         yield from _thresholds(parameter, "<=", ascending)
         yield from _thresholds(parameter, ">=", ascending[::-1])
     else:
-        yield from _equalities(parameter, had)
+        yield from _equalities(parameter, pairs)
 
 
 def _thresholds(
     parameter: Parameter, sign: str, pairs: Sequence[tuple[Any, int]]
 ) -> Iterator[_Order]:
-    """Up to each value, in the order of `pairs` (of value and trial), but for the last."""
+    """A condition for each value but the last, in the order of `pairs` of value and trial."""
     values = [value for value, _ in pairs]
     prefixes = [n for n in range(1, len(values)) if values[n] != values[n - 1]]
 
-    def tell(num: int) -> str:
+    def in_words(num: int) -> str:
         boundary = _boundary(values[num - 1], values[num], log=parameter.log)
         return f"{parameter.name} {sign} {boundary}"
 
     if prefixes:
-        yield _Order(np.array([trial for _, trial in pairs]), np.array(prefixes), tell)
+        yield _Order(np.array([trial for _, trial in pairs]), np.array(prefixes), in_words)
 
 
 def _equalities(parameter: Parameter, pairs: Sequence[tuple[Any, int]]) -> Iterator[_Order]:
     values = {repr(value): value for value, _ in pairs}
-    for told, value in values.items() if len(values) > 1 else ():
-        trials = [trial for v, trial in pairs if repr(v) == told]
+    for text, value in values.items() if len(values) > 1 else ():
+        trials = [trial for v, trial in pairs if repr(v) == text]
         words = f"{parameter.name} = {value}"
         yield _Order(np.array(trials), np.array([len(trials)]), partial(_always, words))
 
@@ -163,7 +166,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _boundary(inside: float, outside: float, *, log: bool) -> str:
-    """A number with few digits that is `inside`, or between it and the next value `outside`."""
+    """A short number that is `inside` itself, or lies between it and the next value `outside`."""
     if isinstance(inside, int):
         return str(inside)
     on_log = log and min(inside, outside) > 0

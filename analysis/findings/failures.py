@@ -1,4 +1,4 @@
-"""What went wrong in a sweep, sorted: each kind of failure, where it happens and what to do."""
+"""The failures in a sweep, by kind: where in the search space they happen, and what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from toprung.analysis.sweep_folder import attributes
 from toprung.trainables.results import failures
 
 IMPOSSIBLE = "impossible network"
-"""The kind of what was refused before it began."""
+"""The kind of configs that were rejected before training."""
 UNSORTED = "unknown kind"
-"""The kind of failures of which only the reason was kept."""
+"""The kind of failures for which only the reason was kept."""
 
 ADVICE = {
     failures.OUT_OF_MEMORY: "Run fewer trials at a time (--concurrency), or lower the upper end of "
@@ -22,22 +22,22 @@ ADVICE = {
     failures.GPU_OUT_OF_MEMORY: "Lower the upper end of training/batch_size, data/image_size or "
     "the network's size, or put fewer trials on a GPU: a larger --gpus-per-trial, or auto, which "
     "finds out how many fit.",
-    failures.GPU_MISSING: "Mend the GPU's driver, or torch, on the machine that the reason names, "
-    "or take it out of the cluster; then go on with toprung resume.",
+    failures.GPU_MISSING: "Fix the GPU driver, or torch, on the machine that the reason names, or "
+    "remove that machine from the cluster; then resume the sweep (toprung resume).",
     failures.DIVERGED: "Lower the upper end of optimizer/lr, or set training/gradient_clip_norm.",
-    failures.BAD_DATA: "Mend or remove what the reason names, or leave out files that cannot be "
-    "read (--skip-bad-images).",
-    failures.CODE_ERROR: "Read the traceback and mend the code or the search space; a trial with a "
-    "code error is not tried again.",
-    failures.WORKER_LOST: "The trial's process or machine died each time that it was begun again "
-    "from its checkpoint; look for the reason in the log of the machine (dmesg) and of Ray.",
-    failures.DISK_FULL: "Free space where the sweep's folder and the cache lie, then go on with "
-    "toprung resume.",
+    failures.BAD_DATA: "Fix or remove the file that the reason names, or leave out files that "
+    "cannot be read (--skip-bad-images).",
+    failures.CODE_ERROR: "Read the traceback and fix the code or the search space; a trial with a "
+    "code error is not retried.",
+    failures.WORKER_LOST: "The trial's process or machine died each time that the trial was "
+    "restarted from its checkpoint; look for the reason in the machine's log (dmesg) and in Ray's.",
+    failures.DISK_FULL: "Free disk space for the sweep's folder and the cache, then resume the "
+    "sweep (toprung resume).",
     failures.TIMED_OUT: "Allow more time between two reports (--trial-timeout), or lower the upper "
     "end of what makes an epoch slow: data/image_size or the network's size.",
-    failures.STORE_AWAY: "See that every node can reach the sweep's object store, and may write to "
-    "it, then go on with toprung resume.",
-    IMPOSSIBLE: "Nothing has to be done: the sampler is told, and another config was tried; "
+    failures.STORE_AWAY: "Check that every node can reach the sweep's object store and may write "
+    "to it, then resume the sweep (toprung resume).",
+    IMPOSSIBLE: "No action is needed: the sampler learns of it, and another config was tried; "
     "narrow the search space to propose fewer of them.",
     UNSORTED: "Read the reasons.",
 }
@@ -49,10 +49,10 @@ class FailureGroup:
 
     Attributes:
         kind: one of `toprung.trainables.results.failures.KINDS`, `IMPOSSIBLE` or `UNSORTED`.
-        numbers: of the trials, and of the runs that confirm one.
-        region: where in the search space it happens; None where nothing stands out.
-        reason: of the first of them.
-        traceback: the first that was kept; empty if none was.
+        numbers: the numbers of the trials and confirmation runs.
+        region: where in the search space the failure happens; None if no region stands out.
+        reason: the reason of the first failed trial.
+        traceback: the first traceback that was kept; empty if none was.
     """
 
     kind: str
@@ -68,10 +68,10 @@ class FailureGroup:
 
 
 def failure_groups(study: optuna.Study) -> list[FailureGroup]:
-    """The failed and refused trials of a study by kind, the largest group first.
+    """The failed and rejected trials of a study by kind, the largest group first.
 
-    Where it happens is asked of the search's trials that came to an end; those that were refused
-    as impossible count among them only where that is what is asked.
+    The region of a kind is computed from the trials of the search that have ended; trials that
+    were rejected as impossible count only for the region of impossible networks.
     """
     trials = read_trials(study)
     by_kind: dict[str, list[TrialResult]] = {}
@@ -116,6 +116,6 @@ def _of_search(trials: Sequence[TrialResult]) -> list[int]:
 
 
 def _comparable(kind: str, trials: Sequence[TrialResult]) -> list[int]:
-    """Those of which it is known whether they failed so: one that still runs may yet."""
+    """The trials that are known to have failed this way or not; a running trial may still fail."""
     unknown = () if kind == IMPOSSIBLE else (attributes.RUNNING, attributes.INFEASIBLE)
     return _of_search([trial for trial in trials if trial.ended not in unknown])

@@ -1,4 +1,4 @@
-"""Which searched parameters matter for the metric, and which way they work."""
+"""Which searched parameters matter for the metric, and in which direction."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,19 +13,20 @@ from optuna.trial import FrozenTrial
 from scipy.stats import spearmanr
 
 MIN_TRIALS = 5
-"""With fewer, nothing is said of a parameter."""
+"""The smallest number of trials for which importances and correlations are computed."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A searched parameter, as the trials that were scored have it.
+    """A searched parameter, with its values in the trials of a study.
 
     Attributes:
-        name: the path of the setting that it becomes.
-        values: by the place of a trial among those; a trial may lack a conditional parameter.
-        choices: the values of a categorical one that were tried, in the space's order; of a number
-            none.
-        log: whether it is searched on a logarithmic scale.
+        name: the path of the setting that the parameter sets.
+        values: the value of each trial, by the index of the trial in the study; a trial may lack a
+            conditional parameter.
+        choices: the tried values of a categorical parameter, in the order of the search space;
+            empty for a number.
+        log: whether the parameter is searched on a logarithmic scale.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Parameter:
         return len(set(map(repr, self.values.values()))) > 1
 
     def position(self, value: Any) -> float:
-        """Where a value stands on an axis: the number itself, or the place among the choices."""
+        """The position of a value on an axis: the number itself, or the index of the choice."""
         if not self.choices:
             return float(value)
         return float([repr(choice) for choice in self.choices].index(repr(value)))
@@ -47,15 +48,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Importance:
-    """What one parameter has to do with the metric.
+    """The relation between one parameter and the metric.
 
     Attributes:
         parameter: the parameter.
-        share: of its importance in that of all; None where Optuna cannot tell.
-        correlations: Spearman's rank correlation with the metric: of a number one, under None; of
-            a categorical parameter one for each value, of having it against having another. None
-            where it is not defined.
-        num_trials: with this parameter.
+        share: its share in the importance of all parameters; None if Optuna cannot compute it.
+        correlations: Spearman's rank correlation with the metric, as pairs of value and
+            correlation: one pair with the value None for a number; for a categorical parameter one
+            pair for each value, comparing it with all others. The correlation is None if it is
+            undefined.
+        num_trials: the number of trials with this parameter.
     """
 
     parameter: Parameter
@@ -65,13 +67,13 @@ class Importance:
 
     @property
     def strongest(self) -> tuple[Any, float] | None:
-        """The value with the strongest correlation (None of a number), and the correlation."""
+        """The value with the strongest correlation (None for a number), and the correlation."""
         known = [(value, rho) for value, rho in self.correlations if rho is not None]
         return max(known, key=lambda pair: abs(pair[1]), default=None)
 
 
 def parameters_of(study: optuna.Study) -> list[Parameter]:
-    """The parameters of a study of which several values were tried, in the order of asking."""
+    """The parameters of which a study tried several values, in the order of first occurrence."""
     trials = study.get_trials(deepcopy=False)
     names = dict.fromkeys(name for trial in trials for name in trial.params)
     found = (_parameter(name, trials) for name in names)
@@ -85,7 +87,7 @@ def importances(study: optuna.Study) -> list[Importance]:
     tenth of the trials differ from those of all.
 
     Args:
-        study: of trials that each have a value, such as `Results.best_values`.
+        study: a study whose trials all have a value, such as `Results.best_values`.
     """
     scores_T = np.array([trial.value for trial in study.get_trials(deepcopy=False)], dtype=float)
     parameters = parameters_of(study)
@@ -103,7 +105,7 @@ def importances(study: optuna.Study) -> list[Importance]:
 
 
 def _parameter(name: str, trials: Sequence[FrozenTrial]) -> Parameter:
-    values = {place: t.params[name] for place, t in enumerate(trials) if name in t.params}
+    values = {index: t.params[name] for index, t in enumerate(trials) if name in t.params}
     distributions = [t.distributions[name] for t in trials if name in t.distributions]
     tried = set(map(repr, values.values()))
     choices: dict[str, Any] = {}
@@ -111,16 +113,16 @@ def _parameter(name: str, trials: Sequence[FrozenTrial]) -> Parameter:
         if isinstance(distribution, CategoricalDistribution):
             choices |= {repr(choice): choice for choice in distribution.choices}
     log = any(isinstance(d, FloatDistribution | IntDistribution) and d.log for d in distributions)
-    return Parameter(name, values, tuple(c for told, c in choices.items() if told in tried), log)
+    return Parameter(name, values, tuple(c for text, c in choices.items() if text in tried), log)
 
 
 def _shares(study: optuna.Study, names: list[str], scores_T: ArrayLike) -> dict[str, float]:
-    """Optuna's importances; none where they would say nothing."""
+    """Optuna's importances; empty if there are too few trials, or all have the same score."""
     scores_T = np.asarray(scores_T)
     if not names or len(scores_T) < MIN_TRIALS or np.ptp(scores_T[np.isfinite(scores_T)]) == 0:
         return {}
     with warnings.catch_warnings():
-        # Of a conditional parameter that few trials have or lack: the table says how many have it.
+        # For a conditional parameter that few trials have or lack; the table shows how many.
         warnings.filterwarnings("ignore", message="Some regimes for parameter")
         return optuna.importance.get_param_importances(study, params=names)
 
@@ -139,7 +141,7 @@ def _correlations(
 
 
 def _spearman(values_N: Sequence[float], scores_N: ArrayLike) -> float | None:
-    """The rank correlation; None of too few trials, or where one of the two is constant."""
+    """The rank correlation; None with too few trials, or if one of the two is constant."""
     scores_N = np.asarray(scores_N)
     if len(values_N) < MIN_TRIALS or len(set(values_N)) < 2 or len(set(scores_N.tolist())) < 2:
         return None

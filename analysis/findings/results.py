@@ -1,4 +1,4 @@
-"""All that a report tells of a sweep, each thing read when it is first asked for."""
+"""Everything that a report shows about a sweep, each part read on first access."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """A sweep as it stands now, finished or not: what was tried, what it reached, the winner.
+    """The current state of a sweep, finished or not: its trials, their results, the winner.
 
     Args:
         sweep: the sweep.
-        by: paths of settings, such as `model/freeze_policy`, whose values are to be compared; the
-            report's own choice if empty.
-        before: whether what the winner's network said before it was trained is to be shown too.
+        by: paths of settings, such as `model/freeze_policy`, whose values are to be compared; if
+            empty, the report chooses them.
+        before: whether to include the predictions of the winner's network before its training.
     """
 
     def __init__(self, sweep: SweepRecord, by: Sequence[str] = (), *, before: bool = False) -> None:
@@ -41,12 +41,12 @@ class Results:
 
     @property
     def metric(self) -> str:
-        """What trials are selected by."""
+        """The metric by which trials are selected."""
         return self.sweep.metric
 
     @property
     def larger_is_better(self) -> bool:
-        """Which way of the metric is better."""
+        """Whether larger values of the metric are better."""
         return METRICS[self.metric] == "max"
 
     @cached_property
@@ -66,7 +66,7 @@ class Results:
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
-        """What was done to confirm the winner; None where the search has not ended."""
+        """How the winner was confirmed; None if the search has not ended."""
         return self.sweep.confirmation()
 
     @cached_property
@@ -77,14 +77,14 @@ class Results:
 
     @cached_property
     def curves(self) -> dict[int, Curve]:
-        """The validations of every trial of the search that has some, by its number."""
+        """The learning curves of the trials of the search, by number; only trials with one."""
         return read_curves(self.sweep.folder, [trial.number for trial in self.trials])
 
     @cached_property
     def best_values(self) -> optuna.Study:
-        """The search for Optuna's analyses: each trial that was scored, with its best value.
+        """A study for Optuna's analyses: each scored trial of the search, with its best value.
 
-        In the sweep's own study a trial that was stopped early has no value.
+        In the sweep's own study, a trial that was stopped early has no value.
         """
         with _quiet_optuna():
             study = optuna.create_study(direction=self.sweep.study.direction)
@@ -102,7 +102,7 @@ class Results:
 
     @cached_property
     def seal(self) -> Seal:
-        """Every opening of the test set, by all that is recorded of them."""
+        """Every opening of the test set, from all records of openings."""
         return read_seal(self.sweep)
 
     @property
@@ -116,15 +116,15 @@ class Results:
         mine = [o for o in self.openings if self.winner and o.trial == self.winner.number]
         try:
             digest = self.model.digest if mine else ""
-        except SweepFolderError:  # its checkpoint is gone, and the record is what is left
+        except SweepFolderError:  # without its checkpoint, only the record is left
             return mine[-1] if mine else None
         return next((o for o in mine if o.weights_sha256 == digest), None)
 
     @cached_property
     def test(self) -> Predictions | None:
-        """What the winner said of the test images.
+        """The winner's predictions for the test images.
 
-        None if the test set was not opened for it, or what it said is not there any more.
+        None if the test set was not opened for the winner, or the predictions no longer exist.
         """
         if self.opening is None:
             return None
@@ -133,25 +133,25 @@ class Results:
 
     @cached_property
     def test_scores(self) -> "Scores | None":
-        """The figures of the winner on the test images; None if it was not opened for it."""
+        """The figures of the winner on the test images; None if there are no predictions."""
         from toprung.analysis.models.scores import Scores
 
         return Scores(self.test) if self.test else None
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether the winner's outputs are logits of probabilities; an SVM's are votes."""
+        """Whether the winner's outputs are logits; those of an SVM are votes."""
         config = self.winner.config if self.winner else None
         return config is not None and config.model.architecture != "svm"
 
     @cached_property
     def before_and_after(self) -> "tuple[Scores, Scores] | None":
-        """Figures of the validation images before the winner's training and after it.
+        """Figures on the validation images before the winner's training and after it.
 
-        None where `before` was not asked for, or without a winner.
+        None if `before` was not requested, or without a winner.
 
         Raises:
-            ConfigError: if there is no network from before, or its weights cannot be had.
+            ConfigError: if no network existed before training, or its weights are unavailable.
             NotConfirmedError: if the user has not agreed to the weights, or to the images.
             DataError: if the images are not on this machine.
         """
@@ -173,7 +173,7 @@ class Results:
         """
         from toprung.analysis.models.model import model_from_checkpoint
 
-        winner = self.winner or self.sweep.best()  # which says why there is none
+        winner = self.winner or self.sweep.best()  # which raises the reason
         return model_from_checkpoint(
             self.sweep.folder.checkpoint(winner.number), self.sweep.outside
         )
@@ -191,7 +191,7 @@ class Results:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Without the line that Optuna logs for each study that is made."""
+    """Suppress the line that Optuna logs for each new study."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

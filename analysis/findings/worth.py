@@ -1,6 +1,6 @@
-"""Did the search earn its cost? What simpler searches would have picked with as many epochs.
+"""Was the search worth its cost? What simpler searches would have found with as many epochs.
 
-Nothing is trained for this: the answers come from the curves that the sweep has logged.
+Nothing is trained for this: everything is computed from the curves that the sweep has logged.
 """
 
 import math
@@ -17,27 +17,30 @@ from toprung.analysis.study.trials import TrialResult, has_score, select_best
 from toprung.analysis.sweep_folder import attributes
 
 NUM_RANDOM_AT_FIRST = 10
-"""Optuna's `n_startup_trials`: so many trials its tpe and gp samplers draw at random."""
+"""Optuna's `n_startup_trials`: the first trials, which its tpe and gp samplers draw at random."""
 _LOG_OF_NOTHING = 700
-"""Chances below e to the minus this are left out; the smallest float is near e^-745."""
+"""Probabilities below exp(-700) are left out; the smallest float is near exp(-745)."""
 
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """What as much random search, without stopping early, would have picked in the mean.
+    """The expected result of random search without early stopping, with the same budget.
 
-    The last three are for the best of 1, 2, … M trials, M being the smaller of `num_trials` and
-    `num_drawn_from`: what is drawn from does not say what more trials would have found.
+    The three arrays hold the expected best of 1, 2, … M trials, where M is the smaller of
+    `num_trials` and `num_drawn_from`: the drawn trials do not determine what more trials would
+    have found.
 
     Attributes:
-        trial_epochs: that one trial with a result costs, with its share of those of failed ones.
-        num_trials: with a result, that fit into the budget.
-        num_drawn_from: trials of this sweep that were drawn at random and have a result.
-        num_stopped: of these, stopped early: they would have become better.
-        at_least_M: if those that were stopped had become no better.
-        expected_M: with what they are estimated to have become; None if none trained to its end.
-        at_most_M: if those that were stopped had become as good as the best that trained to its
-            end; None if none did.
+        trial_epochs: the epochs that one trial with a result costs, with its share of the epochs of
+            failed trials.
+        num_trials: how many trials with a result fit into the budget.
+        num_drawn_from: how many trials of this sweep were drawn at random and have a result.
+        num_stopped: how many of these were stopped early, and might have improved.
+        at_least_M: the results if the stopped trials had not improved.
+        expected_M: the results with the estimated ends of the stopped trials; None if no trial
+            finished.
+        at_most_M: the results if the stopped trials had become as good as the best finished trial;
+            None if no trial finished.
     """
 
     trial_epochs: float
@@ -61,17 +64,18 @@ class RandomSearch:
 
 @dataclass(frozen=True)
 class TopK:
-    """What one epoch of every trial, and then the best K of them in full, would have picked.
+    """The result of a search that trains every trial for one epoch, and the best K in full.
 
     Attributes:
         num_trials: K.
-        epochs: that it costs.
-        trial: the one picked, by what is known of the K.
-        num_stopped: trials of the K that were stopped early: they would have become better.
-        at_least: the metric of the picked one's best validation.
-        expected: the best of the K, with what those that were stopped are estimated to have
-            become; None if no trial of the sweep trained to its end.
-        at_most: the same, if they had become as good as the best that trained to its end.
+        epochs: the cost.
+        trial: the selected trial, by the known results of the K trials.
+        num_stopped: how many of the K trials were stopped early, and might have improved.
+        at_least: the metric of the selected trial's best validation.
+        expected: the best of the K trials, with the estimated ends of the stopped trials; None if
+            no trial of the sweep finished.
+        at_most: the best of the K trials if the stopped trials had become as good as the best
+            finished trial; None if no trial of the sweep finished.
     """
 
     num_trials: int
@@ -85,17 +89,19 @@ class TopK:
 
 @dataclass(frozen=True)
 class Worth:
-    """What the sweep picked, beside what simpler searches would have picked.
+    """The result of the sweep, next to the results of simpler searches.
 
     Attributes:
-        epochs: that all trials of the search trained for together, failed ones too: the budget of
-            each search. The runs that confirm the winner are no part of it.
-        trial: what the sweep picked.
+        epochs: the total epochs of all trials of the search, including failed ones: the budget of
+            each search. Confirmation runs do not count.
+        trial: the trial that the sweep selected.
         value: the metric of its best validation.
-        spent_R: epochs spent when the sweep's R validations came in, in their order.
-        best_R: the best value so far at each.
-        random: None if no trial is known to be drawn at random, or none fits into the budget.
-        top_k: None if the budget holds no trial in full after an epoch of each.
+        spent_R: the epochs spent by the time of each of the sweep's R validations, in order.
+        best_R: the best value so far at each of these times.
+        random: random search; None if no trial is known to be drawn at random, or none fits into
+            the budget.
+        top_k: the search by one epoch of every trial; None if the budget does not then allow any
+            trial in full.
     """
 
     epochs: float
@@ -133,16 +139,16 @@ def worth(results: Results) -> Worth | None:
 def expected_best(
     values_N: ArrayLike, num_draws: int, *, larger_is_better: bool = True
 ) -> NDArray[np.float64]:
-    """The best of 1 … `num_draws` different ones of some values, in the mean.
+    """The expected best of 1 … `num_draws` values drawn without replacement.
 
-    In closed form, and without bias for what the values are a random sample of: the estimator of
-    Tang et al., 2020, "Showing Your Work Doesn't Always Work". Drawn with replacement, as in Dodge
-    et al., 2019, "Show Your Work", it would be too low.
+    In closed form, and unbiased if the values are a random sample: the estimator of Tang et al.,
+    2020, "Showing Your Work Doesn't Always Work". Drawing with replacement, as in Dodge et al.,
+    2019, "Show Your Work", gives an estimate that is too low.
 
     Args:
         values_N: the values.
-        num_draws: at most N.
-        larger_is_better: which is the best.
+        num_draws: the largest number of draws, at most N.
+        larger_is_better: whether the largest or the smallest value is the best.
     """
     sign = 1.0 if larger_is_better else -1.0
     best_first_N = -np.sort(-sign * np.asarray(values_N, dtype=float))
@@ -152,12 +158,12 @@ def expected_best(
 
 
 def _mean_best(best_first_N: NDArray[np.float64], num_drawn: int) -> float:
-    """The best of so many different ones of these values, in the mean.
+    """The expected best of `num_drawn` of these values, drawn without replacement.
 
-    The chance that it is the one at rank k, from 0, is num_drawn / N for k = 0, and falls from k to
-    k + 1 by the factor (N - num_drawn - k) / (N - 1 - k). The factors fall too, so that after
-    `num_ranks` of them nothing is left that a float could hold: together with memory for N
-    values, this keeps the time for all numbers of draws near N log N.
+    The probability that the best has rank k, counted from 0, is num_drawn / N for k = 0, and falls
+    from k to k + 1 by the factor (N - num_drawn - k) / (N - 1 - k). The factors fall too, so that
+    after `num_ranks` of them the probability underflows: this keeps the time for all numbers of
+    draws near N log N, with memory for N values.
     """
     num_values, others = len(best_first_N), num_drawn - 1
     num_ranks = num_values - others
@@ -166,17 +172,17 @@ def _mean_best(best_first_N: NDArray[np.float64], num_drawn: int) -> float:
     rank_K = np.arange(num_ranks - 1)
     factors_K = (num_values - num_drawn - rank_K) / (num_values - 1 - rank_K)
     chances_K = np.cumprod(np.concatenate(([num_drawn / num_values], factors_K)))
-    can_be = chances_K > 0  # an infinite loss that cannot be the best weighs nothing
+    can_be = chances_K > 0  # otherwise an infinite loss times zero would be NaN
     return float(chances_K[can_be] @ best_first_N[:num_ranks][can_be])
 
 
 def _first_epochs(trial: TrialResult, scores: CurveScores) -> float:
-    """What it costs to train a trial for one epoch."""
+    """The epochs that it costs to train a trial for one epoch, or until it fails."""
     return min(1.0, scores.curves[trial.number].records[-1].epoch)
 
 
 def _full_epochs(trial: TrialResult, scores: CurveScores) -> float:
-    """What it costs to train a trial to its end, or until it fails."""
+    """The epochs that it costs to train a trial to its end, or until it fails."""
     reached = scores.curves[trial.number].records[-1].epoch
     if trial.ended in (attributes.FINISHED, attributes.FAILED) or trial.config is None:
         return reached
@@ -186,7 +192,7 @@ def _full_epochs(trial: TrialResult, scores: CurveScores) -> float:
 def _drawn_at_random(
     trials: Sequence[TrialResult], settings: Mapping[str, Any]
 ) -> list[TrialResult]:
-    """The trials that random search might have drawn: of stages, which fix values, none."""
+    """The trials that were drawn at random; none in a staged search, whose stages fix values."""
     if settings.get("stages"):
         return []
     if settings.get("sampler") in ("random", "grid"):
@@ -201,7 +207,7 @@ def _random_search(
     scores: CurveScores,
     budget: float,
 ) -> RandomSearch | None:
-    """A failed draw costs its epochs and gives nothing, so that a useful one costs the more."""
+    """Random search; failed draws cost epochs without a result, so each result costs more."""
     trial_epochs = sum(_full_epochs(trial, scores) for trial in (*drawn, *failed)) / len(drawn)
     num_trials = int(budget / trial_epochs)
     if num_trials < 1:
@@ -233,7 +239,7 @@ def _one_epoch_then_top_k(
     scores: CurveScores,
     budget: float,
 ) -> TopK | None:
-    """The best after an epoch go on to their end, as many as the rest of the budget pays for."""
+    """Continue the best trials after one epoch, as many as the rest of the budget allows."""
     spent = sum(_first_epochs(trial, scores) for trial in (*trials, *failed))
     chosen: list[TrialResult] = []
     for trial in sorted(

@@ -71,7 +71,7 @@ class TestNetwork:
         values = {"architecture": "svm", "backbone": "squeezenet1_1", "weights": "none"}
         config = TrialConfig.model_validate({"data": {"source": "tiny"}, "model": values})
         model = TrainedModel(config, {}, ("a", "b"), (0.5,) * 3, (0.5,) * 3)
-        with pytest.raises(ConfigError, match="there is nothing to show from before its training"):
+        with pytest.raises(ConfigError, match="cannot be compared with its state before training"):
             before_and_after(model, tiny_data())
 
 
