@@ -1,1 +1,1 @@
-"""A model evaluated on images of the user's."""
+"""Evaluating a model on the user's own images."""

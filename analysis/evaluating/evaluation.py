@@ -1,4 +1,4 @@
-"""A model on labelled images that are not its sweep's sealed test set."""
+"""Evaluating a model on labelled images outside the sealed test set of its sweep."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -26,20 +26,20 @@ from toprung.trainables.data import DataSettings, LabelledData, open_labelled
 from toprung.trainables.provenance.image_set import ImageSet
 
 NUM_CONFUSED = 20
-"""Pairs of classes that were taken for each other that are told."""
+"""How many of the most confused pairs of classes are reported."""
 NUM_EXAMPLES = 3
-"""Names of images that the model was trained with that are told."""
+"""How many of the images that the model was trained with are named."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model said of labelled images.
+    """The evaluation of a model on labelled images.
 
     Attributes:
-        model: whose it is: an export's or a sweep's folder.
+        model: the folder of the export or sweep with the model.
         data: the source of the images.
-        predictions: of the images.
-        remarks: what one must know to read the figures; each is a sentence.
+        predictions: the predictions for the images.
+        remarks: what a reader must know to interpret the figures; each is a sentence.
     """
 
     model: str
@@ -48,7 +48,7 @@ class Evaluation:
     remarks: tuple[str, ...]
 
     def as_plain(self) -> dict[str, Any]:
-        """All figures, as JSON can say them."""
+        """All figures, in a form that JSON can represent."""
         scores = Scores(self.predictions)
         return {
             "model": self.model,
@@ -70,18 +70,19 @@ def evaluate(
     show_progress: bool = False,
     trust: bool = False,
 ) -> Evaluation:
-    """Run a model on labelled images, decoded and normalised as its own were.
+    """Run a model on labelled images, decoded and normalised like its training images.
 
     Args:
-        model: an export's folder, or a sweep's for its winner.
+        model: the folder of an export, or of a sweep, whose winner is evaluated.
         data: a folder of class folders, a CSV file or a named data set: all of its images are
-            taken, whatever split they are in.
+            used, whatever split they are in.
         skip_bad_images: leave out files that cannot be decoded.
-        show_progress: tell on stderr how far the decoding is.
-        trust: whether all that a sweep's files name outside its folder may be used.
+        show_progress: show the progress of decoding on stderr.
+        trust: whether everything that the sweep's files name outside its folder may be used.
 
     Raises:
-        SweepFolderError: if there is no such model, or images are of its sweep's sealed test set.
+        SweepFolderError: if there is no such model, or some of the images are in the sealed test
+            set of its sweep.
         DataError: if there are no such images, or they have classes that the model does not know.
     """
     loaded = open_model(model, trust=trust)
@@ -102,14 +103,14 @@ def evaluate(
 
 
 def _known_images(path: Path, folder: SweepFolder | None, model: TrainedModel) -> list[KnownImages]:
-    """What is known of the images that a model was made with: by its sweep, and by its export."""
+    """The images that a model was made with, as recorded by its sweep and by its export."""
     of_sweep = images_of_sweep(folder, model.config) if folder else None
     of_export = images_of_export(path / WEIGHTS_FILE)
     return [known for known in (of_sweep, of_export) if known]
 
 
 def _sweep_around(model: Path) -> SweepFolder | None:
-    """The sweep's folder that a model lies in: it, or SWEEP/best, or SWEEP/exports/TRIAL."""
+    """The sweep that contains a model's folder: SWEEP, SWEEP/best or SWEEP/exports/TRIAL."""
     path = real_path(model)
     for above in (path, *path.parents[:2]):
         folder = SweepFolder(above)
@@ -119,7 +120,7 @@ def _sweep_around(model: Path) -> SweepFolder | None:
 
 
 def _settings(model: TrainedModel, data: str, *, skip_bad_images: bool) -> DataSettings:
-    """The model's own, for another source."""
+    """The data settings of the model, for another source."""
     own = model.config.data
     values = own.model_dump() | {
         "source": data,
@@ -136,7 +137,7 @@ def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
     remarks = []
     if labelled.splits:
         splits = ", ".join(f"{count} {split}" for split, count in sorted(labelled.splits.items()))
-        remarks.append(f"the images of all splits are taken: {splits}")
+        remarks.append(f"the images of all splits are used: {splits}")
     if labelled.bad_images:
         remarks.append(f"{len(labelled.bad_images)} files that cannot be decoded are left out")
     there = set(labelled.labels_N.tolist())
@@ -150,39 +151,46 @@ def _remarks(labelled: LabelledData, class_names: tuple[str, ...]) -> list[str]:
 
 
 def _check_source(model: TrainedModel, data: str) -> list[str]:
-    """Without the hashes of its sweep's images, refuse where a model's own images came from."""
+    """Refuse the source of a model's own images if their hashes are unknown.
+
+    Returns:
+        A remark that the overlap with the model's images cannot be checked.
+    """
     own = model.config.data.source
     is_folder = Path(own).is_absolute()  # and not a data set known by name
-    # Links in `own` are not followed: a stranger may have named it, and a look may mount a disk.
+    # Links in `own` are not followed: it may come from a stranger, and access may mount a disk.
     named = (Path(data).absolute(), real_path(data))
     if data == own or (is_folder and any(path.is_relative_to(own) for path in named)):
         raise SweepFolderError(
-            f"{data}: is where the images of the model's sweep came from, its sealed test set "
-            "too, and nothing here says which of them are which. For the test set: toprung test "
-            "SWEEP"
+            f"{data}: is the source of the images of the model's sweep, including its sealed test "
+            "set, and there is no record of which images are in the test set. To use the test set: "
+            "toprung test SWEEP"
         )
     return [
-        "nothing here says which images the model was made with (it was exported by an older "
-        "Toprung): if some of them are among these, the figures are too optimistic"
+        "there is no record of the images that the model was made with (it was exported by an "
+        "older version of Toprung): if some of them are among these, the figures are too optimistic"
     ]
 
 
 def _check_seal(
     known: list[KnownImages], opened: list[str] | None, labelled: LabelledData
 ) -> list[str]:
-    """Refuse images of the sealed test set; say so where it was opened.
+    """Refuse images of the sealed test set, unless it was opened for the model.
 
     Args:
-        known: what is known of a model's images; what its sweep's folder says comes first.
-        opened: what there is to say of the opening for it; None if there was none.
-        labelled: the images that it is to be run on.
+        known: the records of the model's images; that of the sweep's folder comes first.
+        opened: remarks on the opening for the model; None if there was no opening.
+        labelled: the images that the model is to be run on.
+
+    Returns:
+        Remarks, if some of the images are in the opened test set.
     """
     of_test = _with_split("test", _together(images.splits_of(labelled) for images in known))
     if not of_test:
         return []
     if opened is None:
         raise SweepFolderError(
-            f"{len(of_test)} of the {len(labelled.names)} images are of the sealed test set of "
+            f"{len(of_test)} of the {len(labelled.names)} images are in the sealed test set of "
             f"the model's sweep, such as {labelled.names[of_test[0]]}. It is opened once, for "
             f"the winner: toprung test {known[0].sweep}"
         )
@@ -194,30 +202,30 @@ def _check_seal(
 
 
 def _opened_before(history: History, model: TrainedModel, labelled: LabelledData) -> list[str]:
-    """What the ledgers know of the images as test images of other models, of whatever sweep."""
+    """Remarks on earlier openings of these images as test images, for models of any sweep."""
     images = ImageSet.of(labelled.pixel_hashes)
     earlier = history.earlier(images, model.digest)
     if not earlier.models:
         return earlier.remarks
-    told = earlier_in_words(earlier, "images")
-    return [*earlier.remarks, f"some are test images that were opened before: {told}"]
+    openings = earlier_in_words(earlier, "images")
+    return [*earlier.remarks, f"some are test images that were opened before: {openings}"]
 
 
 def _seen_before(known: list[KnownImages], labelled: LabelledData) -> list[str]:
-    """Name the images that a model, or the weights that it started from, was made with."""
+    """Remarks on images that the model, or the weights that it started from, was made with."""
     splits_of = _together(images.splits_of(labelled) for images in known)
     before = _together(splits_in(images.inherited, labelled) for images in known)
     remarks = _seen_in_training(splits_of, "of the sweep", labelled)
     remarks += _seen_in_training(before, "of the weights that it started from", labelled)
     if others := _with_split("test", before):
         remarks.append(
-            f"{len(others)} of the images are of the test set of the weights that it started from"
+            f"{len(others)} of the images are in the test set of the weights that it started from"
         )
     return remarks
 
 
 def _together(several: Iterable[Splits]) -> Splits:
-    """The splits of each image, by whatever says so."""
+    """The splits of each image, combined from several records."""
     return [set().union(*splits) for splits in zip(*several, strict=True)]
 
 
@@ -226,7 +234,7 @@ def _with_split(split: str, splits_of: Splits) -> list[int]:
 
 
 def _seen_in_training(splits_of: Splits, whose: str, labelled: LabelledData) -> list[str]:
-    """What to say of images that the model was trained with."""
+    """A remark on images that the model was trained or validated with, if there are any."""
     trained, validated = _with_split("train", splits_of), _with_split("validation", splits_of)
     if not trained and not validated:
         return []

@@ -1,4 +1,4 @@
-"""Writing an evaluation: predictions, figures and pictures, in a folder."""
+"""Writing an evaluation to a folder: predictions, figures and pictures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +20,10 @@ FIGURES_FILE = "figures.json"
 
 
 def prepare_folder(to: Path) -> None:
-    """Make the folder for an evaluation, before any work is put into that.
+    """Create the folder for an evaluation, so that problems with it appear before the evaluation.
 
     Raises:
-        SweepFolderError: if the folder holds something else, or cannot be made.
+        SweepFolderError: if the folder holds something else, or cannot be created.
     """
     try:
         to.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def write_evaluation(evaluation: Evaluation, to: Path) -> None:
     """
     drawings = _drawings(evaluation)
     try:
-        # A process that is killed leaves no figure or picture of another evaluation.
+        # So that a killed process leaves no figure or picture of an earlier evaluation.
         for name in (FIGURES_FILE, *(f"{name}.png" for name in drawings)):
             (to / name).unlink(missing_ok=True)
         save_predictions(to / PREDICTIONS_FILE, evaluation.predictions)

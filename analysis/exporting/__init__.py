@@ -1,1 +1,1 @@
-"""Taking a model away: its export, as ONNX too, and its card."""
+"""Exporting a model, also as ONNX, with a model card."""

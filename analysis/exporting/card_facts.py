@@ -1,4 +1,4 @@
-"""What a model card says of an exported model: only what the sweep's folder says."""
+"""The facts on the card of an exported model, all from the sweep's folder."""
 
 import csv
 from collections import Counter
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
     from toprung.analysis.study.sweep_record import SweepRecord
 
 _WIDE = 0.05
-"""A test accuracy's interval wider than that is told as a limit."""
+"""The width of a test accuracy's interval above which the card mentions it as a limit."""
 _UNEQUAL = 2
-"""Classes are unequal if one has so many times the training images of another."""
+"""Classes are imbalanced if one has at least this many times the training images of another."""
 Pairs = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that is exported.
+    """A model to be exported.
 
     Attributes:
-        sweep: that found it.
-        trial: whose it is.
-        model: the trial's best.
+        sweep: the sweep that found it.
+        trial: the trial that trained it.
+        model: the best model of the trial.
         test: its test result, if the test set was opened for it.
         provenance: the images that it was made with, if the sweep has their hashes.
-        unknown: the openings of the test set for it whose result is not known.
+        unknown: the openings of the test set for it with an unknown result.
     """
 
     sweep: "SweepRecord"
@@ -71,13 +71,13 @@ class Exported:
 
     @cached_property
     def weights_file(self) -> bytes:
-        """The content of the export's file of weights."""
+        """The content of the weights file of the export."""
         return weights_file(self.model, self.provenance)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A line of the card's first table; None where a figure is not known."""
+    """A row of the first table on the card; None for an unknown figure."""
 
     split: str
     num_images: int | None
@@ -88,14 +88,14 @@ class Figures:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the accuracy, at 95 %."""
+        """The 95 % interval of the accuracy."""
         if not (self.has_interval and self.num_images):
             return None
         return share_interval(round(self.accuracy * self.num_images), self.num_images)
 
 
 class CardFacts:
-    """What a card says, part by part.
+    """The content of a card, section by section.
 
     Args:
         exported: the model.
@@ -110,7 +110,7 @@ class CardFacts:
 
     @property
     def title(self) -> str:
-        """The architecture, and the data's name."""
+        """The architecture, and the name of the data."""
         return f"{self._architecture} on {self._source}"
 
     @property
@@ -122,12 +122,12 @@ class CardFacts:
 
     @property
     def _source(self) -> str:
-        """The data's name; of a folder or file only its own, for it is nobody's where it lies."""
+        """The name of the data; without the path of a folder or file, which is private."""
         return Path(self._config.data.source).name or "data"
 
     @cached_property
     def figures(self) -> list[Figures]:
-        """Of training, validation and, if it was opened, test."""
+        """Rows for training, validation and, if the test set was opened, test."""
         best, found = self._trial.best, []
         if best:
             num_train, num_validation = self._num("train"), self._num("validation")
@@ -156,7 +156,7 @@ class CardFacts:
         return number
 
     def _test_class_accuracy(self) -> float | None:
-        """From what is kept of the opening; not known if nothing is, or if that is no numbers."""
+        """The mean class accuracy on the test images; None without usable predictions."""
         assert self._test is not None
         try:
             path = predictions_of(self._sweep.folder, self._test)
@@ -165,7 +165,7 @@ class CardFacts:
             return None
 
     def front_matter(self) -> dict[str, Any]:
-        """As model hubs read it. The licence is not known, so none is named."""
+        """The front matter that model hubs read. The licence is unknown, so none is named."""
         results = [self._result(row) for row in self.figures if row.split != "training"]
         name = f"{self._sweep.name}-{self._trial.number}"
         return {
@@ -191,31 +191,31 @@ class CardFacts:
         }
 
     def notes(self) -> Iterator[str]:
-        """What belongs to the figures: selection, the opening of the test set, confirmation."""
+        """Notes on the figures: selection, the opening of the test set, confirmation."""
         metric = METRIC_NAMES[self._sweep.metric]
         trials = len(self._sweep.trials())
-        yield f"Validation: the sweep chose among {trials:,} trials by their {metric}."
+        yield f"Validation: the sweep selected among {trials:,} trials by their {metric}."
         if self._test is None:
             has_none = self._num("test") == 0
             why = "the data have none" if has_none else "it has not been opened for this model"
             if unknown := self._exported.unknown:
                 yield f"Test: no figures. The test set was {unknown[0]}."
             else:
-                yield f"Test: no figures, for {why}."
+                yield f"Test: no figures, because {why}."
         elif self._test.forced:
             yield (
-                f"Test: the sealed test set was opened by force for this model on "
-                f"{self._test.opened_at}: it had been opened for another model before, the "
-                "model was not the sweep's winner, or the sweep had not ended. These figures are "
-                "no longer unbiased."
+                f"Test: the opening of the sealed test set for this model on "
+                f"{self._test.opened_at} was forced: the test set had been opened for another "
+                "model before, the model was not the sweep's winner, or the sweep had not ended. "
+                "These figures are no longer unbiased."
             )
         else:
             yield (
-                f"Test: the sealed test set was opened once for this model, after it was chosen, "
+                f"Test: the sealed test set was opened once for this model, after its selection, "
                 f"on {self._test.opened_at}."
             )
-        for told in seen_before(self._sweep.folder, self._config, "test"):
-            yield f"Test: {told}: test figures are too optimistic."
+        for seen in seen_before(self._sweep.folder, self._config, "test"):
+            yield f"Test: {seen}: test figures are too optimistic."
         if self._test and (reuse := reuse_in_words(self._test)):
             yield f"Test: {reuse}."
         yield from self._confirmation()
@@ -228,13 +228,13 @@ class CardFacts:
         chosen = confirmation.chosen
         if chosen and self._trial.number in {r.number for r in (chosen.trial, *chosen.runs)}:
             yield (
-                f"Trained again with {len(chosen.values)} fresh seeds, the same config reached "
-                f"{chosen.mean:.4f} on average ({chosen.spread_in_words}) of the figure that "
-                f"trials are chosen by; the first trial had told {chosen.first:.4f}."
+                f"Trained again with {len(chosen.values)} fresh seeds, the same config reached a "
+                f"mean {METRIC_NAMES[self._sweep.metric]} of {chosen.mean:.4f} "
+                f"({chosen.spread_in_words}); the first trial had reached {chosen.first:.4f}."
             )
 
     def model(self) -> Pairs:
-        """What the network is, and what it takes."""
+        """The network and its input."""
         data, summary = self._config.data, self._summary
         channels, height, width = self._config.image_shape
         crop = f", {data.crop_fraction:.4g} of the side" if data.crop_fraction < 1 else ""
@@ -252,15 +252,15 @@ class CardFacts:
         ]
 
     def _recorded(self) -> str:
-        """What the file of weights says of the images that it was made with."""
+        """The record in the weights file of the images that the model was made with."""
         record = self._exported.provenance
         if record is None:
             return "none: the sweep has no hashes of its images' pixels"
         if record_text(record) is None:
-            return "none: they are too many for the file's header"
+            return "none: there are too many for the file's header"
         own = ", ".join(f"{len(getattr(record.own, split)):,} {split}" for split in SPLITS)
-        before = f"; of the weights before it {len(record.inherited):,}" if record.inherited else ""
-        return f"{own}{before} (the first 8 bytes of the hash of each one's pixels)"
+        before = f"; {len(record.inherited):,} of its starting weights" if record.inherited else ""
+        return f"{own}{before} (the first 8 bytes of the hash of each image's pixels)"
 
     @cached_property
     def _summary(self) -> Summary:
@@ -270,7 +270,7 @@ class CardFacts:
         return summarise(classifier.network, shape)
 
     def data(self) -> Pairs:
-        """Where the images come from, and digests by which they can be known again."""
+        """Where the images come from, and digests that identify them."""
         bad = self._data.get("bad_images", [])
         return [
             ("source", self._source),
@@ -283,7 +283,7 @@ class CardFacts:
 
     @cached_property
     def classes(self) -> list[tuple[str, Mapping[str, int | None]]]:
-        """Each class's name and number of images in each split; None where that is not known."""
+        """The name of each class and its number of images in each split; None if unknown."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self._model.class_names}
         path = self._sweep.folder.splits
         try:
@@ -298,7 +298,7 @@ class CardFacts:
         ]
 
     def training(self) -> Pairs:
-        """How it was trained, and how much was searched."""
+        """How the model was trained, and the extent of the search."""
         config, settings, best = self._config, self._settings, self._trial.best
         ended = ", ".join(f"{n:,} {how}" for how, n in sorted(self._sweep.counts().items()))
         space = self._sweep.description.get("space")
@@ -314,29 +314,29 @@ class CardFacts:
             ("seed", str(config.seed)),
             ("search space", space and short(Path(space).name)),
             ("trials", ended),
-            ("epochs of a trial at the most", settings.get("max_epochs")),
+            ("maximum epochs of a trial", settings.get("max_epochs")),
             ("sampler", settings.get("sampler")),
             ("early stopping", settings.get("trial_scheduler")),
             ("seed of the sweep", str(settings.get("seed"))),
         ]
 
     def limits(self) -> Iterator[str]:
-        """What a user must not expect, as far as the sweep's folder tells."""
-        yield "The model was chosen by its validation figures, so these flatter it."
-        yield "All figures are of one split of one data set; another split gives others."
+        """What a user must not expect, according to the sweep's folder."""
+        yield "The model was selected by its validation figures, so these are optimistic."
+        yield "All figures are for one split of one data set; another split gives other figures."
         yield (
-            f"It gives one of its {len(self._model.class_names)} classes for every image, also for "
-            "one of none of them."
+            f"It predicts one of its {len(self._model.class_names)} classes for every image, even "
+            "for an image that belongs to none of them."
         )
         yield from self._limits_of_test()
         yield from self._limits_of_data()
         yield from self._limits_of_model()
         if self._sweep.ended not in (attributes.FINISHED, attributes.TIME_BUDGET):
-            yield f"The sweep had not come to its end: {self._sweep.ended}."
+            yield f"The sweep had not finished: {self._sweep.ended}."
 
     def _limits_of_test(self) -> Iterator[str]:
         if self._test is None:
-            yield "There is no figure of images that had no part in choosing it."
+            yield "There is no figure for images that played no part in its selection."
             return
         low, high = self.figures[-1].interval or (0.0, 1.0)
         if high - low > _WIDE:
@@ -351,38 +351,41 @@ class CardFacts:
         if sizes and sizes[-1][0] >= _UNEQUAL * sizes[0][0]:
             (fewest, rare), (most, common) = sizes[0], sizes[-1]
             yield (
-                f"The classes are unequal: {most:,} training images of {common}, {fewest:,} of "
+                f"The classes are imbalanced: {most:,} training images of {common}, {fewest:,} of "
                 f"{rare}."
             )
         duplicates = self._data.get("duplicates", {})
         for split, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
             if count := duplicates.get(f"{split}_in_{other}"):
-                yield f"Some {split} images are also {other} images, which flatters: {count:,}."
+                yield (
+                    f"Some {split} images are also {other} images, which makes the {split} figures "
+                    f"optimistic: {count:,}."
+                )
         if count := duplicates.get("with_other_labels"):
             yield (
-                f"Some images are also there with another label, of which only one can be right: "
+                f"Some images occur with more than one label, of which only one can be right: "
                 f"{count:,}."
             )
         if bad := self._data.get("bad_images"):
-            yield f"Files that are no images were left out of the data: {len(bad):,}."
+            yield f"Files that cannot be read as images were left out of the data: {len(bad):,}."
 
     def _limits_of_model(self) -> Iterator[str]:
         settings = self._config.model
         if isinstance(settings, SvmSettings):
-            yield "Its scores are votes of support vector machines, so they give no probabilities."
+            yield "Its scores are votes of support vector machines rather than probabilities."
         if settings.weights != NO_WEIGHTS:
             yield (
-                f"It was trained from the weights {weights_in_words(self._config)}. Their terms, "
-                "and those of the data that they were trained on, hold for this model too."
+                f"It was trained from the weights {weights_in_words(self._config)}. Their terms of "
+                "use, and those of their training data, also apply to this model."
             )
         for known in starting_weights_of(self._sweep.folder, self._config):
             if known.overlap is None:
                 yield (
-                    "Those weights have no record of the images that they were made with, so "
-                    "nobody can say whether images of the test set are among them."
+                    "Those weights have no record of the images that they were made with, so it "
+                    "is unknown whether images of the test set are among them."
                 )
-            elif told := known.overlap.in_words("validation"):
-                yield f"{told}: it was chosen by figures that are too optimistic."
-            if known.overlap and (told := known.overlap.tested_in_words()):
-                yield f"{told}: figures of this model on that test set are too optimistic."
+            elif seen := known.overlap.in_words("validation"):
+                yield f"{seen}: it was selected by figures that are too optimistic."
+            if known.overlap and (tested := known.overlap.tested_in_words()):
+                yield f"{tested}: figures of this model on that test set are too optimistic."
         yield "No licence is named here: whoever publishes the model has to choose one."

@@ -1,4 +1,4 @@
-"""How a model card says some settings and names."""
+"""Settings and names in the words of a model card."""
 
 import re
 
@@ -11,7 +11,7 @@ _MAX_NAME = 80
 
 
 def weights_in_words(config: TrialConfig) -> str:
-    """The weights that training started from, without the place where a file of them lay."""
+    """The weights that training started from; only the name of a file, without its path."""
     settings = config.model
     if settings.weights == NO_WEIGHTS:
         return "none (random)"
@@ -24,7 +24,7 @@ def weights_in_words(config: TrialConfig) -> str:
 
 
 def augmentation_in_words(config: TrialConfig) -> str:
-    """How training images were changed."""
+    """How training images were augmented."""
     names: list[str] = [transform.name for transform in config.augmentation.transforms]
     if config.augmentation.mix != "none":
         names.append(config.augmentation.mix)
@@ -32,7 +32,7 @@ def augmentation_in_words(config: TrialConfig) -> str:
 
 
 def numbers(values: tuple[float, ...]) -> str:
-    """Some numbers, with six digits."""
+    """Numbers with six digits, separated by commas."""
     return ", ".join(f"{value:.6g}" for value in values)
 
 
@@ -42,5 +42,5 @@ def short(name: str) -> str:
 
 
 def slug(name: str) -> str:
-    """As a hub wants the name of a data set or a tag."""
+    """The name of a data set or a tag in the form that model hubs require."""
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "data"

@@ -33,28 +33,28 @@ if TYPE_CHECKING:
     from toprung.analysis.exporting.onnx_export import OnnxCheck
 
 FORMATS = ("onnx",)
-"""What can be written besides the plain export."""
+"""The formats that can be added to the plain export."""
 _CROP_MODES = {"squash": "squash", "centre_crop": "center", "letterbox": "border"}
 
 
 def export_model(to: Path, exported: Exported, formats: Collection[str], *, replace: bool) -> Path:
-    """Write a model into a folder, in these formats besides the plain one.
+    """Write a model into a folder, as a plain export and in additional formats.
 
     The plain export is `model.safetensors`, `config.json`, `trial.yaml`, `metrics.json` and the
-    model card `README.md`; the format `onnx` adds `model.onnx`. An ONNX file that lies there stays
-    if it is of the same weights. Both files of weights carry the record of the images that the
-    model was made with (`toprung.trainables.provenance.record`).
+    model card `README.md`; the format `onnx` adds `model.onnx`. An existing ONNX file is kept if it
+    has the same weights. Both weights files carry the record of the images that the model was made
+    with (`toprung.trainables.provenance.record`).
 
     Args:
-        to: the folder; made if it is not there.
-        exported: the model, and where it comes from.
-        formats: of `FORMATS`.
-        replace: write over the export of another model.
+        to: the folder; created if it does not exist.
+        exported: the model and its origin.
+        formats: the additional formats, from `FORMATS`.
+        replace: whether to overwrite the export of another model.
 
     Raises:
         SweepFolderError: for an unknown format; if the folder cannot be written, holds something
-            that is no export, or another model and `replace` is not given; if the model cannot be
-            written in a format (what `toprung.analysis.exporting.onnx_export.to_onnx` raises).
+            other than an export, or another model and `replace` is not given; if the model cannot
+            be written in a format (see `toprung.analysis.exporting.onnx_export.to_onnx`).
     """
     _check_formats(formats)
     model = exported.model
@@ -66,7 +66,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
         if check is None:
             (to / ONNX_FILE).unlink(missing_ok=True)
         if held != model.digest:
-            # Without it the folder is no export: a process that is killed leaves no mixture of two.
+            # Without this file the folder is not an export, so a killed process leaves no mixture.
             (to / CONFIG_FILE).unlink(missing_ok=True)
         write_atomically(to / WEIGHTS_FILE, exported.weights_file)
         write_atomically(to / TRIAL_FILE, dump_config(model.config))
@@ -80,7 +80,7 @@ def export_model(to: Path, exported: Exported, formats: Collection[str], *, repl
 
 
 def trial_of_export(folder: Path) -> int | None:
-    """The number of the trial whose model a folder holds; None if it holds none."""
+    """The number of the trial whose model a folder holds; None if it does not hold a model."""
     try:
         metrics = json.loads(read_text(folder / METRICS_FILE))
         return typed(int, metrics["trial"])
@@ -99,7 +99,7 @@ def _check_formats(formats: Collection[str]) -> None:
 
 
 def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
-    """The digest of the model that lies there, if one does and may be written over."""
+    """The digest of the model in the folder, if there is one and it may be overwritten."""
     weights = to / WEIGHTS_FILE
     if not weights.exists():
         if to.is_dir() and not is_empty(to):
@@ -110,7 +110,7 @@ def _check_place(to: Path, model: TrainedModel, *, replace: bool) -> str | None:
         number = trial_of_export(to)
         whose = "another model" if number is None else f"another model, that of a trial {number}"
         raise SweepFolderError(
-            f"{to}: holds {whose} (SHA-256 {digest[:12]}…); choose another folder, or write over "
+            f"{to}: holds {whose} (SHA-256 {digest[:12]}…); choose another folder, or overwrite "
             "it (--force)"
         )
     return digest
@@ -131,7 +131,7 @@ def _write_onnx(to: Path, exported: Exported) -> "OnnxCheck":
 
 
 def _kept_onnx(to: Path) -> "OnnxCheck | None":
-    """How the ONNX file was checked that lies in a folder; None without one, or a record of it."""
+    """The check of the ONNX file in a folder; None if there is no file, or no record of it."""
     if not (to / ONNX_FILE).exists():
         return None
     from toprung.analysis.exporting.onnx_export import OnnxCheck
@@ -144,7 +144,7 @@ def _kept_onnx(to: Path) -> "OnnxCheck | None":
 
 
 def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> None:
-    """The files that tell how good the model is."""
+    """Write the files with the model's figures: the metrics and the card."""
     trial, test, sweep = exported.trial, exported.test, exported.sweep
     metrics = {
         "validation": asdict(trial.best) if trial.best else None,
@@ -160,7 +160,7 @@ def _write_figures(to: Path, exported: Exported, check: "OnnxCheck | None") -> N
 
 
 def _reuse(test: TestResult) -> dict[str, Any]:
-    """How many models were opened on the test images, and how optimistic the best of them is."""
+    """How many models were tested on the test images, and how optimistic the best of them is."""
     return {
         "num_models": test.num_models,
         "optimism_of_the_best": optimism(test.accuracy, test.num_images, test.num_models),
@@ -168,7 +168,7 @@ def _reuse(test: TestResult) -> dict[str, Any]:
 
 
 def _hub_config(model: TrainedModel) -> dict[str, Any]:
-    """Architecture, class names and preprocessing, by timm's names."""
+    """Architecture, class names and preprocessing, under timm's names."""
     return {
         "architecture": model.config.model.architecture,
         "num_classes": len(model.class_names),

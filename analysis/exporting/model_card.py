@@ -1,6 +1,6 @@
 """The model card: `README.md` of an export, in Markdown with YAML front matter as hubs read it.
 
-What a user chose to call things (classes, sweeps, files) is text, whatever it looks like.
+Names that a user chose (classes, sweeps, files) are escaped, so that none of them acts as markup.
 """
 
 import re
@@ -23,11 +23,11 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>|#~$&!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def model_card(exported: Exported, onnx: "OnnxCheck | None" = None) -> str:
-    """The card of a model that is exported.
+    """The card of an exported model.
 
     Args:
-        exported: the model and where it comes from.
-        onnx: how its ONNX file was checked, if there is one.
+        exported: the model and its origin.
+        onnx: the check of its ONNX file, if there is one.
 
     Raises:
         SweepFolderError: if a file of the sweep's folder cannot be read.
@@ -53,9 +53,10 @@ def model_card(exported: Exported, onnx: "OnnxCheck | None" = None) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as text in Markdown, the door to the card.
+    """A value as Markdown text; every value on the card passes through here.
 
-    Nothing in it is markup, it stays in its line and cell, and every character is visible.
+    Nothing in it acts as markup, it stays on its line and in its cell, and every character is
+    visible.
     """
     match value:
         case Code():

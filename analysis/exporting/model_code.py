@@ -1,4 +1,4 @@
-"""The Python that a model card shows: how to read an image, and to build the network, by hand."""
+"""The Python code on a model card: reading an image and building the network without Toprung."""
 
 from toprung.analysis.models.model import TrainedModel
 from toprung.trainables.data import DataSettings
@@ -6,18 +6,18 @@ from toprung.trainables.data.settings import IMAGENET_MEAN, IMAGENET_STD
 from toprung.trainables.networks.torchvision_settings import TorchvisionSettings
 
 _OWN_OPTIONS = ("googlenet", "inception_v3", "maxvit_t")
-"""Of these torchvision's defaults are another network than that which was trained."""
+"""Architectures for which torchvision's defaults build a network other than the trained one."""
 _SQUEEZENET = "network.classifier[2] = torch.nn.Identity()  # its last ReLU was left out"
 
 
 class Code(str):
-    """Text that stands in a card as it is."""
+    """Text that is inserted into a card without escaping."""
 
     __slots__ = ()
 
 
 def image_code(data: DataSettings) -> Code:
-    """From an image file to the pixels that the network was trained on."""
+    """Code that reads an image file as the pixels that the network expects."""
     mode, method = ("RGB" if data.channels == 3 else "L"), data.interpolation.upper()
     height, width = data.height_width
     size, method = f"({width}, {height})", f"Image.Resampling.{method}"
@@ -44,7 +44,7 @@ def image_code(data: DataSettings) -> Code:
 
 
 def network_code(model: TrainedModel) -> Code | None:
-    """The network with torchvision alone; None where it is not one of torchvision's as it is."""
+    """Code that builds the network with torchvision; None if it is not a plain torchvision network."""
     settings = model.config.model
     if not isinstance(settings, TorchvisionSettings) or model.config.data.channels == 1:
         return None

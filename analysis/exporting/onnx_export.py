@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images_BCHW", "logits_BK"
 OPSET = 18
-"""The version of ONNX's operators that torch's exporter itself writes, so nothing is converted."""
+"""The operator set that torch's exporter writes natively, so that nothing is converted."""
 TOLERANCE = 1e-4
-"""By how much a logit may differ, as a share of the image's largest one, or of 1 if that is less.
+"""The allowed difference of a logit, relative to the image's largest logit, or to 1 if that is less.
 
-Rounding alone gave at most 3.5e-6 with twenty of torchvision's networks, at least one of each
-family; a difference that is allowed moves a probability by less than a reader sees.
+Rounding alone caused at most 3.5e-6 in twenty of torchvision's networks, at least one of each
+family; an allowed difference changes a probability by less than its displayed digits.
 """
 _NUM_IMAGES = 8
 _SEED = 0
 _SVM_SHARE = 1 / 8
-"""Of images on which an SVM may differ: a vote turns where a machine's output is nearly zero."""
+"""The share of images on which an SVM may differ: a vote flips if a machine's output is near 0."""
 _MAX_BYTES = 2**31 - 2**24
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_SAYS_TOO_MUCH = ("onnxscript", "onnx_ir", "torch.onnx")
+_VERBOSE_LOGGERS = ("onnxscript", "onnx_ir", "torch.onnx")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class OnnxCheck:
     """How far onnxruntime's predictions were from torch's.
 
     Attributes:
-        opset: the file's.
+        opset: the operator set of the file.
         num_images: on how many images both were compared, one alone and the others as a batch.
         num_validation: how many of these are validation images; the others are random pixels.
-        max_difference: the largest of any logit.
-        max_relative_difference: likewise, by the measure of `TOLERANCE`.
-        tolerance: up to which that counts as the same.
+        max_difference: the largest difference of any logit.
+        max_relative_difference: the largest relative difference, as defined by `TOLERANCE`.
+        tolerance: the largest relative difference that counts as equal.
         num_same_class: on how many images the most probable class is the same.
     """
 
@@ -71,10 +71,10 @@ class OnnxCheck:
 
 
 def check_extra() -> None:
-    """See whether the packages of the extra `onnx` are installed.
+    """Check that the packages of the extra `onnx` are installed.
 
     Raises:
-        SweepFolderError: if one is missing; says how to install them.
+        SweepFolderError: if one is missing; the message states how to install them.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -87,17 +87,17 @@ def check_extra() -> None:
 def to_onnx(
     model: TrainedModel, about: dict[str, Any], outside: Outside
 ) -> tuple[bytes, OnnxCheck]:
-    """The model as an ONNX file that was seen to predict the same.
+    """The model as an ONNX file whose predictions were verified to be the same.
 
     Args:
         model: the model.
-        about: what the file's metadata say besides the class names and the preprocessing; values
-            that are no text are written as JSON.
-        outside: of the model's sweep; validation images are used where they may be.
+        about: metadata of the file, in addition to the class names and the preprocessing; values
+            other than text are written as JSON.
+        outside: what the model's sweep may use; validation images are used if they are allowed.
 
     Raises:
         SweepFolderError: if the extra is not installed, if torch cannot export the network, or if
-            onnxruntime does not predict the same with it.
+            the predictions of onnxruntime differ.
     """
     check_extra()
     if len(model.weights_bytes) > _MAX_BYTES:
@@ -114,7 +114,7 @@ class _WithNormalisation(nn.Module):
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.network = replace(model).network  # one of its own: tracing leaves things behind in it
+        self.network = replace(model).network  # a copy, because tracing modifies it
         self._normaliser = Normaliser(model.mean, model.std, torch.device("cpu"))
         self.eval()
 
@@ -146,8 +146,8 @@ def _exported(network: nn.Module, image_shape: tuple[int, int, int]) -> "ModelPr
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what the exporter logs on its way; errors are raised all the same."""
-    loggers = [logging.getLogger(name) for name in _SAYS_TOO_MUCH]
+    """Suppress the exporter's log messages below the level of errors."""
+    loggers = [logging.getLogger(name) for name in _VERBOSE_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -159,7 +159,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _describe(proto: "ModelProto", about: dict[str, Any]) -> None:
-    """Say in the file what it is, and not where on this machine torch's code lies."""
+    """Describe the model in the file, and remove the paths of torch's code on this machine."""
     from onnx import helper
 
     graphs = [proto.graph, *proto.functions]
@@ -204,7 +204,7 @@ def _checked(content: bytes, model: TrainedModel, outside: Outside) -> OnnxCheck
 
 
 def _validation_images(model: TrainedModel, outside: Outside) -> NDArray[np.uint8]:
-    """Some validation images_NHWC; none if the data are not on this machine, or not confirmed."""
+    """Some validation images_NHWC; empty if the data are not on this machine, or not confirmed."""
     channels, height, width = model.config.image_shape
     try:
         data = images_to_look_at(outside, model.config.data)
@@ -225,7 +225,7 @@ def _onnxruntime_logits(content: bytes, images_NHWC: NDArray[np.uint8]) -> NDArr
     batches = (np.ascontiguousarray(images_NCHW[:1]), np.ascontiguousarray(images_NCHW[1:]))
     try:
         logits = [session.run([OUTPUT], {INPUT: batch})[0] for batch in batches]
-    except Exception as error:  # onnxruntime's own kinds, which share no base
+    except Exception as error:  # onnxruntime's errors have no common base class
         reason = str(error).partition("\n")[0]
         raise SweepFolderError(f"onnxruntime cannot run the ONNX model: {reason}") from error
     return np.concatenate([np.asarray(each, np.float32) for each in logits])
@@ -237,16 +237,16 @@ def compare(
     num_validation: int,
     may_differ: int,
 ) -> OnnxCheck:
-    """How far two networks' logits for the same images lie apart.
+    """The differences between the logits of two networks for the same images.
 
     Args:
-        onnx_NK: of onnxruntime.
-        torch_NK: of torch.
+        onnx_NK: the logits of onnxruntime.
+        torch_NK: the logits of torch.
         num_validation: how many of the images are validation images.
         may_differ: on how many images the logits may differ.
 
     Raises:
-        SweepFolderError: if they differ on more images than that; says by how much.
+        SweepFolderError: if they differ on more images than that; the message states by how much.
     """
     difference_N = np.abs(onnx_NK - torch_NK).max(1)
     relative_N = difference_N / np.abs(torch_NK).max(1).clip(min=1)

@@ -1,4 +1,4 @@
-"""The file of weights of an export, with the record of the images that they were made with."""
+"""The weights file of an export, with the record of the images that the model was made with."""
 
 import hashlib
 from pathlib import Path
@@ -17,19 +17,19 @@ from toprung.trainables.provenance.record import MAX_CHARACTERS, METADATA_KEY, P
 
 
 def weights_file(model: TrainedModel, provenance: Provenance | None) -> bytes:
-    """A model's weights as a safetensors file that carries the record of its images.
+    """A model's weights as a safetensors file, with the record of its images.
 
-    The record is left out if there is none, or if it is too long for the file's header.
+    The file has no record if none is given, or if the record is too long for the file's header.
     """
     text = record_text(provenance)
     if text is None:
         return model.weights_bytes
-    # One entry alone: several would be written in any order, and the file's digest would differ.
+    # Only one entry: the order of several is not fixed, so the digest of the file would vary.
     return save(model.stored_weights, metadata={METADATA_KEY: text})
 
 
 def record_text(provenance: Provenance | None) -> str | None:
-    """The record as a file of weights carries it; None if it carries none."""
+    """The record as text for a weights file; None if the file does not carry it."""
     text = None if provenance is None else provenance.as_text()
     return None if text is None or len(text) > MAX_CHARACTERS else text
 
@@ -37,7 +37,7 @@ def record_text(provenance: Provenance | None) -> str | None:
 def digest_in_file(file: Path) -> str:
     """The digest of the weights in a safetensors file, as `TrainedModel.digest` defines it.
 
-    The file may carry a record of images, which the digest is not of.
+    A record of images in the file does not change the digest.
 
     Returns:
         The digest; "unreadable" if it is not a safetensors file.

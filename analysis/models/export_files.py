@@ -1,4 +1,4 @@
-"""The names of the files in an export, which may be a stranger's, and how large each may be."""
+"""The names of the files in an export, which may be untrusted, and the size limit of each."""
 
 from pathlib import Path
 
@@ -27,12 +27,12 @@ _MOST_BYTES = {
 
 
 def check_export_files(folder: Path) -> None:
-    """See that no file of an export leads out of its folder, could block, or is too large.
+    """Check that no file of an export leads out of its folder, could block, or is too large.
 
-    To be called before an export is read or written over.
+    To be called before an export is read or overwritten.
 
     Raises:
-        SweepFolderError: if one does.
+        SweepFolderError: if one of the files does.
     """
     try:
         for name, most_bytes in _MOST_BYTES.items():

@@ -1,4 +1,4 @@
-"""A trained model with what belongs to it, from a checkpoint or from an export's folder."""
+"""A trained model with its config and preprocessing, from a checkpoint or an export."""
 
 import hashlib
 import json
@@ -48,19 +48,19 @@ class TrainedModel:
 
     @property
     def stored_weights(self) -> dict[str, Tensor]:
-        """The weights in the memory order that a safetensors file has."""
+        """The weights in the memory order of a safetensors file."""
         return {name: tensor.contiguous() for name, tensor in self.weights.items()}
 
     @cached_property
     def weights_bytes(self) -> bytes:
-        """The weights as a plain safetensors file, which holds nothing else."""
+        """The weights as a plain safetensors file, without metadata."""
         return save(self.stored_weights)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights as a plain safetensors file: what the model is known by.
+        """SHA-256 of the weights as a plain safetensors file, which identifies the model.
 
-        An export's file carries a record of images besides, so that its own SHA-256 is another.
+        The file in an export also carries a record of images, so its own SHA-256 differs.
         """
         return hashlib.sha256(self.weights_bytes).hexdigest()
 
@@ -69,7 +69,7 @@ class TrainedModel:
         """The network with its weights, in evaluation mode.
 
         Raises:
-            ConfigError: if the weights are not this network's.
+            ConfigError: if the weights do not fit the network.
         """
         network = build_network(
             self.config.model, self.config.image_shape, len(self.class_names), with_weights=False
@@ -85,7 +85,7 @@ class TrainedModel:
     def predict_all(
         self, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], names: tuple[str, ...]
     ) -> Predictions:
-        """What the model says of labelled images; those to be shown are drawn by its seed."""
+        """Predictions for labelled images; the model's seed draws the images that are shown."""
         return collect(
             self.logits(images_NHWC).numpy(),
             labels_N,
@@ -100,7 +100,7 @@ class TrainedModel:
         """The most probable classes of an image file, with their probabilities, best first.
 
         Raises:
-            DataError: if the file is no image that can be read.
+            DataError: if the file cannot be read as an image.
         """
         pixels_HWC = decode_image(image, self.config.data)
         probabilities_K = self.logits(pixels_HWC[np.newaxis])[0].softmax(0)
@@ -112,11 +112,12 @@ class TrainedModel:
 
 
 def model_from_checkpoint(folder: Path, outside: Outside) -> TrainedModel:
-    """The best model of the trial whose checkpoint lies in this folder.
+    """The best model of the trial whose checkpoint is in a folder.
 
     Args:
-        folder: of the checkpoint.
-        outside: of the sweep: pretrained weights that the checkpoint left out lie elsewhere.
+        folder: the folder of the checkpoint.
+        outside: what the sweep may use outside its folder, such as pretrained weights that the
+            checkpoint leaves out.
 
     Raises:
         SweepFolderError: if the checkpoint cannot be read; `NotConfirmedError` if the user has not
@@ -129,44 +130,46 @@ def model_from_checkpoint(folder: Path, outside: Outside) -> TrainedModel:
         return _checked(config, weights, saved["class_names"], saved["mean"], saved["std"])
     except NotConfirmedError:
         raise
-    except Exception as error:  # a damaged file makes torch raise whatever it likes
+    except Exception as error:  # for a damaged file, torch raises errors of many types
         raise SweepFolderError(f"checkpoint {folder}: cannot be read: {error}") from None
 
 
 def load_model(folder: Path) -> TrainedModel:
-    """The model that an export's folder holds; runs no code from its files.
+    """The model in the folder of an export; runs no code from its files.
 
     Raises:
-        SweepFolderError: if the folder is no export, or one of its files cannot be read.
-        ConfigError: if its `trial.yaml` has mistakes.
+        SweepFolderError: if the folder is not an export, or one of its files cannot be read.
+        ConfigError: if its `trial.yaml` is invalid.
     """
     check_export_files(folder)
     if not (folder / CONFIG_FILE).is_file():
         inside = f"; did you mean {folder / 'best'}?" if (folder / "best").is_dir() else ""
-        raise SweepFolderError(f"{folder}: is no exported model: it has no {CONFIG_FILE}{inside}")
+        raise SweepFolderError(
+            f"{folder}: is not an exported model: it has no {CONFIG_FILE}{inside}"
+        )
     config = load_config(folder / TRIAL_FILE)
     try:
         card: dict[str, Any] = json.loads(read_text(folder / CONFIG_FILE))
         weights, timm = load_safetensors(folder / WEIGHTS_FILE), card["pretrained_cfg"]
         model = _checked(config, weights, card["label_names"], timm["mean"], timm["std"])
-        model.network  # noqa: B018  (built here, so that its errors are told here)
+        model.network  # noqa: B018  (built here, so that its errors are raised here)
     except ConfigError as error:
         raise SweepFolderError(f"{folder}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as error:
-        raise SweepFolderError(f"{folder}: is no exported model: {error!r}") from None
+        raise SweepFolderError(f"{folder}: is not an exported model: {error!r}") from None
     return model
 
 
 def _checked(
     config: TrialConfig, weights: Any, class_names: Any, mean: Any, std: Any
 ) -> TrainedModel:
-    """A model of these parts, which come out of a file.
+    """A model from parts that were read from a file.
 
     Raises:
-        ValueError: if one of them is something else, or they do not go together.
+        ValueError: if a part has the wrong type, or the parts do not fit together.
     """
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
-        raise ValueError("its weights are no state dict")
+        raise ValueError("its weights are not a state dict")
     check_tensors(weights)
     model = TrainedModel(
         config=config,
@@ -176,11 +179,11 @@ def _checked(
         std=typed(tuple[PositiveFloat, ...], std),
     )
     if any(map(has_surrogates, model.class_names)):
-        raise ValueError("its names of classes are no Unicode text")
+        raise ValueError("its class names are not valid Unicode text")
     channels = config.image_shape[0]
     if not len(model.mean) == len(model.std) == channels:
         raise ValueError(f"its mean and standard deviation are not of {channels} channels")
-    with torch.device("meta"):  # before memory is taken for a network that its weights do not fit
+    with torch.device("meta"):  # so that weights that do not fit cost no memory for a network
         network = build_network(
             config.model, config.image_shape, len(model.class_names), with_weights=False
         ).network

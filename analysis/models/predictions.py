@@ -1,6 +1,6 @@
-"""What a model said of labelled images: kept with a few of the images, to be explained later.
+"""A model's predictions for labelled images, saved with a few of the images for later analysis.
 
-SciPy is imported where it is used: `toprung status` does without it where no test was done.
+SciPy is imported where it is used: `toprung status` does not need it before a test.
 
 Shape letters: N images, K classes, S images that are shown, H height, W width, C channels.
 """
@@ -24,25 +24,25 @@ from toprung.trainables.files.archives import check_archive
 from toprung.trainables.files.untrusted_files import MAX_PREDICTIONS_BYTES, MIB, open_file
 
 NUM_RANDOM = 30
-"""Images drawn at random that are kept with the predictions."""
+"""The number of randomly drawn images that are kept with the predictions."""
 NUM_WRONG = 30
-"""Wrongly classified images, the surest mistakes first, that are kept with the predictions."""
+"""The number of highest-confidence errors that are kept with the predictions."""
 MAX_WELL_COMPRESSED_BYTES = 128 * MIB
-"""What a file of predictions may unpack to, however small it is: 30,000 images of 1000 classes."""
+"""The size to which any file of predictions may unpack: 30,000 images with 1000 classes."""
 _IMAGES_AT_A_TIME = 1024
 _MAX_EXPANSION = 4
-"""How many times its size a larger file may unpack to."""
+"""The factor by which a larger file may grow when unpacked."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Which opening of a test set predictions are of.
+    """The opening of a test set that produced predictions.
 
     Attributes:
         opening: the id of its intent.
-        trial: the model's.
-        weights_sha256: of the model.
-        test_data_sha256: of the test images, with names and labels.
+        trial: the number of the model's trial.
+        weights_sha256: the digest of the model's weights.
+        test_data_sha256: the digest of the test images, with names and labels.
     """
 
     opening: str
@@ -53,19 +53,20 @@ class Origin:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of labelled images.
+    """A model's predictions for labelled images.
 
     Attributes:
-        logits_NK: float32.
+        logits_NK: the logits, float32.
         labels_N: the true classes, as indices into `class_names`.
-        names: of the images.
-        class_names: in the order of the logits.
-        random: indices of images drawn at random, to be shown as they come.
-        wrong: indices of wrongly classified images, the surest mistakes first.
-        pixels_SHWC: of the images `random` and then `wrong`, uint8.
-        mean: by which the network's input was normalised, of each channel (0..1).
-        std: likewise.
-        origin: of a test set, its opening; None of other images, and of an earlier Toprung.
+        names: the names of the images.
+        class_names: the names of the classes, in the order of the logits.
+        random: indices of randomly drawn images, in the order of drawing.
+        wrong: indices of wrongly classified images, the highest confidence first.
+        pixels_SHWC: the pixels of the images `random` and then `wrong`, uint8.
+        mean: the mean of each channel (0..1) that normalised the network's input.
+        std: the standard deviation of each channel that normalised the network's input.
+        origin: the opening of the test set; None for other images, and in files of earlier
+            versions.
     """
 
     logits_NK: NDArray[np.float32]
@@ -81,7 +82,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """The share of the images whose class is predicted."""
+        """The share of the images that are classified correctly."""
         return float((self.predicted_N == self.labels_N).mean())
 
     @cached_property
@@ -91,19 +92,19 @@ class Predictions:
         return float(np.concatenate([self._losses_from(start) for start in parts]).mean())
 
     def _losses_from(self, start: int) -> NDArray[np.float64]:
-        """The losses of some images; of all at once they would take several times the memory."""
+        """The losses of some images; for all images at once they would need too much memory."""
         from scipy.special import log_softmax
 
         part = slice(start, start + _IMAGES_AT_A_TIME)
         labels = self.labels_N[part]
-        with np.errstate(invalid="ignore"):  # of a model whose outputs are not numbers
+        with np.errstate(invalid="ignore"):  # a model may output NaN or infinity
             losses_NK = -log_softmax(self.logits_NK[part].astype(np.float64), axis=1)
         losses: NDArray[np.float64] = losses_NK[np.arange(len(labels)), labels]
         return losses
 
     @cached_property
     def probabilities_NK(self) -> NDArray[np.float64]:
-        """Of each class for each image."""
+        """The probability of each class for each image."""
         from scipy.special import softmax
 
         probabilities: NDArray[np.float64] = softmax(self.logits_NK.astype(np.float64), axis=1)
@@ -116,7 +117,7 @@ class Predictions:
         return predicted
 
     def pixels_of(self, index: int) -> NDArray[np.uint8]:
-        """Pixels_HWC of an image that is shown."""
+        """The pixels_HWC of an image that was kept."""
         position = np.flatnonzero(np.concatenate([self.random, self.wrong]) == index)[0]
         pixels: NDArray[np.uint8] = self.pixels_SHWC[position]
         return pixels
@@ -137,25 +138,25 @@ def collect(
     normalisation: tuple[tuple[float, ...], tuple[float, ...]],
     seed: int,
 ) -> Predictions:
-    """Put predictions together with the images that are to be shown of them.
+    """Combine predictions with the images that are kept to be shown.
 
     Args:
-        logits_NK: of the model.
-        labels_N: true classes.
-        images_NHWC: in the same order.
-        names: of the images.
-        class_names: in the order of the logits.
+        logits_NK: the logits of the model.
+        labels_N: the true classes.
+        images_NHWC: the images, in the same order.
+        names: the names of the images.
+        class_names: the names of the classes, in the order of the logits.
         normalisation: mean and standard deviation of each channel.
-        seed: draws the images that are shown.
+        seed: the seed that draws the random images.
     """
     from scipy.special import softmax
 
     num_images = len(labels_N)
     rng = np.random.default_rng(seed)
     random = rng.choice(num_images, min(NUM_RANDOM, num_images), replace=False)
-    surest_N = softmax(logits_NK, axis=1).max(1)
-    mistakes = np.flatnonzero(logits_NK.argmax(1) != labels_N)
-    wrong = mistakes[np.argsort(-surest_N[mistakes], kind="stable")][:NUM_WRONG]
+    confidence_N = softmax(logits_NK, axis=1).max(1)
+    errors = np.flatnonzero(logits_NK.argmax(1) != labels_N)
+    wrong = errors[np.argsort(-confidence_N[errors], kind="stable")][:NUM_WRONG]
     return Predictions(
         logits_NK=logits_NK,
         labels_N=np.array(labels_N, np.int64),
@@ -170,7 +171,7 @@ def collect(
 
 
 def save_predictions(path: Path, predictions: Predictions) -> str:
-    """Write predictions to an .npz file, whose folder is made.
+    """Write predictions to an .npz file; its folder is created.
 
     Returns:
         The file's SHA-256.
@@ -225,13 +226,13 @@ def load_predictions(path: Path) -> Predictions:
                 origin=typed(Origin | None, texts.get("origin")),  # type: ignore[arg-type]
             )
         _check_shapes(predictions)
-    except Exception as error:  # a damaged file makes NumPy and zip raise whatever they like
-        raise SweepFolderError(f"{path}: are no predictions: {error}") from None
+    except Exception as error:  # for a damaged file, NumPy and zip raise errors of many types
+        raise SweepFolderError(f"{path}: is not a file of predictions: {error}") from None
     return predictions
 
 
 def _check_expansion(stream: BinaryIO) -> None:
-    """Logits hardly compress; those of a network that says the same of every image do."""
+    """Check the unpacked size: logits hardly compress, unless all images have the same ones."""
     size = stream.seek(0, os.SEEK_END)
     check_archive(stream, most_bytes=max(MAX_WELL_COMPRESSED_BYTES, _MAX_EXPANSION * size))
 
@@ -249,7 +250,7 @@ def _check_shapes(predictions: Predictions) -> None:
         and _all_below(shown, num_images)
     )
     if not fits:
-        raise ValueError("its arrays do not go together")
+        raise ValueError("its arrays do not fit together")
 
 
 def _all_below(indices: NDArray[np.int64], limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""How good a model's predictions of labelled images are: figures with their intervals, curves.
+"""How good a model's predictions for labelled images are: figures with intervals, and curves.
 
 Shape letters: N images, K classes, B bins of confidence.
 """
@@ -24,12 +24,12 @@ from toprung.analysis.models.predictions import Predictions
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 
 NUM_BINS = 15
-"""Of confidence, as in Guo et al. (2017)."""
+"""The number of bins of confidence, as in Guo et al. (2017)."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that sums up a model, and its 95 % interval where one is known."""
+    """One summary figure of a model, and its 95 % interval if one is known."""
 
     name: str
     value: float | None
@@ -39,16 +39,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told from the others.
+    """How well one class is distinguished from the others.
 
     Attributes:
-        name: of the class.
-        support: images that are of it.
-        precision: share of the images taken for it that are of it; None if there were none.
-        recall: share of its images that were taken for it; None without images.
-        recall_low: of the interval of the recall; likewise `recall_high`.
-        accuracy: share of all images rightly said to be of it or not.
-        auc: area under its curve (see `Roc`); None without images, or if all are of it.
+        name: the name of the class.
+        support: the number of images of the class.
+        precision: the share of the images predicted as the class that belong to it; None if there
+            are none.
+        recall: the share of the images of the class that are predicted as it; None without images.
+        recall_low: the lower end of the interval of the recall.
+        recall_high: the upper end of the interval of the recall.
+        accuracy: the share of all images that are correctly predicted as the class or as another.
+        auc: the area under its curve (see `Roc`); None without images, or if all images are of the
+            class.
     """
 
     name: str
@@ -63,7 +66,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that were taken for another; `share` is of the true class's images."""
+    """Images of one class predicted as another; `share` is of the true class's images."""
 
     true: str
     predicted: str
@@ -73,7 +76,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Roc:
-    """One class against the rest: rates of false and true alarms as the threshold falls."""
+    """One class against the rest: false and true positive rates as the threshold decreases."""
 
     name: str
     false_rates: NDArray[np.float64]
@@ -83,13 +86,13 @@ class Roc:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often the model is right where it is so and so sure of its first choice.
+    """How often the model is right, by its confidence in the predicted class.
 
     Attributes:
-        counts_B: images whose confidence falls into each bin.
-        hits_B: those of them that are right.
-        confidence_B: mean confidence of each bin; nan where it is empty.
-        error: expected calibration error (Guo et al., 2017).
+        counts_B: the number of images in each bin of confidence.
+        hits_B: how many of them are classified correctly.
+        confidence_B: the mean confidence of each bin; nan for an empty bin.
+        error: the expected calibration error (Guo et al., 2017).
     """
 
     counts_B: NDArray[np.int64]
@@ -99,13 +102,13 @@ class Reliability:
 
 
 class Scores:
-    """The figures of a model's predictions, each worked out when it is first asked for.
+    """The figures of a model's predictions, each computed on first access.
 
     Args:
-        predictions: of at least one image.
+        predictions: the predictions for at least one image.
 
     Raises:
-        SweepFolderError: if the model gave something for an image that is no number.
+        SweepFolderError: if an output of the model is not a finite number.
     """
 
     def __init__(self, predictions: Predictions) -> None:
@@ -119,7 +122,7 @@ class Scores:
 
     @cached_property
     def confusion_KK(self) -> NDArray[np.int64]:
-        """How many images of each class (rows) were taken for each class (columns)."""
+        """How many images of each class (rows) were predicted as each class (columns)."""
         matrix: NDArray[np.int64] = confusion_matrix(
             self.predictions.labels_N,
             self.predictions.predicted_N,
@@ -135,7 +138,7 @@ class Scores:
 
     @cached_property
     def accuracy(self) -> Measure:
-        """Share of images whose most probable class is theirs."""
+        """Share of images that are classified correctly."""
         hits, count = int(self.confusion_KK.trace()), len(self.predictions.labels_N)
         return _measure("accuracy", hits / count, share_interval(hits, count))
 
@@ -160,15 +163,15 @@ class Scores:
 
     @cached_property
     def rocs(self) -> list[Roc | None]:
-        """The curve of each class; None without images of it, or if all are of it."""
+        """The curve of each class; None for a class without images, or with all images."""
         return [self._roc(k) for k in range(len(self.predictions.class_names))]
 
     @cached_property
     def macro_auc(self) -> Measure:
-        """Mean of the areas under the classes' curves; no value if no class has a curve.
+        """Mean of the areas under the curves of the classes; no value if no class has a curve.
 
-        The interval is that of DeLong et al. (1988), taken over the classes at once: each image's
-        part in the mean area has a variance, and the images are independent.
+        The interval is that of DeLong et al. (1988), for all classes at once: it uses the variance
+        of each image's contribution to the mean area, and the independence of the images.
         """
         curves = {k: roc for k, roc in enumerate(self.rocs) if roc}
         if not curves:
@@ -180,7 +183,7 @@ class Scores:
 
     @cached_property
     def reliability(self) -> Reliability:
-        """The model's confidence in its first choice against how often that is right."""
+        """The model's confidence in the predicted class against the accuracy."""
         confidence_N = self.predictions.probabilities_NK.max(1)
         right_N = self.predictions.predicted_N == self.predictions.labels_N
         bins_N = _bins(confidence_N)
@@ -196,10 +199,10 @@ class Scores:
 
     @cached_property
     def calibration_error_by_chance(self) -> float:
-        """The error to be expected of a model whose confidences are true, of so many images.
+        """The calibration error expected of a perfectly calibrated model on these images.
 
-        The mean of 100 draws of right and wrong by the confidences themselves (the consistency
-        resampling of Bröcker and Smith, 2007).
+        The mean over 100 draws of correct and wrong predictions by the confidences themselves (the
+        consistency resampling of Bröcker and Smith, 2007).
         """
         confidence_N = self.predictions.probabilities_NK.max(1)
         bins_N, rng = _bins(confidence_N), np.random.default_rng(0)
@@ -208,13 +211,13 @@ class Scores:
 
     @cached_property
     def figures(self) -> list[Measure]:
-        """What sums up the model. The calibration error has no interval: chance only adds to it."""
+        """The summary figures. The calibration error has no interval: chance only increases it."""
         error = Measure("expected calibration error", self.reliability.error)
         return [self.accuracy, self.loss, self.mean_class_accuracy, self.macro_auc, error]
 
     @cached_property
     def classes(self) -> list[ClassScore]:
-        """Each class's figures, in the model's order."""
+        """The figures of each class, in the model's order."""
         predictions, count = self.predictions, len(self.predictions.labels_N)
         precision_K, recall_K, _, _ = precision_recall_fscore_support(
             predictions.labels_N,
@@ -242,7 +245,7 @@ class Scores:
         return scores
 
     def most_confused(self, num: int) -> list[Confusion]:
-        """The pairs of classes that were taken for each other most often, most first."""
+        """The most frequently confused pairs of classes, the most frequent first."""
         wrong_KK = self.confusion_KK - np.diag(self.confusion_KK.diagonal())
         shares_KK = wrong_KK / np.maximum(self.support_K, 1)[:, None]
         names = self.predictions.class_names
@@ -267,10 +270,10 @@ class Scores:
         )
 
     def _parts_in_auc(self, k: int) -> NDArray[np.float64]:
-        """What each image adds to a class's area; their mean is the area.
+        """The contribution of each image to a class's area; their mean is the area.
 
-        An image's placement is the share of the other side's images that stand on the right side
-        of it.
+        The placement of an image is the share of the images of the other side that are ranked
+        correctly relative to it.
         """
         scores_N, is_k_N = self.predictions.probabilities_NK[:, k], self.predictions.labels_N == k
         ranks_N, area = rankdata(scores_N), self.rocs[k]
@@ -285,14 +288,14 @@ class Scores:
 
 
 def _bins(confidence_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Of equal width, each with its upper edge."""
+    """The bin of each confidence; bins have equal width and include their upper edge."""
     edges = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
     bins: NDArray[np.int64] = np.searchsorted(edges, confidence_N)
     return bins
 
 
 def _calibration_error(bins_N: NDArray[np.int64], excess_N: NDArray[np.float64]) -> float:
-    """Of what each image is more right (1 or 0) than it was sure to be."""
+    """The expected calibration error, where the excess is correctness (1 or 0) minus confidence."""
     return float(np.abs(np.bincount(bins_N, excess_N)).sum()) / len(bins_N)
 
 

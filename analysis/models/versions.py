@@ -1,4 +1,4 @@
-"""The software that made a result."""
+"""The versions of the software that produced a result."""
 
 import platform
 from importlib.metadata import version
@@ -7,5 +7,5 @@ _PACKAGES = ("toprung", "torch", "torchvision", "ray", "optuna", "numpy", "pillo
 
 
 def software_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide a trial's numbers."""
+    """The versions of Python and of the packages that determine a trial's numbers."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

@@ -1,6 +1,6 @@
-"""The seal of the test set: it belongs to the images, not to one sweep.
+"""The seal of the test set, which belongs to the images rather than to one sweep.
 
-The rule: whoever is about to show a model the test images first writes down that it will (an
-intent), in the sweep and in the ledgers of test sets, and every decision asks all of these, not the
-record of results alone. Results are shown only where record, predictions and intents agree.
+The rule: before a model is run on the test images, an intent is written to the sweep and to the
+ledgers of test sets; and every decision is based on all of these, not on the record of results
+alone. Results are shown only if the record, the predictions and the intents agree.
 """

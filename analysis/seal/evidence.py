@@ -1,8 +1,8 @@
-"""What is known of the openings of a sweep's test set, by every record that there is of them.
+"""What is known about the openings of a sweep's test set, from every record of them.
 
-The record of results (`sealed_test.json`), the predictions, the intents and the ledgers are held
-against each other. A result counts only if all of them agree; whatever one of them alone has is an
-opening whose result is not known.
+The record of results (`sealed_test.json`), the predictions, the intents and the ledgers are checked
+against each other. A result counts only if all of them agree; an opening that only one of them has
+is an opening with an unknown result.
 """
 
 from collections.abc import Collection, Iterator
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from toprung.analysis.study.sweep_record import SweepRecord
 
 _MOST_ALONE = 10
-"""Files of predictions without a record that are read: a killed opening leaves one."""
+"""The most files of predictions without a record that are read: a killed opening leaves one."""
 _LOSS_DIFFERS = 1e-4
-"""Relatively: torch sums the loss in single precision."""
+"""The allowed relative difference: torch sums the loss in single precision."""
 
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """An opening of the test set whose result is not known, or cannot be believed.
+    """An opening of the test set whose result is unknown or not credible.
 
     Attributes:
-        why: in words.
-        trial: whose model was opened; None where that is not known.
-        weights_sha256: of the model; empty where that is not known.
-        opened_at: time; empty where that is not known.
-        intent: what was written before the opening, if it is there.
+        why: the reason, in words.
+        trial: the trial whose model was tested; None if unknown.
+        weights_sha256: the digest of the model; empty if unknown.
+        opened_at: the time; empty if unknown.
+        intent: the intent that was written before the opening, if it exists.
         may_complete: whether the same model may be tested again: its intent is in the sweep, as an
             interrupted opening leaves it, and nothing contradicts it.
     """
@@ -60,11 +60,11 @@ class Seal:
     """The openings of a sweep's test set.
 
     Attributes:
-        results: those whose result is known, in the order of the record.
-        unknown: the others.
-        intents: of all of them, as far as the sweep's folder has them.
-        remarks: what cannot be read of intents and ledgers; each is a sentence.
-        history: what the ledgers know.
+        results: the openings with a known result, in the order of the record.
+        unknown: the openings with an unknown result.
+        intents: the intents of all openings, as far as the sweep's folder has them.
+        remarks: intents and ledgers that cannot be read; each is a sentence.
+        history: the openings in the ledgers.
     """
 
     results: tuple[TestResult, ...]
@@ -74,21 +74,21 @@ class Seal:
     history: History
 
     def result_of(self, weights_sha256: str) -> TestResult | None:
-        """The result of a model, if it is known."""
+        """The result of a model; None if it is unknown."""
         return next((one for one in self.results if one.weights_sha256 == weights_sha256), None)
 
     def unknown_of(self, weights_sha256: str) -> list[UnknownResult]:
-        """The openings of a model whose result is not known."""
+        """The openings for a model whose result is unknown."""
         return [one for one in self.unknown if one.weights_sha256 == weights_sha256]
 
     def is_opened_for_others(self, weights_sha256: str) -> bool:
-        """Whether any other model was opened, or may have been."""
+        """Whether the test set was, or may have been, opened for any other model."""
         opened = {one.weights_sha256 for one in self.results}
         return bool((opened | {one.weights_sha256 for one in self.unknown}) - {weights_sha256})
 
 
 def read_seal(sweep: "SweepRecord") -> Seal:
-    """Hold all that is recorded of a sweep's test set against each other.
+    """Check all records of a sweep's test set against each other.
 
     Raises:
         SweepFolderError: if the record of results cannot be read, so that nothing can be decided.
@@ -119,8 +119,8 @@ def read_seal(sweep: "SweepRecord") -> Seal:
     tested = {result.weights_sha256 for result in results}
     unknown = [_of_entry(entry, why_not[i]) for i, entry in enumerate(entries) if why_not[i]]
     unknown += [one for one in others if one.weights_sha256 not in tested]
-    told = (*remarks, *history.remarks)
-    return Seal(tuple(results), tuple(unknown), tuple(intents), told, history)
+    all_remarks = (*remarks, *history.remarks)
+    return Seal(tuple(results), tuple(unknown), tuple(intents), all_remarks, history)
 
 
 def results_of(folder: SweepFolder) -> list[TestResult]:
@@ -136,7 +136,7 @@ def results_of(folder: SweepFolder) -> list[TestResult]:
 
 
 def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
-    """Where the predictions of an opening are; they need not be there."""
+    """The path of the predictions of an opening; the file need not exist."""
     own = folder.test_predictions(result.trial, result.opening)
     return own if result.opening and own.exists() else folder.test_predictions(result.trial)
 
@@ -144,13 +144,13 @@ def predictions_of(folder: SweepFolder, result: TestResult) -> Path:
 def _disagreement(
     folder: SweepFolder, entry: TestResult, intents: Collection[Intent], *, is_old: bool
 ) -> str:
-    """Why an entry of the record cannot be believed; empty if it can.
+    """Why an entry of the record is not credible; empty if it is.
 
     Args:
-        folder: the sweep's.
-        entry: of its record.
-        intents: of the sweep.
-        is_old: whether a Toprung that recorded no intents began the sweep.
+        folder: the folder of the sweep.
+        entry: an entry of the sweep's record.
+        intents: the intents of the sweep.
+        is_old: whether the sweep was started by a version that did not record intents.
     """
     record, path = folder.sealed_test.name, predictions_of(folder, entry)
     shown = path.relative_to(folder.path)
@@ -158,9 +158,9 @@ def _disagreement(
         if not is_old or any(one.weights_sha256 == entry.weights_sha256 for one in intents):
             return f"{record} does not name its intent in {folder.test_openings.name}/"
         if not path.exists():
-            return ""  # of an earlier Toprung; there is nothing to hold against it
+            return ""  # of an earlier version; there is nothing to check it against
     elif not any(_are_of_one(intent, entry) for intent in intents):
-        return f"{record} and {folder.test_openings.name}/{entry.opening}.json do not agree"
+        return f"{record} and {folder.test_openings.name}/{entry.opening}.json disagree"
     try:
         predictions = load_predictions(path)
         digest = digest_of(path, MAX_PREDICTIONS_BYTES)
@@ -169,9 +169,9 @@ def _disagreement(
     except SweepFolderError:
         return f"{shown} is damaged"
     if entry.predictions_sha256 not in (None, digest):
-        return f"{record} is of other predictions than {shown}"
+        return f"{record} belongs to other predictions than {shown}"
     if differing := _differing(predictions, entry):
-        return f"{record} and {shown} do not agree in their {differing}"
+        return f"{record} and {shown} disagree about the {differing}"
     return ""
 
 
@@ -187,7 +187,7 @@ def _are_of_one(intent: Intent, entry: TestResult) -> bool:
 
 
 def _differing(predictions: Predictions, entry: TestResult) -> str:
-    """What the record says otherwise than the predictions; empty if nothing."""
+    """In what the record and the predictions differ; empty if they agree."""
     origin = predictions.origin
     if (origin is None) != (entry.opening is None):
         return "opening"
@@ -221,15 +221,15 @@ def _of_intent(intent: Intent, why: str) -> UnknownResult:
 
 def _unfinished(folder: SweepFolder, intent: Intent) -> str:
     """Why an intent of the sweep has no result."""
-    lacks = "does not have it" if folder.sealed_test.exists() else "is missing"
+    lacks = "does not list it" if folder.sealed_test.exists() else "is missing"
     return (
-        f"{folder.test_openings.name}/{intent.file_name} has it, but {folder.sealed_test.name} "
-        f"{lacks}: the process was killed, or has not ended, or the record was changed since"
+        f"{folder.test_openings.name}/{intent.file_name} records it, but {folder.sealed_test.name} "
+        f"{lacks}: the process was killed, is still running, or the record was changed since"
     )
 
 
 def _of_ledger(folder: SweepFolder, intent: Intent, history: History) -> UnknownResult:
-    """An opening that only ledgers know; no interrupted one, for its intent would be here."""
+    """An opening that only ledgers have; it cannot be completed, as its intent is missing here."""
     why = f"recorded in {history.ledgers_of(intent)}, but not in {folder.sealed_test.name}"
     return UnknownResult(
         why, intent.trial, intent.weights_sha256, intent.begun_at, may_complete=False
@@ -239,16 +239,16 @@ def _of_ledger(folder: SweepFolder, intent: Intent, history: History) -> Unknown
 def _predictions_alone(
     folder: SweepFolder, entries: Collection[TestResult], known: Collection[str | None]
 ) -> Iterator[UnknownResult]:
-    """Predictions of the test images that neither the record nor an intent has."""
+    """Predictions for the test images that belong to no entry of the record and to no intent."""
     home = folder.test_predictions(0).parent
     recorded = {predictions_of(folder, entry) for entry in entries}
     alone = [path for path in sorted(home.glob("[!.]*.npz")) if path not in recorded]
     if len(alone) > _MOST_ALONE:
         yield UnknownResult(
-            f"{len(alone)} files in {home.name}/ are in no record", may_complete=False
+            f"{len(alone)} files in {home.name}/ are not in any record", may_complete=False
         )
     for path in alone[:_MOST_ALONE]:
-        why = f"{path.relative_to(folder.path)} is there, but not in {folder.sealed_test.name}"
+        why = f"{path.relative_to(folder.path)} exists, but is not in {folder.sealed_test.name}"
         try:
             origin = load_predictions(path).origin
         except (SweepFolderError, OSError):
@@ -261,6 +261,6 @@ def _predictions_alone(
 
 
 def _in_ledgers(sweep: "SweepRecord", history: History) -> list[Intent]:
-    """The openings that ledgers have of this very sweep."""
+    """The openings of this sweep in the ledgers."""
     own = sweep.id
     return [intent for intent in history.intents if own is not None and intent.sweep_id == own]

@@ -1,6 +1,6 @@
 """The intent to open a test set: written before the first test image is read, never changed.
 
-SWEEP/test_openings/<id>.json     one for each opening, also of one whose result is not known
+SWEEP/test_openings/<id>.json     one for each opening, including those with an unknown result
 """
 
 import json
@@ -29,26 +29,28 @@ Short = Annotated[str, Field(max_length=256)]
 
 MAX_BYTES = 2**16
 MAX_FILES = 10_000
-"""Of a folder that anybody may have filled: more are left unread, and this is said."""
+"""The most intents that are read from an untrusted folder; a remark reports that there are more."""
 _NAME = re.compile(r"[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True)
 class Intent:
-    """That a model is about to be shown the test images.
+    """The intent to run a model on the test images.
 
     Attributes:
-        id: of this opening.
-        trial: the model's.
-        weights_sha256: of the model's `model.safetensors`.
-        test_data_sha256: of the test images, with names and labels, as `sweep.yaml` has it.
-        images: the `ImageSet.id` of the test images; None where that is not known yet.
-        begun_at: time, in UTC.
-        forced: whether it was not the first, not for the winner, or before the sweep had ended.
-        sweep: the sweep's name.
-        sweep_id: of `sweep.yaml`; None for a sweep of an earlier Toprung.
-        split_seed: of the data.
-        host, pid: the process.
+        id: the id of this opening.
+        trial: the number of the model's trial.
+        weights_sha256: the digest of the model's weights (`TrainedModel.digest`).
+        test_data_sha256: the digest of the test images, with names and labels, from `sweep.yaml`.
+        images: the `ImageSet.id` of the test images; None if not known yet.
+        begun_at: the time, in UTC.
+        forced: whether the opening is not the first, not for the winner, or before the sweep has
+            ended.
+        sweep: the name of the sweep.
+        sweep_id: the id in `sweep.yaml`; None for a sweep of an earlier version.
+        split_seed: the seed of the data split.
+        host: the machine of the process.
+        pid: the id of the process.
     """
 
     id: Hex16
@@ -66,11 +68,11 @@ class Intent:
 
     @property
     def file_name(self) -> str:
-        """In the sweep, and in a ledger."""
+        """The name of the file, in the sweep and in a ledger."""
         return f"{self.id}.json"
 
     def as_json(self) -> str:
-        """As the file has it."""
+        """The content of the file."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
@@ -85,7 +87,7 @@ def new_intent(
     sweep_id: str | None,
     split_seed: int,
 ) -> Intent:
-    """The intent of this process, now."""
+    """A new intent of this process, at the current time."""
     return Intent(
         secrets.token_hex(8),
         trial,
@@ -103,7 +105,7 @@ def new_intent(
 
 
 def write_intent(folder: SweepFolder, intent: Intent) -> None:
-    """Write an intent down, to outlive a loss of power; in the store first, if there is one.
+    """Write an intent, durably even if power is lost; to the store first, if there is one.
 
     Raises:
         OSError: if it cannot be written.
@@ -116,7 +118,7 @@ def write_intent(folder: SweepFolder, intent: Intent) -> None:
 
 
 def withdraw_intent(folder: SweepFolder, intent: Intent) -> None:
-    """Remove the intent of this very process, which has not read any test image."""
+    """Remove the intent of this process, which has not read any test image."""
     store = folder.store
     path = folder.test_openings / intent.file_name
     if store is not None:
@@ -125,7 +127,7 @@ def withdraw_intent(folder: SweepFolder, intent: Intent) -> None:
 
 
 def read_intents(files: SmallFiles) -> tuple[list[Intent], list[str]]:
-    """The intents in a folder, the earliest first; and a remark on each that cannot be read.
+    """The intents in a folder, the earliest first, and a remark for each that cannot be read.
 
     Raises:
         OSError: if the folder, or the store, cannot be read.
@@ -146,7 +148,7 @@ def read_intents(files: SmallFiles) -> tuple[list[Intent], list[str]]:
 
 
 def intents_of(folder: SweepFolder) -> tuple[list[Intent], list[str]]:
-    """The intents that a sweep's folder has.
+    """The intents in a sweep's folder.
 
     Raises:
         SweepFolderError: if they cannot be read.
@@ -159,20 +161,20 @@ def intents_of(folder: SweepFolder) -> tuple[list[Intent], list[str]]:
 
 
 def records_intents(folder: SweepFolder) -> bool:
-    """Whether every opening of a sweep has an intent, from its beginning on.
+    """Whether every opening of a sweep since its start has an intent.
 
     Raises:
         SweepFolderError: if `sweep.yaml` cannot be read.
     """
     try:
-        said = read_yaml(read_text(folder.settings))
-    except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
+        description = read_yaml(read_text(folder.settings))
+    except Exception as error:  # PyYAML raises errors of many types for invalid values
         raise SweepFolderError(f"{folder.settings}: cannot be read: {error!r}") from None
-    return isinstance(said, dict) and format_of(said) >= RECORDS_INTENTS
+    return isinstance(description, dict) and format_of(description) >= RECORDS_INTENTS
 
 
 def refresh_intents(folder: SweepFolder) -> None:
-    """Let the sweep's folder have the intents and predictions that its store has, if it has one.
+    """Copy the intents and predictions from the sweep's store to its folder, if it has a store.
 
     Raises:
         StoreError: if the store cannot be read.

@@ -1,15 +1,15 @@
-"""The ledgers of test sets: every opening of one, by its images, whatever sweep it was for.
+"""The ledgers of test sets: every opening of a test set, by its images, for whatever sweep.
 
-<parent of the sweeps>/.toprung-openings/    beside the sweeps of a folder, or of a store
-<state folder>/openings/                     the user's own
+<parent of the sweeps>/.toprung-openings/    next to the sweeps in a folder, or in a store
+<state folder>/openings/                     the user's own ledger
 
     <id>.json           an opening, as in the sweep (`toprung.analysis.seal.intent`)
-    <images>.images     the pictures of a test set, once: 8 bytes of each one's hash, 800 kB for
-                        100,000 (`toprung.trainables.provenance.image_set`)
+    <images>.images     the images of a test set, once: 8 bytes of each image's hash, 800 kB for
+                        100,000 images (`toprung.trainables.provenance.image_set`)
 
-Files are only ever added, each under a name of its own, in one step: several processes and
-machines can write at once, and an object store needs nothing but puts. What a stranger's folder has
-is read as anything from a stranger, bounded and typed; it can add openings, and remove none.
+Files are only added, each under a name of its own, atomically: several processes and machines can
+write concurrently, and an object store needs no operation but PUT. A ledger in an untrusted folder
+is read with limits on size and with checked types; it can add openings, but cannot remove any.
 """
 
 import hashlib
@@ -28,24 +28,25 @@ from toprung.trainables.provenance.image_set import BYTES_PER_IMAGE, ImageSet, P
 BESIDE = ".toprung-openings"
 _SUFFIX = ".images"
 _MOST_BROUGHT = 100
-"""Openings of a sweep of unknown origin that are kept."""
+"""The most openings that are taken over from a sweep of unknown origin."""
 _MAX_BYTES = BYTES_PER_IMAGE * 2**23
-"""Of a file of pictures that is read: 64 MiB, 8 million of them."""
+"""The largest list of images that is read: 64 MiB, 8 million images."""
 _MAX_BYTES_OF_ALL = 4 * _MAX_BYTES
-"""Of all files of pictures of one ledger: 335 test sets of 100,000."""
+"""The total size of all lists of images in one ledger: 335 test sets of 100,000 images."""
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What was known of a test set's images before one of their openings, besides that itself.
+    """What was known about a test set's images before one opening, apart from that opening.
 
     Attributes:
-        openings: of any of these images, also those whose result is not known.
-        models: that were opened on them, without this one.
-        images: how many of these pictures were opened.
-        of_images: how many different pictures there are.
-        sweeps: their names.
-        remarks: what is wrong with the ledgers; each is a sentence.
+        openings: the number of openings of any of these images, including those with an unknown
+            result.
+        models: the number of other models that were tested on them.
+        images: how many of these images had been opened.
+        of_images: how many different images there are.
+        sweeps: the names of the sweeps that opened them.
+        remarks: problems with the ledgers; each is a sentence.
     """
 
     openings: int
@@ -57,11 +58,11 @@ class Earlier:
 
 
 class Ledger:
-    """The openings that are kept in one place.
+    """The openings that are kept in one location.
 
     Args:
-        place: a folder, which need not be there; or a place in a store.
-        name: in messages that are published too, so without the machine's paths.
+        place: a folder, which need not exist; or a location in an object store.
+        name: its name in messages that are also published, so without paths of the machine.
     """
 
     def __init__(self, place: Path | ObjectStore, name: str = "a ledger of openings") -> None:
@@ -95,7 +96,7 @@ class Ledger:
             self.sets[images.id] = images
 
     def add(self, intent: Intent, images: ImageSet) -> None:
-        """Keep an opening, unless it is there already; its images first.
+        """Add an opening, unless it is known already; its images are written first.
 
         Raises:
             OSError: if it cannot be written.
@@ -110,7 +111,7 @@ class Ledger:
         self.intents.append(entry)
 
     def try_to_add(self, intent: Intent, images: ImageSet) -> None:
-        """The same; what cannot be written is a remark, for the sweep has its own record."""
+        """Add an opening; a failure is only a remark, because the sweep has its own record."""
         try:
             self.add(intent, images)
         except OSError as error:
@@ -119,25 +120,25 @@ class Ledger:
 
 
 def _images(content: bytes | None, expected_id: str) -> ImageSet | None:
-    """The pictures of a file; None if it is not the list that its name says."""
+    """The images listed in a file; None if its content does not match its name."""
     if content is None or hashlib.sha256(content).hexdigest()[:32] != expected_id:
         return None
     try:
         images = ImageSet.from_bytes(content)
     except ProvenanceError:
         return None
-    return images if images.id == expected_id else None  # else unsorted, or with repetitions
+    return images if images.id == expected_id else None  # otherwise unsorted, or with duplicates
 
 
 class History:
-    """All openings that several ledgers know of."""
+    """All openings in several ledgers."""
 
     def __init__(self, ledgers: Sequence[Ledger]) -> None:
         self._ledgers = ledgers
 
     @property
     def remarks(self) -> list[str]:
-        """What is wrong with the ledgers; each is a sentence."""
+        """Problems with the ledgers; each is a sentence."""
         return [remark for ledger in self._ledgers for remark in ledger.remarks]
 
     @property
@@ -152,12 +153,12 @@ class History:
         return " and ".join(name for name, known in ids.items() if intent.id in known)
 
     def set_of(self, images: str | None) -> ImageSet | None:
-        """The images of a set, if a ledger has them."""
+        """The images of a test set, if a ledger has them."""
         found = (ledger.sets.get(images or "") for ledger in self._ledgers)
         return next((one for one in found if one is not None), None)
 
     def add(self, intent: Intent, images: ImageSet) -> None:
-        """Keep an opening in every ledger."""
+        """Add an opening to every ledger."""
         for ledger in self._ledgers:
             ledger.try_to_add(intent, images)
 
@@ -171,12 +172,12 @@ class History:
         return [intent for intent in self.intents if intent.images in shared]
 
     def earlier(self, images: ImageSet, weights_sha256: str, but: str = "") -> Earlier:
-        """What was opened of these images, besides one opening, and for other models than one.
+        """Other openings of these images, and how many were for other models.
 
         Args:
-            images: of the test set.
-            weights_sha256: of the model whose figures are to be judged.
-            but: the id of its own opening.
+            images: the images of the test set.
+            weights_sha256: the digest of the model whose figures are to be judged.
+            but: the id of the model's own opening, which does not count.
         """
         found = [intent for intent in self.openings_of(images) if intent.id != but]
         sets = {one: self._set_of(one, images) for one in {intent.images for intent in found}}
@@ -190,21 +191,21 @@ class History:
         )
 
     def _set_of(self, other: str | None, images: ImageSet) -> ImageSet | None:
-        """A set by its id; the very same one also where no ledger has its images."""
+        """A test set by its id; `images` itself is found even if no ledger has its images."""
         return images if other == images.id else self.set_of(other)
 
 
 def images_of_splits(folder: SweepFolder) -> ImageSet | None:
-    """The test images of a sweep, by its `splits.csv`; None if that does not tell."""
+    """The test images of a sweep, from its `splits.csv`; None if they are not recorded there."""
     try:
         known = split_images(folder.splits)
-    except SweepFolderError:  # the images themselves can be asked
+    except SweepFolderError:  # the hashes can be computed from the images themselves
         return None
     return known.test if known is not None and len(known.test) else None
 
 
 def keep_openings(folder: SweepFolder) -> None:
-    """Let the ledgers here have the openings of a sweep that was brought from another machine."""
+    """Add the openings of a sweep that was brought from another machine to the ledgers here."""
     images, history = images_of_splits(folder), history_of(folder)
     if images is None:
         return
@@ -214,14 +215,14 @@ def keep_openings(folder: SweepFolder) -> None:
 
 
 def history_of(folder: SweepFolder) -> History:
-    """What is known beside a sweep, which need not be there yet, and in the user's state folder."""
+    """The ledgers next to a sweep, which need not exist yet, and in the user's state folder."""
     store = folder.store
     beside = folder.path.parent / BESIDE if store is None else store.parent.within(BESIDE)
     return History([Ledger(beside, f"the ledger beside the sweep ({BESIDE}/)"), _of_user()])
 
 
 def history_of_user() -> History:
-    """What is known in the user's state folder."""
+    """The ledger in the user's state folder."""
     return History([_of_user()])
 
 

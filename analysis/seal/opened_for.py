@@ -1,4 +1,4 @@
-"""Whether a test set was opened for a model, by what the records at hand say together."""
+"""Whether a test set was opened for a model, according to all available records."""
 
 import json
 from pathlib import Path
@@ -14,16 +14,17 @@ from toprung.trainables.files.untrusted_files import read_text
 def opened_for(
     weights_sha256: str, folder: SweepFolder | None, metrics: Path, history: History
 ) -> list[str] | None:
-    """What to say of the opening of a model's test set; None if it was not opened for the model.
+    """Remarks on the opening of the test set for a model; None if it was not opened for it.
 
-    Inside a sweep its own records decide. An export may have been taken to a machine whose ledgers
-    know nothing of it, so there its figures are believed, and the user is told if they stand alone.
+    Inside a sweep, the sweep's own records decide. An export may have been moved to a machine whose
+    ledgers do not know it, so there its figures are accepted, with a remark if no ledger confirms
+    them.
 
     Args:
-        weights_sha256: of the model (`TrainedModel.digest`).
-        folder: of the sweep that the model lies in; None for an export elsewhere.
-        metrics: the figures of the export.
-        history: the openings that the user's ledgers know.
+        weights_sha256: the digest of the model (`TrainedModel.digest`).
+        folder: the folder of the sweep that contains the model; None for an export elsewhere.
+        metrics: the file with the figures of the export.
+        history: the openings in the user's ledgers.
 
     Raises:
         SweepFolderError: if the sweep's record of openings cannot be read.
@@ -43,12 +44,12 @@ def opened_for(
         return []
     return [
         f"only {claimed_by} says that the test set was opened for this model: no record of "
-        "openings on this machine has it"
+        "openings on this machine confirms it"
     ]
 
 
 def _is_claimed(weights_sha256: str, metrics: Path) -> bool:
-    """Whether an export's figures say that the test set was opened for the model."""
+    """Whether the figures of an export claim that the test set was opened for the model."""
     try:
         test = typed(TestResult, json.loads(read_text(metrics))["test"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -18,9 +18,9 @@ class TestResult:
 
     `weights_sha256` is the digest of the model's weights (`TrainedModel.digest`); `forced` marks an
     opening that was not the first, not for the winner, or before the sweep had ended. The last four
-    are None in the record of an earlier Toprung: the id of the opening's intent, the digest of the
-    file of its predictions, the `ImageSet.id` of the test images, and what had been opened of these
-    before.
+    are None in the record of an earlier version: the id of the opening's intent, the digest of the
+    file of its predictions, the `ImageSet.id` of the test images, and earlier openings of these
+    images.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -40,12 +40,12 @@ class TestResult:
 
     @property
     def num_models(self) -> int:
-        """Models that have been opened on these images, as far as was known then, with this one."""
+        """How many models, including this one, were known to have been tested on these images."""
         return 1 + (self.earlier.models if self.earlier else 0)
 
 
 def read_openings(path: Path) -> list[TestResult]:
-    """The openings so far, in order.
+    """All recorded openings, in order.
 
     Raises:
         SweepFolderError: if the record cannot be read.
@@ -55,4 +55,4 @@ def read_openings(path: Path) -> list[TestResult]:
     try:
         return typed(list[TestResult], json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        raise SweepFolderError(f"{path}: is no record of test openings: {error}") from None
+        raise SweepFolderError(f"{path}: is not a record of test openings: {error}") from None

@@ -5,14 +5,15 @@ from math import sqrt
 import numpy as np
 
 _GRID = np.linspace(-10, 10, 4001)
-"""Steps of 0.005 standard deviations: the sum below is exact to 10 digits."""
+"""Steps of 0.005 standard deviations: the sum over them is accurate to 10 digits."""
 
 
 def expected_maximum(num_models: int) -> float:
-    """The expected maximum of so many independent draws from the standard normal distribution.
+    """The expected maximum of `num_models` independent draws from the standard normal distribution.
 
     The integral of x k phi(x) Phi(x)^(k-1) (David and Nagaraja, Order Statistics, 3rd edition,
-    2003, section 3.1; Blom, 1958, has an approximation): 0 for one, 0.564 for two, 1.539 for ten.
+    2003, section 3.1; Blom, 1958, has an approximation): 0 for one draw, 0.564 for two, 1.539 for
+    ten.
     """
     from scipy.special import ndtr  # not at the top: `toprung status` rarely needs it
 
@@ -22,12 +23,12 @@ def expected_maximum(num_models: int) -> float:
 
 
 def optimism(accuracy: float, num_images: int, num_models: int) -> float:
-    """By how much the best accuracy of so many models on the same test images is too high.
+    """By how much the best accuracy of `num_models` models on the same test images is too high.
 
-    The expected maximum of as many independent errors with the accuracy's standard error,
-    sqrt(p (1 - p) / n). This is an upper bound for models that are equally good: errors of models
-    on the same images are correlated, and then the best is less optimistic. Where later models were
-    made with earlier test figures in mind it is not one (Dwork et al., 2015, The reusable holdout,
+    The expected maximum of that number of independent errors with the accuracy's standard error,
+    sqrt(p (1 - p) / n). This is an upper bound for equally good models: errors of models on the
+    same images are correlated, which makes the best less optimistic. It is not a bound if later
+    models were made with earlier test figures in mind (Dwork et al., 2015, The reusable holdout,
     Science 349).
     """
     standard_error = sqrt(max(0.0, accuracy * (1 - accuracy)) / num_images)

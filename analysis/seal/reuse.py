@@ -1,4 +1,4 @@
-"""Test figures of several models that are of the same images, in whole or in part."""
+"""Test figures of several models on the same images, entirely or in part."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from toprung.trainables.provenance.image_set import ImageSet
 
 @dataclass
 class _Shared:
-    """Results whose images overlap, directly or through each other's.
+    """Results whose test images overlap, directly or through other results.
 
     Attributes:
         keys: ids and digests of the test sets.
-        sets: their images, as far as they are known.
-        results: of all of them.
-        models: the digests of all models that were opened on any of these images.
-        sweeps: the names of the sweeps that have a result here.
+        sets: the images of the test sets, as far as they are known.
+        results: the results.
+        models: the digests of all models that were tested on any of these images.
+        sweeps: the names of the sweeps with a result here.
     """
 
     keys: set[str] = field(default_factory=set)
@@ -28,11 +28,11 @@ class _Shared:
     sweeps: dict[str, None] = field(default_factory=dict)
 
     def overlaps(self, other: "_Shared") -> bool:
-        """Whether any image is in both."""
+        """Whether both have an image in common."""
         return bool(self.keys & other.keys) or any(one.num_in(other.sets) for one in self.sets)
 
     def take(self, other: "_Shared") -> None:
-        """Add all of another one."""
+        """Merge another group into this one."""
         self.keys |= other.keys
         self.sets += other.sets
         self.results += other.results
@@ -41,10 +41,10 @@ class _Shared:
 
 
 def reuse_among(seals: Iterable[tuple[str, Seal]]) -> list[str]:
-    """A sentence for each group of models whose test figures are of the same images.
+    """A sentence for each group of models with test figures on the same images.
 
     Args:
-        seals: the name and the openings of each sweep whose figures stand side by side.
+        seals: the name and the openings of each sweep to be compared.
     """
     groups: list[_Shared] = []
     for name, seal in seals:

@@ -1,14 +1,15 @@
 """The sealed test set: opened once, for the winner, after selection; each opening is recorded.
 
-In this order, each step durable before the next begins, so that a kill at any point loses none:
+The steps, each durable before the next begins, so that a kill at any point loses no opening:
 
-1. the intent, in the sweep (in its store first, if it lies in one);
-2. the images are looked up, and the opening goes into the ledgers of test sets;
-3. the model is shown the images, and its predictions are kept;
-4. the result goes into the record.
+1. write the intent to the sweep (to its store first, if it has one);
+2. find the images, and add the opening to the ledgers of test sets;
+3. run the model on the images, and save its predictions;
+4. add the result to the record.
 
-An intent without a result is an opening for every later decision. The same model may complete it.
-Where only a ledger, or predictions, know of an opening, another one is a second: it needs force.
+An intent without a result counts as an opening in every later decision. The same model may complete
+it. If only a ledger or predictions show an opening, another opening is a second one and needs
+`force`.
 """
 
 import hashlib
@@ -50,14 +51,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A model that is to be tested.
+    """A model to be tested.
 
     Attributes:
-        sweep: that found it.
-        trial: its number.
-        model: its best weights.
-        digest: of these.
-        is_winner: whether it is the winner of a sweep that has come to its end.
+        sweep: the sweep that found it.
+        trial: the number of its trial.
+        model: the model, with its best weights.
+        digest: the digest of these weights.
+        is_winner: whether it is the winner of a sweep that has ended.
         force: whether to open the test set in any case.
     """
 
@@ -70,7 +71,7 @@ class _Candidate:
 
     @property
     def folder(self) -> SweepFolder:
-        """The sweep's."""
+        """The folder of the sweep."""
         return self.sweep.folder
 
 
@@ -79,21 +80,22 @@ def open_test_set(
 ) -> TestResult:
     """Test a model, and record the opening; a model tested before is not tested again.
 
-    What the model predicts for the images is kept, so that nobody needs the test set to explain it.
+    The predictions are kept, so that the test set is not needed to explain the result.
 
     Args:
         sweep: the sweep, whose folder has the record of openings.
         trial: the number of the model's trial.
         model: the model.
         is_winner: whether the trial is the sweep's winner.
-        force: open the test set also for another model than the winner, or for a second one.
+        force: whether to open the test set even for a model that is not the winner, or for a
+            second model.
 
     Raises:
         SweepFolderError: if the model is not the winner's, or the test set was or may have been
             opened for another model, and `force` is not given; if the records of the model's own
             opening contradict each other; if there is no test set, if its images have changed, or
             if a record cannot be written.
-        DataError: if the test images are not available any more.
+        DataError: if the test images are no longer available.
     """
     candidate = _Candidate(sweep, trial, model, model.digest, is_winner, force)
     record = sweep.folder.sealed_test
@@ -110,7 +112,7 @@ def open_test_set(
 
 
 def _opened(candidate: _Candidate, seal: Seal) -> TestResult:
-    """Open the test set for a model, or complete the opening of it that was interrupted."""
+    """Open the test set for a model, or complete its interrupted opening."""
     begun = _interrupted(candidate, seal)
     if begun is None or _kept_predictions(candidate, begun) is None:
         candidate.sweep.outside.confirm(images_of(candidate.model.config.data))
@@ -118,19 +120,19 @@ def _opened(candidate: _Candidate, seal: Seal) -> TestResult:
     if begun is None:
         write_intent(candidate.folder, intent)
     try:
-        # Another machine knows nothing of the lock.
+        # Another machine does not see the lock, so check again with the intent written.
         seal = _allowed(candidate, but="" if begun else intent.id)
         predictions = _kept_predictions(candidate, intent)
         data = _test_data(candidate) if predictions is None else None
     except Exception:
-        if begun is None:  # nothing was shown to the model
+        if begun is None:  # the model has not seen any image
             withdraw_intent(candidate.folder, intent)
         raise
     images = _images(candidate.folder, data)
     earlier = _enter(candidate, seal, intent, images)
     if data is not None:
         predictions = candidate.model.predict_all(data.images_NHWC, data.labels_N, data.names)
-        # Nor does an earlier Toprung write intents.
+        # An earlier version writes no intents, so check again after the predictions.
         _allowed(candidate, but="" if begun else intent.id)
     assert predictions is not None
     digest = _keep(candidate.folder, intent, predictions)
@@ -146,14 +148,14 @@ def _opened(candidate: _Candidate, seal: Seal) -> TestResult:
 
 
 def _allowed(candidate: _Candidate, but: str = "") -> Seal:
-    """What is known of all openings, those of other machines too if the sweep lies in a store.
+    """All known openings, including those by other machines if the sweep is in a store.
 
     Args:
         candidate: the model.
-        but: the id of its own intent.
+        but: the id of its own intent, which does not count.
 
     Raises:
-        SweepFolderError: if the model may not be tested after these.
+        SweepFolderError: if these openings do not allow the model to be tested.
     """
     folder = candidate.folder
     folder.refresh(folder.sealed_test)
@@ -170,8 +172,8 @@ def _check_allowed(candidate: _Candidate, seal: Seal) -> None:
     mine = seal.unknown_of(candidate.digest)
     if contradiction := next((one for one in mine if not one.may_complete), None):
         raise SweepFolderError(
-            f"{candidate.folder.sealed_test}: the test set was {contradiction}. Open it again "
-            "(--force) if you must: the opening will be marked"
+            f"{candidate.folder.sealed_test}: the test set was {contradiction}. If you must open "
+            "it again, use --force: the opening will be marked as forced"
         )
     if mine:
         return  # its own opening, which it may complete
@@ -179,13 +181,13 @@ def _check_allowed(candidate: _Candidate, seal: Seal) -> None:
     if others:
         raise SweepFolderError(
             f"the test set was {_in_words(others[0])}; opening it for trial {candidate.trial}, as "
-            "it is now, would make it a second validation set. Force it (--force) if you must: "
-            "the opening will be marked"
+            "it is now, would make it a second validation set. If you must, use --force: the "
+            "opening will be marked as forced"
         )
     if not candidate.is_winner:
         raise SweepFolderError(
-            f"trial {candidate.trial} is not the sweep's winner; the test set is for the winner "
-            "alone. Force it (--force) if you must: the opening will be marked"
+            f"trial {candidate.trial} is not the sweep's winner; the test set is reserved for the "
+            "winner. If you must, use --force: the opening will be marked as forced"
         )
 
 
@@ -196,7 +198,7 @@ def _in_words(opening: TestResult | UnknownResult) -> str:
 
 
 def _interrupted(candidate: _Candidate, seal: Seal) -> Intent | None:
-    """The intent of an opening for this very model that has no result yet."""
+    """The intent of an opening for this model that has no result yet."""
     mine = [one for one in seal.unknown_of(candidate.digest) if one.may_complete]
     intents = [one.intent for one in mine if one.intent is not None]
     of_this_sweep = (None, candidate.sweep.id)
@@ -238,17 +240,17 @@ def _test_data(candidate: _Candidate) -> TestData:
 
 
 def _images(folder: SweepFolder, data: TestData | None) -> ImageSet | None:
-    """The test images; None where only an earlier Toprung's files tell of them."""
+    """The test images; None if an earlier version recorded no hashes of their pixels."""
     return images_of_splits(folder) if data is None else ImageSet.of(data.pixel_hashes)
 
 
 def _enter(
     candidate: _Candidate, seal: Seal, intent: Intent, images: ImageSet | None
 ) -> Earlier | None:
-    """Keep the opening in the ledgers, and those of this sweep that they do not have yet.
+    """Add the opening to the ledgers, with the openings of this sweep that they lack.
 
     Returns:
-        What was known of the images before.
+        What was known about earlier openings of the images.
     """
     if images is None:
         return None
@@ -262,7 +264,7 @@ def _enter(
 
 
 def _are_of_one_sweep(known: Intent, intent: Intent) -> bool:
-    """Whether the folder may speak for this opening: one of another sweep could be a stranger's."""
+    """Whether both openings are of one sweep; one of another sweep may come from a stranger."""
     return known.test_data_sha256 == intent.test_data_sha256 and known.sweep_id in (
         None,
         intent.sweep_id,
@@ -270,7 +272,7 @@ def _are_of_one_sweep(known: Intent, intent: Intent) -> bool:
 
 
 def _intent_of(candidate: _Candidate, result: TestResult) -> Intent | None:
-    """What a ledger is to have of an opening by an earlier Toprung; None of a later one."""
+    """The ledger's entry for an opening that an earlier version recorded without an intent."""
     if result.opening is not None:
         return None
     digest = hashlib.sha256(f"{result.weights_sha256} {result.opened_at}".encode()).hexdigest()
@@ -287,13 +289,13 @@ def _intent_of(candidate: _Candidate, result: TestResult) -> Intent | None:
 
 
 def _kept_predictions(candidate: _Candidate, intent: Intent) -> Predictions | None:
-    """The whole predictions of this very opening, if it was interrupted after they were kept."""
+    """The predictions of this opening, if it was interrupted after they were saved."""
     path = _place_of(candidate.folder, intent)
     return load_predictions(path) if _origin(path) == _origin_of(intent) else None
 
 
 def _place_of(folder: SweepFolder, intent: Intent) -> Path:
-    """Where the predictions of an opening go: to a file of their own if the trial's is taken."""
+    """The path for the predictions of an opening; a file of their own if the trial's is taken."""
     usual = folder.test_predictions(intent.trial)
     is_taken = usual.exists() and _origin(usual) != _origin_of(intent)
     return folder.test_predictions(intent.trial, intent.id) if is_taken else usual
@@ -311,7 +313,7 @@ def _origin_of(intent: Intent) -> Origin:
 
 
 def _keep(folder: SweepFolder, intent: Intent, predictions: Predictions) -> str:
-    """Write the predictions down, if they are not there yet; their file's SHA-256."""
+    """Save the predictions, unless they are saved already; return the SHA-256 of the file."""
     path, origin = _place_of(folder, intent), _origin_of(intent)
     if predictions.origin == origin:
         digest = digest_of(path, MAX_PREDICTIONS_BYTES)

@@ -1,4 +1,4 @@
-"""The small files of one folder, or of one place in an object store, which strangers may fill."""
+"""The small files in one folder, or under one URL of an object store, which may be untrusted."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +14,11 @@ _AT_A_TIME = 16
 
 
 class SmallFiles:
-    """Files that are written once, each in one step, and never changed.
+    """Files that are written once, each atomically, and never changed.
 
     Args:
-        place: a folder, which need not be there, and is not to be a link; or a place in a store.
+        place: a folder, which need not exist and must not be a link; or a location in an object
+            store.
     """
 
     def __init__(self, place: Path | ObjectStore) -> None:
@@ -27,7 +28,7 @@ class SmallFiles:
         return str(self._place)
 
     def names(self) -> list[str]:
-        """Of the files that are there; none where there is no such folder.
+        """The names of the existing files; empty if there is no such folder.
 
         Raises:
             OSError: if they cannot be listed.
@@ -41,7 +42,7 @@ class SmallFiles:
             return []
 
     def read_all(self, names: Sequence[str], most_bytes: int) -> Iterator[tuple[str, bytes | None]]:
-        """Each file's content; None for what is too large, not a plain file, or not there any more.
+        """The content of each file; None if it is too large, not a regular file, or was removed.
 
         Raises:
             OSError: if the store cannot be read.
@@ -56,7 +57,7 @@ class SmallFiles:
             yield from zip(names, found, strict=True)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, to outlive a loss of power; the folder is made.
+        """Write a file, durably even if power is lost; the folder is created.
 
         Raises:
             OSError: if it cannot be written.

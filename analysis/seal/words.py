@@ -1,4 +1,4 @@
-"""Openings of a test set, in sentences for the terminal, the page and the card."""
+"""Sentences about openings of a test set, for the terminal, the report and the model card."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,22 @@ _MOST_NAMES = 5
 
 
 def reuse_in_words(result: TestResult) -> str:
-    """What had been opened of a result's images before; empty if nothing, or if it is not known."""
+    """Earlier openings of a result's test images; empty if there were none, or if unknown."""
     earlier = result.earlier
     if earlier is None or not earlier.openings:
         return ""
-    told = f"{earlier_in_words(earlier)} before"
+    openings = f"{earlier_in_words(earlier)} before"
     if not earlier.models:
-        return f"{told}, for this model only"
-    return f"{told}; {optimism_in_words(result.accuracy, result.num_images, result.num_models)}"
+        return f"{openings}, for this model only"
+    return f"{openings}; {optimism_in_words(result.accuracy, result.num_images, result.num_models)}"
 
 
 def earlier_in_words(earlier: Earlier, images: str = "test images") -> str:
     """How often, for how many other models, and by which sweeps images were opened.
 
     Args:
-        earlier: what is known of their openings.
-        images: what they are called.
+        earlier: what is known about earlier openings.
+        images: the word for the images.
     """
     models = f", for {count(earlier.models, 'other model')}" if earlier.models else ""
     return (
@@ -35,7 +35,7 @@ def earlier_in_words(earlier: Earlier, images: str = "test images") -> str:
 
 
 def optimism_in_words(accuracy: float, num_images: int, num_models: int) -> str:
-    """By how much the best of so many models is expected to look too good."""
+    """By how much the best of `num_models` models is expected to be optimistic."""
     return (
         f"the best of {num_models} models on them is expected to be optimistic by up to "
         f"{optimism(accuracy, num_images, num_models):.4f}"
