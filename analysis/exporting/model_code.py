@@ -44,7 +44,7 @@ def image_code(data: DataSettings) -> Code:
 
 
 def network_code(model: TrainedModel) -> Code | None:
-    """Code that builds the network with torchvision; None if it is not a plain torchvision network."""
+    """Code that builds the network; None if it is not a plain network of torchvision."""
     settings = model.config.model
     if not isinstance(settings, TorchvisionSettings) or model.config.data.channels == 1:
         return None

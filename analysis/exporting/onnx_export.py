@@ -33,7 +33,7 @@ INPUT, OUTPUT = "images_BCHW", "logits_BK"
 OPSET = 18
 """The operator set that torch's exporter writes natively, so that nothing is converted."""
 TOLERANCE = 1e-4
-"""The allowed difference of a logit, relative to the image's largest logit, or to 1 if that is less.
+"""The allowed difference of a logit, relative to the image's largest, or to 1 if that is less.
 
 Rounding alone caused at most 3.5e-6 in twenty of torchvision's networks, at least one of each
 family; an allowed difference changes a probability by less than its displayed digits.

@@ -28,7 +28,7 @@ def of_sealed_test(model: Path, weights: str, images: Sequence[Path]) -> str:
     try:
         own = _images_of(model, weights)
     except (ProvenanceError, SweepFolderError) as error:
-        return f"{model}: whether images are of the sealed test set is not known: {error}"
+        return f"{model}: whether images are in the sealed test set is not known: {error}"
     if own is None:
         return ""
     found = np.flatnonzero(own.test.holds([hash_image(image) for image in images])).tolist()
@@ -37,7 +37,7 @@ def of_sealed_test(model: Path, weights: str, images: Sequence[Path]) -> str:
     named = ", ".join(str(images[index]) for index in found[:_MAX_NAMES])
     more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
     return (
-        f"{len(found)} of the {len(images)} images are of the sealed test set of the model's "
+        f"{len(found)} of the {len(images)} images are in the sealed test set of the model's "
         f"sweep: {named}{more}"
     )
 

@@ -320,7 +320,7 @@ class TestSealedTest:
     @pytest.mark.parametrize("content", ["[", "[{}]", "7", '[{"trial": 1}]', "\udcff"])
     def test_a_damaged_record_does_not_open_it_again(self, content: str, sweep: Sweep) -> None:
         sweep.folder.sealed_test.write_text(content, errors="surrogateescape")
-        with pytest.raises(SweepFolderError, match="is no record of test openings"):
+        with pytest.raises(SweepFolderError, match="is not a record of test openings"):
             sweep.test()
 
 
@@ -480,7 +480,7 @@ class TestBrokenExports:
 
     def test_no_export_at_all(self, tmp_path: Path) -> None:
         for path in (tmp_path, tmp_path / "nowhere"):
-            with pytest.raises(SweepFolderError, match="is no exported model"):
+            with pytest.raises(SweepFolderError, match="is not an exported model"):
                 load_model(path)
 
 

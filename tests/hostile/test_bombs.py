@@ -196,7 +196,7 @@ class TestPredictions:
         with np.load(path) as file:
             arrays = {f"{name}.npy": _as_npy(file[name]) for name in file.files}
         _zip(path, **arrays | {"logits.npy": claims})
-        with pytest.raises(SweepFolderError, match="are no predictions"):
+        with pytest.raises(SweepFolderError, match="is not a file of predictions"):
             load_predictions(path)
 
 

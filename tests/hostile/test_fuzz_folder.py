@@ -121,7 +121,7 @@ def test_an_export_that_is_cut_short_is_no_mixture_of_two(
     monkeypatch.setattr("toprung.analysis.exporting.export.write_atomically", killed_later)
     with pytest.raises(KeyboardInterrupt):
         _export(sweep, place.sweep / "best", other)
-    with pytest.raises(SweepFolderError, match="is no exported model: it has no config"):
+    with pytest.raises(SweepFolderError, match="is not an exported model: it has no config"):
         load_model(place.sweep / "best")
     monkeypatch.setattr("toprung.analysis.exporting.export.write_atomically", write_atomically)
     _export(sweep, place.sweep / "best", other)

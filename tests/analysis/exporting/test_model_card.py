@@ -106,17 +106,17 @@ class TestFacts:
         exported = Exported(hostile, hostile.best(), model, hostile.test())
         told = "\n".join(CardFacts(exported).limits())
         assert "The test set is small (16 images)" in told
-        assert "no images were left out of the data: 1" in told
-        assert "unequal" not in told
-        assert "also there with another label" not in told
+        assert "cannot be read as images were left out of the data: 1" in told
+        assert "imbalanced" not in told
+        assert "occur with more than one label" not in told
         hostile.description["data"]["duplicates"] = {"with_other_labels": 2}
         told = "\n".join(CardFacts(exported).limits())
         del hostile.description["data"]["duplicates"]
-        assert "also there with another label, of which only one can be right: 2." in told
+        assert "occur with more than one label, of which only one can be right: 2." in told
         sizes = [row[1:] for row in cells(card(hostile.folder.best)[1]) if len(row) == 4]
         assert sizes[1:] == [["13", "3", "4"]] * 4
         unopened = Exported(hostile, hostile.best(), model, None)
-        assert "no figure of images that had no part" in "\n".join(CardFacts(unopened).limits())
+        assert "no figure for images that played no part" in "\n".join(CardFacts(unopened).limits())
         assert "has not been opened for this model" in "\n".join(CardFacts(unopened).notes())
 
     def test_no_place_of_this_machine_is_told(self, hostile: Sweep, squeezenet: Path) -> None:

@@ -173,7 +173,7 @@ class TestASweepThatStartsFromThem:
             remarks = evaluate(model, str(tmp_path / "images")).remarks
             assert f"{len(names)} of the images are, or are copies of, training" in remarks[-2]
             assert remarks[-1] == (
-                f"{len(names)} of the images are of the test set of the weights that it started "
+                f"{len(names)} of the images are in the test set of the weights that it started "
                 "from"
             )
 

@@ -139,7 +139,7 @@ class TestNotices:
         partial, told = answer.notices(Results(sweep))
         assert partial == "Partial: there are no test figures of the winner."
         assert told.startswith("The test set was opened on 20")
-        assert told.endswith("has not ended, or the record was changed since.")
+        assert told.endswith("is still running, or the record was changed since.")
 
     def test_the_test_set_was_opened_by_force(self, sweep: Sweep) -> None:
         (opening,) = json.loads(sweep.folder.sealed_test.read_text())

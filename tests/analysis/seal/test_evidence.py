@@ -54,20 +54,20 @@ def of_another_trial(sweep: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "accuracy": (lambda s: edit(s, accuracy=0.5), "do not agree in their accuracy"),
-    "loss": (lambda s: edit(s, loss=0.001), "do not agree in their loss"),
-    "images": (lambda s: edit(s, num_images=9), "do not agree in their number of images"),
-    "forced": (lambda s: edit(s, forced=True), r"test_openings/\w+\.json do not agree"),
-    "weights": (lambda s: edit(s, weights_sha256="f" * 64), "do not agree"),
-    "time": (lambda s: edit(s, opened_at="1999-01-01"), "do not agree"),
-    "without intent": (of_another_trial, "do not agree"),
+    "accuracy": (lambda s: edit(s, accuracy=0.5), "disagree about the accuracy"),
+    "loss": (lambda s: edit(s, loss=0.001), "disagree about the loss"),
+    "images": (lambda s: edit(s, num_images=9), "disagree about the number of images"),
+    "forced": (lambda s: edit(s, forced=True), r"test_openings/\w+\.json disagree"),
+    "weights": (lambda s: edit(s, weights_sha256="f" * 64), "disagree"),
+    "time": (lambda s: edit(s, opened_at="1999-01-01"), "disagree"),
+    "without intent": (of_another_trial, "disagree"),
     "as if it were old": (
         lambda s: edit(s, opening=None, predictions_sha256=None),
         "does not name its intent",
     ),
     "predictions gone": (lambda s: (s / PREDICTIONS).unlink(), "cannot be read|is damaged"),
     "predictions cut": (lambda s: (s / PREDICTIONS).write_bytes(b"PK"), "is damaged"),
-    "other predictions": (other_predictions, "is of other predictions than"),
+    "other predictions": (other_predictions, "belongs to other predictions than"),
 }
 
 
@@ -103,13 +103,13 @@ def test_what_does_not_agree_is_said_everywhere(unopened: Sweep) -> None:
         assert "test acc" not in printed_by
     export = unopened.export()
     assert json.loads((export / "metrics.json").read_text())["test"] is None
-    assert "do not agree in their accuracy." in (export / "README.md").read_text()
+    assert "disagree about the accuracy." in (export / "README.md").read_text()
 
 
 def test_a_contradiction_is_not_completed_but_by_force(unopened: Sweep) -> None:
     first = unopened.test()
     edit(unopened.folder.path, accuracy=0.5)
-    with pytest.raises(SweepFolderError, match="do not agree in their accuracy"):
+    with pytest.raises(SweepFolderError, match="disagree about the accuracy"):
         unopened.test()
     again = unopened.test(force=True)
     assert (again.accuracy, again.forced) == (first.accuracy, True)
@@ -133,7 +133,7 @@ def test_a_record_that_was_deleted(gone: list[str], unopened: Sweep, sealed: Sea
     remove(path, gone)
     said = printed("status", str(path))
     assert "the test set was opened on 20" in said
-    assert re.search(r"test_openings/\w+\.json has it, but sealed_test.json is missing", said)
+    assert re.search(r"test_openings/\w+\.json records it, but sealed_test.json is missing", said)
     again = unopened.test()  # the same model may
     assert (again.accuracy, again.forced) == (first.accuracy, False)
     assert not read_seal(unopened).unknown
@@ -214,7 +214,7 @@ def test_the_record_of_an_earlier_version_still_opens(unopened: Sweep) -> None:
     assert unopened.test().accuracy == new.accuracy
     assert len(read_seal(unopened).results) == 1
     edit(path, accuracy=0.25)
-    assert "do not agree in their accuracy" in str(read_seal(unopened).unknown[0])
+    assert "disagree about the accuracy" in str(read_seal(unopened).unknown[0])
     (path / PREDICTIONS).unlink()  # nothing is left to hold against it
     assert unopened.test().accuracy == 0.25
 
@@ -250,5 +250,5 @@ def test_many_files_without_a_record_are_counted_and_not_all_read(unopened: Swee
     for number in range(30):
         shutil.copy(whole, whole.with_name(f"trial_{90000 + number}.npz"))
     unknown = read_seal(unopened).unknown
-    assert any("files in test_predictions/ are in no record" in one.why for one in unknown)
+    assert any("files in test_predictions/ are not in any record" in one.why for one in unknown)
     assert len(unknown) <= 12

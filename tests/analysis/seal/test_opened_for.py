@@ -57,7 +57,7 @@ class TestASweep:
         metrics = model / "metrics.json"
         test = {"test": asdict(read_openings(sweep.folder.sealed_test)[-1])}
         metrics.write_text(json.dumps(json.loads(metrics.read_text()) | test))
-        with pytest.raises(SweepFolderError, match="12 of the 12 images are of the sealed"):
+        with pytest.raises(SweepFolderError, match="12 of the 12 images are in the sealed"):
             evaluate(model, sealed)
 
     def test_a_record_of_an_older_version_stands_alone(self, home: Path) -> None:
@@ -117,7 +117,7 @@ class TestPredict:
         assert ran.out.count("copy") == 6
         named = ", ".join(map(str, sealed[:3]))
         assert ran.err == (
-            "warning: 4 of the 6 images are of the sealed test set of the model's sweep: "
+            "warning: 4 of the 6 images are in the sealed test set of the model's sweep: "
             f"{named} and 1 more\n"
         )
         assert cli("predict", export, *trained_on).err == ""
@@ -135,7 +135,7 @@ class TestInspect:
         ran = cli("inspect", home / model, sealed, *how)
         assert ran.code == 0
         assert ran.err == (
-            "warning: 1 of the 1 images are of the sealed test set of the model's sweep: "
+            "warning: 1 of the 1 images are in the sealed test set of the model's sweep: "
             f"{sealed}\n"
         )
         if how == ["--json"]:

@@ -117,7 +117,7 @@ class TestEvaluate:
             write_images(home / "fresh" / split, 4, seed, labels=("cow", "ape"))
         done = evaluate(home / "sweep", str(home / "fresh"))
         assert done.remarks == (
-            "the images of all splits are taken: 8 test, 8 train",
+            "the images of all splits are used: 8 test, 8 train",
             "1 of the 3 classes have no images here: bee",
         )
         assert set(done.predictions.labels_N.tolist()) == {0, 2}
@@ -148,7 +148,7 @@ class TestTheSeal:
     def test_images_of_the_test_set_are_refused(self, model: str, home: Path) -> None:
         loser = 1 - Sweep(home / "sweep").best().number
         of_test = images_of(home, "test", 3)
-        with pytest.raises(SweepFolderError, match=r"3 of the 3 images are of the sealed test set"):
+        with pytest.raises(SweepFolderError, match=r"3 of the 3 images are in the sealed test set"):
             evaluate(home / model.format(loser=loser), str(of_test))
 
     def test_one_among_others_is_enough(self, home: Path) -> None:
@@ -191,19 +191,19 @@ class TestTheSeal:
             with pytest.raises(SweepFolderError, match="its sealed test set too"):
                 evaluate(to, own)
         done = evaluate(to, str(images_of(home, "test", 2)))
-        assert any(one.startswith("nothing here says which images") for one in done.remarks)
+        assert any(one.startswith("there is no record of the images") for one in done.remarks)
 
     def test_a_sweep_without_hashes(self, home: Path) -> None:
         (home / "sweep" / "splits.csv").write_text("image,label,split\na.png,ape,test\n")
         done = evaluate(home / "sweep", str(write_images(home / "fresh", 2, seed=1)))
-        assert done.remarks[0].startswith("nothing here says which images")
+        assert done.remarks[0].startswith("there is no record of the images")
 
     def test_a_sweep_with_hashes_of_files_only(self, home: Path) -> None:
         """As sweeps were begun before pixels were hashed."""
         with (home / "sweep" / "splits.csv").open(newline="") as stream:
             rows = [",".join(row[:4]) for row in csv.reader(stream)]
         (home / "sweep" / "splits.csv").write_text("\n".join(rows))
-        with pytest.raises(SweepFolderError, match=r"2 of the 2 images are of the sealed test set"):
+        with pytest.raises(SweepFolderError, match=r"2 of the 2 images are in the sealed test set"):
             evaluate(home / "sweep", str(images_of(home, "test", 2)))
         to = Sweep(home / "sweep").export(home / "a" / "b" / "c" / "export")
         assert read_provenance(to / "model.safetensors") is None
@@ -246,7 +246,7 @@ class TestAnExportElsewhere:
         for model in (export, home / "sweep"):
             if split == "test":
                 with pytest.raises(
-                    SweepFolderError, match=r"(9 of the 9|10 of the 10) images are of the sealed"
+                    SweepFolderError, match=r"(9 of the 9|10 of the 10) images are in the sealed"
                 ):
                     evaluate(model, str(images))
                 continue
@@ -258,14 +258,14 @@ class TestAnExportElsewhere:
 
     def test_knows_a_copy_of_the_folder_it_came_from(self, home: Path, export: Path) -> None:
         copied = shutil.copytree(home / "images", home / "copied")
-        with pytest.raises(SweepFolderError, match=r"12 of the 60 images are of the sealed test"):
+        with pytest.raises(SweepFolderError, match=r"12 of the 60 images are in the sealed test"):
             evaluate(export, str(copied))
 
     def test_knows_images_that_a_csv_file_lists(self, home: Path, export: Path) -> None:
         files = sorted(images_of(home, "test", 3).rglob("*.png"))
         lines = [f"{file},{file.parent.name}" for file in files]
         (home / "sealed.csv").write_text("\n".join(["path,label", *lines]))
-        with pytest.raises(SweepFolderError, match=r"3 of the 3 images are of the sealed test set"):
+        with pytest.raises(SweepFolderError, match=r"3 of the 3 images are in the sealed test set"):
             evaluate(export, str(home / "sealed.csv"))
 
     def test_says_nothing_of_others(self, home: Path, export: Path) -> None:
@@ -329,7 +329,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ("nowhere fresh", "nowhere: is no exported model"),
+            ("nowhere fresh", "nowhere: is not an exported model"),
             ("sweep nowhere", "'nowhere' is neither a data set known by name"),
             ("sweep fresh --to fresh", "fresh: holds something else; choose an empty folder"),
         ],

@@ -136,7 +136,7 @@ def test_what_is_refused_leaves_nothing(
 
 
 def test_no_model_and_no_image(inspect: Inspect, sweep: Sweep, tmp_path: Path) -> None:
-    assert "nowhere: is no exported model" in inspect("nowhere", "digit.png").err
+    assert "nowhere: is not an exported model" in inspect("nowhere", "digit.png").err
     assert "'none.png' cannot be decoded" in inspect(sweep.folder.best, "none.png").err
     assert pictures_in(tmp_path) == ["digit.png"]
 

@@ -89,7 +89,7 @@ class TestPickles:
         self, form: Callable[[Payload], bytes], place: Place, payload: Payload
     ) -> None:
         (place.sweep / "best" / "model.safetensors").write_bytes(form(payload))
-        with pytest.raises(SweepFolderError, match="is no exported model"):
+        with pytest.raises(SweepFolderError, match="is not an exported model"):
             load_model(place.sweep / "best")
         assert not payload.marker.exists()
 
@@ -97,7 +97,7 @@ class TestPickles:
         self, form: Callable[[Payload], bytes], place: Place, payload: Payload
     ) -> None:
         (place.sweep / PREDICTIONS).write_bytes(form(payload))
-        with pytest.raises(SweepFolderError, match="are no predictions"):
+        with pytest.raises(SweepFolderError, match="is not a file of predictions"):
             load_predictions(place.sweep / PREDICTIONS)
         assert not payload.marker.exists()
 
