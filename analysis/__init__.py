@@ -1,1 +1,1 @@
-"""What came out: reads a sweep's folder without Ray, picks the best, tests it once, exports it."""
+"""The results of a sweep, read without Ray: selecting, testing, reporting and exporting a model."""

@@ -1,6 +1,6 @@
-"""A sweep, to be asked, compared, tested, exported and told of.
+"""A sweep: reading, comparing, testing, exporting and reporting it.
 
-Torch and matplotlib are imported only where they are needed, so that looking at a sweep is quick.
+Torch and matplotlib are imported only where they are needed, so that reading a sweep is quick.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 
 class Sweep(SweepRecord):
-    """One sweep, finished or still running: what is known of it, and what can be made of it.
+    """One sweep, finished or still running: its results, and the operations on them.
 
     Args:
-        path: its folder.
-        trust: whether all that its files name outside the folder may be used, because the user
-            says so, or this process has made it (see `toprung.analysis.sweep_folder.outside`).
+        path: the folder of the sweep.
+        trust: whether everything that its files name outside the folder may be used, because the
+            user said so or this process created the sweep (see
+            `toprung.analysis.sweep_folder.outside`).
 
     Raises:
-        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
-            has not agreed to.
+        SweepFolderError: if the folder does not hold a sweep, or its study is in a database that
+            the user has not agreed to.
     """
 
     def compare(self, *by: str) -> list[Group]:
@@ -37,30 +38,30 @@ class Sweep(SweepRecord):
         The best group comes first; see `toprung.analysis.findings.comparison.Group`.
 
         Raises:
-            SweepFolderError: if no trial has a result, or none has such a setting.
+            SweepFolderError: if no trial has a result, or no trial has one of the settings.
         """
         return compare(self.trials(), by, self.metric, openings_of(self, read_seal(self)))
 
     def test(self, trial: int | None = None, *, force: bool = False) -> TestResult:
         """Open the sealed test set for the winner, and record the opening.
 
-        The winner's result, once there, is returned without opening the set again; an opening that
-        was interrupted is completed. Another trial's needs `force`, and is marked.
+        If the winner has a result, it is returned without opening the test set again; an
+        interrupted opening is completed. An opening for another trial needs `force`, and is marked.
 
         Raises:
-            SweepFolderError: if the model is not the winner's and `force` is not given, if the
+            SweepFolderError: if the model is not the winner's and `force` is not given, if the test
                 set was or may have been opened for another model before and `force` is not given,
                 if the records of an opening contradict each other, if there is no test set, if the
-                user has not agreed to where its images are, if they have changed, or if the sweep
-                has not come to its end.
+                user has not agreed to the location of its images, if they have changed, or if the
+                sweep has not ended.
         """
         from toprung.analysis.exporting.export import trial_of_export
         from toprung.analysis.seal.sealed_test import open_test_set
 
         if self.is_partial and not force:
             raise SweepFolderError(
-                f"{self.name}: has not come to its end ({self.ended}), so its winner may change; "
-                "the test set stays shut. Resume the sweep (toprung resume), or force it (--force)"
+                f"{self.name}: has not ended ({self.ended}), so its winner may change; the test "
+                "set stays sealed. Resume the sweep (toprung resume), or open it anyway (--force)"
             )
         winner = self.best().number
         number = winner if trial is None else trial
@@ -72,7 +73,7 @@ class Sweep(SweepRecord):
             force=force,
         )
         if number == winner and trial_of_export(self.folder.best) == winner:
-            self.export()  # its figures and its card now tell of the test
+            self.export()  # so that its figures and its card include the test
         return result
 
     def export(
@@ -83,19 +84,18 @@ class Sweep(SweepRecord):
         formats: Collection[str] = (),
         force: bool = False,
     ) -> Path:
-        """Export the best model of a trial (the winner), with a model card.
+        """Export the best model of a trial (by default the winner), with a model card.
 
-        To `best/` in the sweep's folder, or `exports/<trial>` for another trial than the winner,
-        if no folder is given. `formats=["onnx"]` adds `model.onnx`, checked to predict the same.
+        The default folder is `best/` in the sweep's folder for the winner, and `exports/<trial>`
+        for any other trial. `formats=["onnx"]` adds `model.onnx`, whose predictions are verified.
 
-        Another model's export is written over in the sweep's own folders; in a folder that is
-        given only with `force`.
+        The export of another model is overwritten in the sweep's own folders; in any other folder
+        only with `force`.
 
         Raises:
             SweepFolderError: if the trial was never validated; if the folder cannot be written,
-                holds something else or, without `force`, another model; for an unknown format, one
-                whose packages are not installed, or one in which the model would not predict the
-                same.
+                holds something else or, without `force`, another model; for a format that is
+                unknown, whose packages are not installed, or whose predictions differ.
         """
         from toprung.analysis.exporting.card_facts import Exported
         from toprung.analysis.exporting.export import export_model
@@ -126,22 +126,20 @@ class Sweep(SweepRecord):
     def report(
         self, to: str | Path | None = None, *, by: Sequence[str] = (), before: bool = False
     ) -> "Report":
-        """Write the report: one page for a browser, its pictures, its figures as JSON.
-
-        To `report/` in the sweep's folder, if no folder is given.
+        """Write the report: one page for a browser, its pictures, and its figures as JSON.
 
         Args:
-            to: the folder.
+            to: the folder; by default `report/` in the sweep's folder.
             by: paths of settings, such as `model/freeze_policy`, whose values are to be compared;
-                the report's own choice if empty.
-            before: show also what the winner's network said before it was trained.
+                if empty, the report chooses them.
+            before: also show the predictions of the winner's network before its training.
 
         Returns:
-            Where the page is, and what could not be drawn of it.
+            The path of the page, and the parts that could not be drawn.
 
         Raises:
-            SweepFolderError: if the folder cannot be written, or holds something else; if there is
-                no such setting.
+            SweepFolderError: if the folder cannot be written, or holds something else; if a setting
+                does not exist.
         """
         from toprung.analysis.findings.results import Results
         from toprung.analysis.report.page import write_report

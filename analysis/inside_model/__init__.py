@@ -1,1 +1,1 @@
-"""Looking into a model: filters, activation maps, guided backpropagation, augmentation."""
+"""Inspecting a model: filters, activation maps, guided backpropagation, augmentation."""

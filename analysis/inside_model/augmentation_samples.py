@@ -1,4 +1,4 @@
-"""What augmentations make of some training images.
+"""Samples of augmented training images.
 
 Shape letters: N images, H height, W width, C channels.
 """
@@ -18,7 +18,7 @@ NUM_IMAGES = 6
 
 
 def some_images(data: TrainingData, seed: int) -> NDArray[np.float32]:
-    """images_NHWC (0..1): training images, drawn by a seed."""
+    """Training images_NHWC (0..1), drawn by a seed."""
     number = min(NUM_IMAGES, len(data.train_indices))
     drawn = np.random.default_rng(seed).choice(data.train_indices, number, replace=False)
     images: NDArray[np.float32] = data.images_NHWC[drawn].astype(np.float32) / 255
@@ -28,7 +28,7 @@ def some_images(data: TrainingData, seed: int) -> NDArray[np.float32]:
 def augmented(
     settings: AugmentationSettings, images_NHWC: NDArray[np.float32], seed: int
 ) -> NDArray[np.float32]:
-    """The images (0..1) after an augmentation, as in training; its draws are a seed's."""
+    """The images (0..1) after an augmentation as in training, with random draws from a seed."""
     images_BCHW = torch.from_numpy(images_NHWC.transpose(0, 3, 1, 2).copy())
     targets_B = torch.arange(len(images_BCHW))
     augmenter = Augmenter(settings, tuple(images_BCHW.shape[1:]), len(targets_B))  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def augmented(
 
 
 def steps(settings: AugmentationSettings) -> Iterator[tuple[str, AugmentationSettings]]:
-    """Each transform of an augmentation alone, on every image; its mixing alone; then all of it."""
+    """Each transform of an augmentation alone, on every image; its mixing alone; then all."""
     alone: list[tuple[str, AugmentationSettings]] = [
         (step.name, AugmentationSettings(transforms=(step.model_copy(update={"p": 1.0}),)))
         for step in settings.transforms
@@ -54,7 +54,7 @@ def steps(settings: AugmentationSettings) -> Iterator[tuple[str, AugmentationSet
 
 
 def kinds(settings: AugmentationSettings) -> tuple[str, ...]:
-    """The names of what an augmentation does, in its order; its strengths are left out."""
+    """The names of the transforms of an augmentation, in order, without their strengths."""
     mix = () if settings.mix == "none" else (settings.mix,)
     return (*(step.name for step in settings.transforms), *mix)
 
@@ -62,9 +62,9 @@ def kinds(settings: AugmentationSettings) -> tuple[str, ...]:
 def compared(
     trials: Sequence[TrialResult], metric: str
 ) -> list[tuple[tuple[str, ...], AugmentationSettings]]:
-    """The augmentations of other kinds that scored trials had, each as its best trial had it.
+    """The kinds of augmentation of the scored trials, each with the settings of its best trial.
 
-    The best comes first; trials without augmentation are left out.
+    The best kind comes first; trials without augmentation are left out.
     """
     of_kind: dict[tuple[str, ...], AugmentationSettings] = {}
     for trial in sorted(trials, key=lambda trial: rank(trial, metric), reverse=True):

@@ -1,4 +1,4 @@
-"""Pictures of one network's inside, for one image: filters, activation maps, guided gradients.
+"""Pictures of the layers of a network, for one image: filters, activation maps, guided gradients.
 
 Shape letters: O filters, I input channels, N neurons, C channels, H height, W width.
 """
@@ -29,7 +29,7 @@ _OUTLIERS = 99.5
 
 @dataclass(frozen=True)
 class Shown:
-    """An image that is shown to a network: its name, and its pixels (0..255)."""
+    """An image that a network is run on: its name, and its pixels (0..255)."""
 
     name: str
     pixels_HWC: NDArray[np.uint8]
@@ -38,8 +38,8 @@ class Shown:
 def filters_figure(model: "TrainedModel", layer: str) -> Figure:
     """The filters of a convolution as a grid, each on its own scale.
 
-    Filters of three channels are RGB images; those of one are grey, and of any other number the
-    mean over the channels, grey. At most `MAX_FILTERS`, the first, are shown.
+    Filters with three channels are shown as RGB images, filters with one channel as grey images,
+    and all others as the mean over their channels, in grey. Only the first `MAX_FILTERS` are shown.
     """
     from toprung.analysis.inside_model.layers import filters
 
@@ -58,12 +58,12 @@ def filters_figure(model: "TrainedModel", layer: str) -> Figure:
 
 
 def activations_figure(model: "TrainedModel", image: Shown, layer: str) -> Figure:
-    """The image, and a layer's first maps of it, before and after the activation that follows.
+    """The image, and a layer's first activation maps, before and after the next activation.
 
-    Each map is on its own scale, from dark (least) to bright (greatest).
+    Each map is on its own scale, from dark (smallest) to bright (largest).
 
     Raises:
-        ConfigError: if there is no such layer, or it gives no maps.
+        ConfigError: if there is no such layer, or its outputs are not maps.
     """
     from toprung.analysis.inside_model.layers import activation_maps
 
@@ -72,7 +72,7 @@ def activations_figure(model: "TrainedModel", image: Shown, layer: str) -> Figur
     axes = figure.subplots(1, 3, width_ratios=[2, 3, 3], gridspec_kw={"wspace": 0.05})
     show(axes[0], image.pixels_HWC, short(image.name))
     channels, height, width = maps.before_CHW.shape
-    _show_maps(axes[1], maps.before_CHW, f"{short(layer)} gives")
+    _show_maps(axes[1], maps.before_CHW, f"output of {short(layer)}")
     if maps.after_CHW is None:
         axes[2].set_axis_off()
         axes[2].text(0.5, 0.5, "no activation follows", ha="center", va="center")
@@ -86,12 +86,12 @@ def activations_figure(model: "TrainedModel", image: Shown, layer: str) -> Figur
 def guided_figure(
     model: "TrainedModel", image: Shown, layer: str, neurons: Sequence[int]
 ) -> Figure:
-    """The image, and the guided gradient of each neuron of a layer by its pixels.
+    """The image, and the guided gradient of each neuron with respect to the image's pixels.
 
-    Grey is no influence. Each gradient is on its own scale.
+    Grey means no influence. Each gradient is on its own scale.
 
     Raises:
-        ConfigError: as `guided_backprop`.
+        ConfigError: as for `guided_backprop`.
     """
     from toprung.analysis.inside_model.guided_backprop import guided_backprop
 
@@ -115,7 +115,7 @@ def _show_maps(axes: Axes, maps_CHW: NDArray[np.float32], title: str) -> None:
 
 
 def _around_grey(gradient_HWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """No influence is 0.5; the few greatest values are cut off, so that the others are seen."""
+    """Map no influence to 0.5; the few largest values are clipped, so that others are visible."""
     greatest = np.percentile(np.abs(gradient_HWC), _OUTLIERS) or np.abs(gradient_HWC).max() or 1
     centred: NDArray[np.float32] = np.clip(0.5 + gradient_HWC / greatest / 2, 0, 1)
     return centred

@@ -1,6 +1,7 @@
 """Guided backpropagation: which pixels excite a neuron (Springenberg et al., 2015).
 
-It is the gradient of the neuron by the image, but no ReLU lets a negative gradient back through.
+It is the gradient of the neuron with respect to the image, with negative gradients set to zero at
+each ReLU.
 
 Shape letters: N neurons, C channels, H height, W width.
 """
@@ -28,16 +29,16 @@ _RELU6S = {functional.relu6, functional.hardtanh}
 def guided_backprop(
     model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str, neurons: Sequence[int]
 ) -> NDArray[np.float32]:
-    """gradients_NCHW of neurons of a layer by the normalised image, guided.
+    """Guided gradients_NCHW of neurons of a layer with respect to the normalised image.
 
-    A neuron is a channel, at the position where it is greatest; in a layer without maps it is one
-    of its values. ReLU6 is a ReLU with a ceiling; any other activation gives its plain gradient.
+    A neuron is a channel, at the position of its largest value; in a layer without maps it is one
+    of the values. ReLU6 counts as a ReLU; any other activation passes its plain gradient.
 
     Args:
         model: the model.
         pixels_HWC: the image, 0..255.
-        layer: the path of the layer that the neurons are in.
-        neurons: their numbers, from 0.
+        layer: the path of the layer with the neurons.
+        neurons: the indices of the neurons, from 0.
 
     Raises:
         ConfigError: if there is no such layer or neuron, or if the network has no ReLU.
@@ -52,7 +53,7 @@ def guided_backprop(
     if not guided.has_relu:
         raise ConfigError(
             f"model/architecture = {model.config.model.architecture!r}: this network has no ReLU, "
-            "so there is nothing that guides backpropagation"
+            "which guided backpropagation needs"
         )
     gradients: NDArray[np.float32] = gradients_NCHW.detach().numpy()
     return gradients
@@ -61,17 +62,17 @@ def guided_backprop(
 def strongest_neurons(
     model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str, count: int
 ) -> tuple[int, ...]:
-    """The channels of a layer with the greatest values for an image, the greatest first.
+    """The channels of a layer with the largest values for an image, the largest first.
 
     Raises:
-        ConfigError: as `activation_maps`.
+        ConfigError: as for `activation_maps`.
     """
     greatest_C = activation_maps(model, pixels_HWC, layer).before_CHW.max((1, 2))
     return tuple(np.argsort(-greatest_C, kind="stable")[:count].tolist())
 
 
 class _Selected:
-    """Picks out of what a layer gives for a batch: of each image, another neuron."""
+    """Selects from a layer's output for a batch one neuron for each image."""
 
     def __init__(self, layer: str, neurons: Sequence[int]) -> None:
         self._layer, self._neurons = layer, neurons
@@ -79,12 +80,14 @@ class _Selected:
     def __call__(self, output: Tensor) -> Tensor:
         if output.dim() not in (2, 4):
             shape = "x".join(map(str, output.shape[1:]))
-            raise ConfigError(f"layer {self._layer!r}: gives {shape} values, which are no neurons")
+            raise ConfigError(
+                f"layer {self._layer!r}: its output has the shape {shape}, which has no neurons"
+            )
         num_neurons = output.shape[1]
         for neuron in self._neurons:
             if not 0 <= neuron < num_neurons:
                 raise ConfigError(
-                    f"neuron {neuron}: layer {self._layer!r} has {num_neurons}, "
+                    f"neuron {neuron}: layer {self._layer!r} has {num_neurons} neurons, "
                     f"from 0 to {num_neurons - 1}"
                 )
         picked = output[torch.arange(len(self._neurons)), list(self._neurons)]
@@ -93,10 +96,10 @@ class _Selected:
 
 
 class _ThroughOneReLU(nn.Module):
-    """The network, with every ReLU in it, module or function, in place or not, made this one.
+    """The network, with every ReLU (module or function, in place or not) replaced by `self.relu`.
 
-    Captum guides the ReLU modules that it finds. It would miss the functions (GoogLeNet's), and
-    guide all that flows back into a tensor, not only what comes through the ReLU.
+    Captum guides the ReLU modules that it finds. It would miss functions (as in GoogLeNet), and
+    would guide all gradients that flow back into a tensor, not only those through the ReLU.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -113,7 +116,7 @@ class _ThroughOneReLU(nn.Module):
 
 
 class _Instead(TorchFunctionMode):
-    """Takes a module's ReLU for every other."""
+    """Replaces every ReLU by that of a module."""
 
     def __init__(self, owner: _ThroughOneReLU) -> None:
         super().__init__()

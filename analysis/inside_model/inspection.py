@@ -1,4 +1,4 @@
-"""What a model makes of one image file: its most probable classes, and pictures of its layers."""
+"""Inspecting a model with one image: its most probable classes, and pictures of its layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ from toprung.trainables.system.typed_settings import ConfigError
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """The result of an inspection.
 
     Attributes:
-        classes: the most probable ones with their probabilities, best first.
-        figures: by name.
+        classes: the most probable classes with their probabilities, the most probable first.
+        figures: the figures, by name.
         remarks: what could not be shown, and why.
     """
 
@@ -54,23 +54,23 @@ def inspect(
     *,
     trust: bool = False,
 ) -> Inspection:
-    """Look into a model with an image.
+    """Inspect a model with an image.
 
     Args:
-        path: an export's folder, or a sweep's, for its winner.
-        image: a file.
-        layers: the paths of the layers whose activation maps are shown; the first and the last
-            convolution if there are none.
-        neurons: of the last of these layers, for guided backpropagation; those that respond most if
-            not given.
-        top_k: how many classes.
-        trust: whether all that a sweep's files name outside its folder may be used.
+        path: the folder of an export, or of a sweep, whose winner is inspected.
+        image: the image file.
+        layers: the paths of the layers whose activation maps are shown; by default the first and
+            the last convolution.
+        neurons: the neurons of the last of these layers for guided backpropagation; by default
+            those with the strongest responses.
+        top_k: the number of classes.
+        trust: whether everything that a sweep's files name outside its folder may be used.
 
     Raises:
         SweepFolderError: if there is no model.
-        DataError: if the file is no image that can be read.
-        ConfigError: for a layer or a neuron that is not there; if maps or guided backpropagation
-            were asked for that the network does not have.
+        DataError: if the file cannot be read as an image.
+        ConfigError: if a layer or neuron does not exist; if maps or guided backpropagation were
+            requested that the network does not have.
     """
     model = open_model(path, trust=trust)
     shown = Shown(image.name, decode_image(image, model.config.data))
@@ -85,32 +85,32 @@ def inspect(
         try:
             figures[f"guided_backprop_{layers[-1]}"] = _guided(model, shown, layers[-1], neurons)
         except ConfigError as error:
-            if neurons is not None:  # asked for
+            if neurons is not None:  # requested
                 raise
             remarks.append(f"no guided backpropagation: {error}")
     return Inspection(tuple(model.predict(image, top_k)), figures, tuple(remarks))
 
 
 def classes_alone(path: Path, image: Path, top_k: int = 5, *, trust: bool = False) -> Inspection:
-    """What a model makes of an image, without any figure; raises as `inspect` does."""
+    """The most probable classes of an image, without figures; raises as `inspect` does."""
     return Inspection(tuple(open_model(path, trust=trust).predict(image, top_k)), {}, ())
 
 
 def check_place(to: Path) -> None:
-    """See that pictures can be written there without replacing anything.
+    """Check that pictures can be written to a folder without replacing anything.
 
     Raises:
-        SweepFolderError: if something is there.
+        SweepFolderError: if it exists and is not an empty folder.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise SweepFolderError(f"{to}: is there already; choose another folder (--to FOLDER)")
+        raise SweepFolderError(f"{to}: exists already; choose another folder (--to FOLDER)")
 
 
 def write_figures(inspection: Inspection, to: Path) -> dict[str, Path]:
-    """Write the figures as PNG files into a folder; their paths, by name.
+    """Write the figures as PNG files into a folder; return their paths, by name.
 
     Raises:
-        SweepFolderError: if something is there, or it cannot be written.
+        SweepFolderError: if the folder exists and is not empty, or cannot be written.
     """
     check_place(to)
     paths = {name: to / f"{name}.png" for name in inspection.figures}

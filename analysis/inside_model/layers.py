@@ -1,4 +1,4 @@
-"""What the layers of a trained network hold and give: filters, and activation maps of an image.
+"""The layers of a trained network: their filters, and their activation maps for an image.
 
 Shape letters: B batch, O filters, I input channels, C channels, H height, W width.
 """
@@ -40,18 +40,18 @@ _BETWEEN = {
     Tensor.add_,
     torch.add,
 }
-"""What may stand between a layer and its activation: a residual block adds before it activates."""
+"""Operations allowed between a layer and its activation: a residual block adds before it."""
 
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """What a layer gives for an image.
+    """The outputs of a layer for an image.
 
     Attributes:
-        layer: the layer's path in the network.
-        before_CHW: what the layer itself gives.
-        after_CHW: what comes out of the activation that takes it next, whatever normalisation or
-            addition of a residual block stands between; None if no activation takes it.
+        layer: the path of the layer in the network.
+        before_CHW: the output of the layer itself.
+        after_CHW: the output of the activation that follows, possibly after a normalisation or the
+            addition in a residual block; None if no activation follows.
         activation: the name of that activation; empty if there is none.
     """
 
@@ -62,16 +62,16 @@ class ActivationMaps:
 
 
 def network_input(model: TrainedModel, pixels_HWC: NDArray[np.uint8]) -> Tensor:
-    """The image (0..255) as the network takes it: images_BCHW with one image."""
+    """The image (0..255) as input of the network: images_BCHW with one image."""
     normalise = Normaliser(model.mean, model.std, torch.device("cpu"))
     return normalise(np.array(pixels_HWC)[np.newaxis])
 
 
 def layer_at(network: nn.Module, path: str) -> nn.Module:
-    """The layer, or the group of layers, of this path, such as `features.3.squeeze`.
+    """The layer, or group of layers, with this path, such as `features.3.squeeze`.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is no such layer.
     """
     layers: dict[str, nn.Module] = dict(network.named_modules())
     if path not in layers or not path:
@@ -83,12 +83,12 @@ def layer_at(network: nn.Module, path: str) -> nn.Module:
 
 
 def convolutions(model: TrainedModel) -> tuple[str, ...]:
-    """The paths of the convolutions in the order in which they run, without the output layer's.
+    """The paths of the convolutions in the order of execution, without those in output layers.
 
-    Those that do not run for a prediction (auxiliary classifiers) are left out.
+    Convolutions that do not run for a prediction (auxiliary classifiers) are left out.
     """
     inside_heads = tuple(f"{head}." for head in _heads(model))
-    ran: dict[nn.Module, None] = {}  # in the order in which they ran
+    ran: dict[nn.Module, None] = {}  # in the order of execution
     paths: dict[nn.Module, str] = {
         layer: path
         for path, layer in model.network.named_modules()
@@ -116,18 +116,18 @@ def filters(model: TrainedModel, layer: str) -> NDArray[np.float32]:
 def activation_maps(
     model: TrainedModel, pixels_HWC: NDArray[np.uint8], layer: str
 ) -> ActivationMaps:
-    """What a layer gives for an image, before and after the activation that follows it.
+    """The output of a layer for an image, before and after the activation that follows it.
 
-    A layer that runs several times for one image tells of its first run.
+    If a layer runs several times for one image, its first run counts.
 
     Args:
         model: the model.
         pixels_HWC: the image, 0..255.
-        layer: its path, as `toprung describe` lists it; or of a group of layers.
+        layer: the path of a layer, as listed by `toprung describe`, or of a group of layers.
 
     Raises:
-        ConfigError: if there is no such layer, if it does not run for a prediction, or if what it
-            gives are no maps.
+        ConfigError: if there is no such layer, if it does not run for a prediction, or if its
+            output is not maps.
     """
     following = _Following()
     handle = layer_at(model.network, layer).register_forward_hook(following.start)
@@ -148,9 +148,9 @@ def activation_maps(
 
 
 class _Following(TorchFunctionMode):
-    """Follows what a layer gives to the activation that takes it, be that a module or a function.
+    """Follows the output of a layer to the next activation, whether a module or a function.
 
-    What it keeps are copies, as activations may work in place.
+    It keeps copies, because activations may work in place.
     """
 
     before: Tensor | None = None
@@ -178,7 +178,7 @@ def _maps(output_BCHW: Tensor, layer: str) -> NDArray[np.float32]:
     if output_BCHW.dim() != 4:
         shape = "x".join(map(str, output_BCHW.shape[1:]))
         raise ConfigError(
-            f"layer {layer!r}: gives {shape} values for an image; "
+            f"layer {layer!r}: its output for an image has the shape {shape}; "
             "maps are channels x height x width"
         )
     maps: NDArray[np.float32] = output_BCHW[0].float().numpy()

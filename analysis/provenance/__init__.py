@@ -1,1 +1,1 @@
-"""What a sweep's folder and its exports say of the images that a model was made with."""
+"""The images that a model was made with, as recorded by a sweep's folder and its exports."""

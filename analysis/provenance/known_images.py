@@ -1,4 +1,4 @@
-"""The images that a model was made with, looked for among others."""
+"""Finding the images that a model was made with among other images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from toprung.trainables.provenance.image_set import ProvenanceError, SplitImages
 from toprung.trainables.provenance.record import read_provenance
 
 Splits = list[set[str]]
-"""For each of some images, the splits that it is in."""
+"""For each image, the splits that contain it."""
 
 
 @dataclass(frozen=True)
 class KnownImages:
-    """What a sweep's folder, or an export, says of the images that its model was made with.
+    """The images that a model was made with, as recorded by a sweep's folder or an export.
 
     Attributes:
-        sweep: how the user names the sweep to a command.
-        splits_of: the splits in which the sweep has each of some images.
-        inherited: the images that the weights were made with which training started from.
+        sweep: the sweep, as the user names it in a command.
+        splits_of: returns the splits of the sweep that contain each of some images.
+        inherited: the images that the starting weights were made with.
     """
 
     sweep: str
@@ -35,11 +35,11 @@ class KnownImages:
 
 
 def images_of_sweep(folder: SweepFolder, config: TrialConfig) -> KnownImages | None:
-    """What a sweep's folder says of its images; None if it was begun before hashes were written.
+    """The images recorded in a sweep's folder; None if an older version recorded no hashes.
 
     Args:
-        folder: the sweep's.
-        config: of the trial whose model is asked about.
+        folder: the folder of the sweep.
+        config: the config of the model's trial.
 
     Raises:
         SweepFolderError: if a file of the sweep cannot be read.
@@ -49,7 +49,7 @@ def images_of_sweep(folder: SweepFolder, config: TrialConfig) -> KnownImages | N
         return None
 
     def splits_of(labelled: LabelledData) -> Splits:
-        """Of the same file, or of the same picture in another file."""
+        """The splits that contain the same file, or the same pixels in another file."""
         pairs = zip(labelled.hashes, labelled.pixel_hashes, strict=True)
         return [contents.get(f, set()) | contents.get(p, set()) for f, p in pairs]
 
@@ -57,10 +57,10 @@ def images_of_sweep(folder: SweepFolder, config: TrialConfig) -> KnownImages | N
 
 
 def images_of_export(weights: Path) -> KnownImages | None:
-    """What an export says of its images; None if it has no record of them.
+    """The images recorded in an export; None if it has no record of them.
 
     Args:
-        weights: its file of weights.
+        weights: the weights file of the export.
 
     Raises:
         SweepFolderError: if its record cannot be read.
@@ -76,7 +76,7 @@ def images_of_export(weights: Path) -> KnownImages | None:
 
 
 def splits_in(images: SplitImages, labelled: LabelledData) -> Splits:
-    """The splits in which a record of images has each of some pictures."""
+    """The splits of a record of images that contain each of some labelled images."""
     splits: Splits = [set() for _ in labelled.names]
     for split in SPLITS:
         for index in np.flatnonzero(getattr(images, split).holds(labelled.pixel_hashes)):

@@ -1,4 +1,4 @@
-"""Images that a user names one by one, looked for among those that an export was made with."""
+"""Finding images that a user names one by one among those that an export was made with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ def of_sealed_test(model: Path, weights: str, images: Sequence[Path]) -> str:
     """A sentence on the images that are in the test set of a model's sweep; empty if none is.
 
     Args:
-        model: an export's folder, or a sweep's.
-        weights: the name of an export's file of weights.
-        images: files of images.
+        model: the folder of an export or of a sweep.
+        weights: the name of the weights file in an export.
+        images: image files.
 
     Raises:
         DataError: if an image cannot be decoded.
@@ -43,7 +43,7 @@ def of_sealed_test(model: Path, weights: str, images: Sequence[Path]) -> str:
 
 
 def _images_of(model: Path, weights: str) -> SplitImages | None:
-    """The images of the sweep that made a model; None if nothing says which they are."""
+    """The images of the sweep that made a model; None if there is no record of them."""
     folder = SweepFolder(model)
     if folder.settings.is_file():
         return split_images(folder.splits) if folder.splits.exists() else None

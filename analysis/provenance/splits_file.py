@@ -1,4 +1,4 @@
-"""The hashes in a sweep's `splits.csv`, by which its images are known again."""
+"""The hashes in a sweep's `splits.csv`, which identify its images."""
 
 import csv
 from collections import defaultdict
@@ -23,9 +23,9 @@ def has_pixel_hashes(path: Path) -> bool:
 
 
 def splits_of_contents(path: Path) -> dict[str, set[str]]:
-    """The splits in which there is a file, or a picture, with a hash; of both kinds of hashes.
+    """The splits that contain a file, or pixels, with a hash, by hashes of both kinds.
 
-    Sweeps begun by an older Toprung have hashes of files only, or none.
+    Sweeps of older versions have only hashes of files, or none.
 
     Raises:
         SweepFolderError: if the file cannot be read.
@@ -39,7 +39,7 @@ def splits_of_contents(path: Path) -> dict[str, set[str]]:
 
 
 def split_images(path: Path) -> SplitImages | None:
-    """The pictures of each split; None if their hashes were not written.
+    """The images of each split; None if the hashes of their pixels were not recorded.
 
     Raises:
         SweepFolderError: if the file cannot be read.

@@ -1,7 +1,7 @@
-"""The files of weights that a sweep's trials start from, and what these have seen of its images.
+"""The weights files that a sweep's trials start from, and their overlap with the sweep's images.
 
-What is known of each is kept in the sweep's folder, for the files may be replaced or removed while
-exports of the sweep still have to say what went into them. `starting_weights.safetensors` has the
+A record of each file is kept in the sweep's folder, because the files may be replaced or removed
+while exports of the sweep still need to state their origin. `starting_weights.safetensors` has the
 hashes of the images that the n-th file was made with as the tensors `n/train`, `n/validation` and
 `n/test`, and the rest as JSON in its metadata.
 """
@@ -28,11 +28,11 @@ _METADATA_KEY = "starting_weights"
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """A file of weights that trials start from.
+    """A weights file that trials start from.
 
     Attributes:
-        weights: its path, as in the trials' configs (`model/weights`).
-        images: those of every training that led to it; None if it carries no record of them.
+        weights: the path of the file, as in the trials' configs (`model/weights`).
+        images: the images of every training that led to it; None if it has no record of them.
         overlap: the sweep's images among them; None without a record.
     """
 
@@ -42,15 +42,15 @@ class StartingWeights:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What the metadata have of a file of weights."""
+class _Stored:
+    """The entry of a weights file in the metadata."""
 
     weights: str
     overlap: Overlap | None
 
 
 def read_starting_weights(path: Path) -> list[StartingWeights]:
-    """Those of a sweep; none if its trials start from random weights or from torchvision's.
+    """The starting weights of a sweep; empty if these are random or torchvision's.
 
     Raises:
         SweepFolderError: if the file cannot be read.
@@ -62,18 +62,18 @@ def read_starting_weights(path: Path) -> list[StartingWeights]:
     try:
         check_header(path)
         with safe_open(path, framework="numpy") as file:
-            said = typed(list[_Said], json.loads((file.metadata() or {})[_METADATA_KEY]))
+            stored = typed(list[_Stored], json.loads((file.metadata() or {})[_METADATA_KEY]))
             names = set(file.keys())
             sets = {name: file.get_tensor(name) for name in names}
-        found = [_images(sets, number) for number in range(len(said))]
+        found = [_images(sets, number) for number in range(len(stored))]
     except (OSError, ValueError, KeyError, SafetensorError, RecursionError) as error:
         raise SweepFolderError(f"{path}: cannot be read: {error}") from None
-    pairs = zip(said, found, strict=True)
+    pairs = zip(stored, found, strict=True)
     return [StartingWeights(one.weights, images, one.overlap) for one, images in pairs]
 
 
 def as_bytes(weights: Sequence[StartingWeights]) -> bytes:
-    """As `read_starting_weights` reads them."""
+    """The content of a file that `read_starting_weights` reads."""
     from safetensors.numpy import save
 
     sets = {
@@ -81,8 +81,8 @@ def as_bytes(weights: Sequence[StartingWeights]) -> bytes:
         for number, one in enumerate(weights)
         for split in (SPLITS if one.images else ())
     }
-    said = [asdict(_Said(one.weights, one.overlap)) for one in weights]
-    return save(sets, {_METADATA_KEY: json.dumps(said)})
+    stored = [asdict(_Stored(one.weights, one.overlap)) for one in weights]
+    return save(sets, {_METADATA_KEY: json.dumps(stored)})
 
 
 def _images(sets: dict[str, np.ndarray], number: int) -> SplitImages | None:
@@ -91,12 +91,12 @@ def _images(sets: dict[str, np.ndarray], number: int) -> SplitImages | None:
         return None
     for name in names.values():
         if sets[name].dtype != np.uint64 or sets[name].ndim != 1:
-            raise ValueError(f"{name} has no hashes of images")
+            raise ValueError(f"{name} does not hold hashes of images")
     return SplitImages(**{split: ImageSet(np.unique(sets[n])) for split, n in names.items()})
 
 
 def starting_weights_of(folder: SweepFolder, config: TrialConfig | None) -> list[StartingWeights]:
-    """What is known of the weights of one trial; several if the file has changed meanwhile.
+    """The records of the starting weights of a trial; several if the file has changed meanwhile.
 
     Raises:
         SweepFolderError: if the sweep's record of them cannot be read.
@@ -108,30 +108,30 @@ def starting_weights_of(folder: SweepFolder, config: TrialConfig | None) -> list
 
 
 def seen_before(folder: SweepFolder, config: TrialConfig | None, split: HeldOut) -> list[str]:
-    """The sweep's held-out images that a trial's starting weights were made with, in words.
+    """Sentences on the sweep's held-out images that a trial's starting weights were made with.
 
     Raises:
         SweepFolderError: if the sweep's record of the weights cannot be read.
     """
     found = [one.overlap for one in starting_weights_of(folder, config) if one.overlap]
-    return [told for overlap in found if (told := overlap.in_words(split))]
+    return [sentence for overlap in found if (sentence := overlap.in_words(split))]
 
 
 def tested_before(folder: SweepFolder, config: TrialConfig | None) -> list[str]:
-    """The images of the test set of a trial's starting weights that the sweep uses, in words.
+    """Sentences on test images of a trial's starting weights that the sweep uses.
 
     Raises:
         SweepFolderError: if the sweep's record of the weights cannot be read.
     """
     found = [one.overlap for one in starting_weights_of(folder, config) if one.overlap]
-    return [told for overlap in found if (told := overlap.tested_in_words())]
+    return [sentence for overlap in found if (sentence := overlap.tested_in_words())]
 
 
 def provenance_of(folder: SweepFolder, config: TrialConfig) -> Provenance | None:
     """The images that the model of a sweep's trial was made with.
 
     Returns:
-        None if the sweep was begun by a Toprung that did not hash pixels.
+        The images; None if the sweep was started by a version that did not hash pixels.
 
     Raises:
         SweepFolderError: if a file of the sweep cannot be read.

@@ -1,1 +1,1 @@
-"""What the study recorded: trials, learning curves, rungs, confirmation runs."""
+"""The contents of a study: trials, learning curves, rungs, confirmation runs."""

@@ -1,4 +1,4 @@
-"""What each trial reported as it went, from Ray's logs in the sweep's folder."""
+"""Learning curves: the reports of each trial, from Ray's logs in the sweep's folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial's validations in order, and the steps it logged (none without `log_steps`)."""
+    """A trial's validations in order, and the steps it logged (empty without `log_steps`)."""
 
     number: int
     records: tuple[Record, ...]
@@ -37,14 +37,14 @@ def read_curves(folder: SweepFolder, numbers: Sequence[int]) -> dict[int, Curve]
 def _curve(folder: SweepFolder, number: int) -> Curve:
     records: dict[int, Record] = {}
     steps: dict[int, Step] = {}
-    for told in folder.reports(number):
-        if columns.VALIDATION not in told:  # a failure has none
+    for report in folder.reports(number):
+        if columns.VALIDATION not in report:  # the report of a failure
             continue
         try:
-            record, new_steps = typed(Record, told), typed(list[Step], told[columns.STEPS])
+            record, new_steps = typed(Record, report), typed(list[Step], report[columns.STEPS])
         except (ValueError, KeyError) as error:
             raise SweepFolderError(f"{folder.result_log(number)}: is damaged: {error}") from None
-        records[record.validation] = record  # the later one, where a resumed trial repeats it
+        records[record.validation] = record  # a resumed trial may repeat it; the later one counts
         steps |= {step.step: step for step in new_steps}
     in_order = sorted(records.items())
     return Curve(

@@ -1,6 +1,6 @@
-"""What a sweep's folder tells, read without Ray: its trials, its winner, the winner's model.
+"""A sweep read from its folder, without Ray: its trials, its winner, the winner's model.
 
-Torch is imported only where a model is loaded, so that looking at a sweep is quick.
+Torch is imported only to load a model, so that reading a sweep is quick.
 """
 
 from collections import Counter
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _SaidSettings(BaseModel):
-    """Within the bounds of a sweep's settings: with a `reduction_factor` of 1, rungs never end."""
+class _StoredSettings(BaseModel):
+    """The settings with their bounds, as a `reduction_factor` of 1 would give endless rungs."""
 
     metric: Metric
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -50,7 +50,7 @@ class _SaidSettings(BaseModel):
     gpus_per_trial: Annotated[float, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] | None = None
 
 
-class _SaidData(BaseModel):
+class _StoredData(BaseModel):
     test_sha256: str | None
     class_names: list[str] = []
     bad_images: list[str] = []
@@ -60,20 +60,20 @@ class _SaidData(BaseModel):
     num_test: int | None = None
 
 
-class _SaidStorage(BaseModel):
+class _StoredStorage(BaseModel):
     model_config = ConfigDict(extra="forbid")
     url: str
     name: str
 
 
-class _Said(BaseModel):
-    """What `sweep.yaml` holds that is used further; it may hold more."""
+class _Stored(BaseModel):
+    """The keys of `sweep.yaml` that are used; it may have more."""
 
     format: FormatNumber = 1
     id: str | None = None
-    settings: _SaidSettings
-    data: _SaidData
-    storage: _SaidStorage | None = None
+    settings: _StoredSettings
+    data: _StoredData
+    storage: _StoredStorage | None = None
     space: str | None = None
     command: list[str] | None = None
     overrides: dict[str, Any] | None = None
@@ -81,16 +81,17 @@ class _Said(BaseModel):
 
 
 class SweepRecord:
-    """One sweep, finished or still running, as its folder tells of it.
+    """One sweep, finished or still running, read from its folder.
 
     Args:
-        path: its folder.
-        trust: whether all that its files name outside the folder may be used, because the user
-            says so, or this process has made it (see `toprung.analysis.sweep_folder.outside`).
+        path: the folder of the sweep.
+        trust: whether everything that its files name outside the folder may be used, because the
+            user said so or this process created the sweep (see
+            `toprung.analysis.sweep_folder.outside`).
 
     Raises:
-        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
-            has not agreed to.
+        SweepFolderError: if the folder does not hold a sweep, or its study is in a database that
+            the user has not agreed to.
     """
 
     def __init__(self, path: str | Path, *, trust: bool = False) -> None:
@@ -111,12 +112,12 @@ class SweepRecord:
 
     @property
     def name(self) -> str:
-        """The sweep's name: that of its folder."""
+        """The name of the sweep, which is the name of its folder."""
         return self.folder.path.name
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What was asked for: settings, space, data, versions (`sweep.yaml`).
+        """The description of the sweep: settings, space, data, versions (`sweep.yaml`).
 
         Raises:
             SweepFolderError: if it cannot be read, or has the format of a newer Toprung.
@@ -124,20 +125,20 @@ class SweepRecord:
         try:
             content: dict[str, Any] = read_yaml(self.folder.settings.read_text("utf-8"))
             if not (newer := too_new(content)):
-                typed(_Said, content)
-        except Exception as error:  # PyYAML raises whatever comes of a value it cannot read
+                typed(_Stored, content)
+        except Exception as error:  # PyYAML raises errors of many types for invalid values
             raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
         if newer:
             raise SweepFolderError(f"{self.folder.settings}: {newer}")
         return content
 
     def forget_description(self) -> None:
-        """Read `sweep.yaml` again when it is next asked for: it has been written."""
+        """Read `sweep.yaml` again on the next access, because it was changed."""
         self.__dict__.pop("description", None)
 
     @property
     def id(self) -> str | None:
-        """By which the user's records know the sweep; None if an older version made it."""
+        """The id of the sweep in the user's records; None if an older version created it."""
         sweep_id: str | None = self.description.get("id")
         return sweep_id
 
@@ -148,15 +149,15 @@ class SweepRecord:
 
     @property
     def study_place(self) -> StudyPlace:
-        """Where the study is: in the sweep's folder, unless `sweep.yaml` names a storage.
+        """The location of the study: in the sweep's folder, unless `sweep.yaml` names a storage.
 
         Raises:
-            SweepFolderError: if that is not PostgreSQL, or the user has not agreed to it.
+            SweepFolderError: if the storage is not PostgreSQL, or the user has not agreed to it.
         """
         storage = self.description.get("storage")
         if not storage:
             return study_in_file(self.folder.study)
-        if not is_postgresql(storage["url"]):  # others would make or change a file
+        if not is_postgresql(storage["url"]):  # other kinds would create or change a file
             raise SweepFolderError(
                 f"{self.folder.settings}: storage = {storage['url']!r}: must be a URL such as "
                 "postgresql://USER@HOST/DATABASE"
@@ -167,7 +168,7 @@ class SweepRecord:
 
     @cached_property
     def study(self) -> optuna.Study:
-        """The Optuna study, for whatever one wants to ask of it.
+        """The Optuna study of the sweep.
 
         Raises:
             SweepFolderError: if it cannot be read.
@@ -175,7 +176,7 @@ class SweepRecord:
         place = self.study_place
         try:
             if place.file is not None:
-                check_study_file(place.file)  # before Optuna makes a study of an empty one
+                check_study_file(place.file)  # before Optuna creates a study in an empty file
                 check_size(place.file)
             self._storage = open_storage(place)
             return optuna.load_study(study_name=place.name, storage=self._storage)
@@ -184,7 +185,7 @@ class SweepRecord:
             raise SweepFolderError(f"{where}: cannot be read: {reason(error)}") from None
 
     def close(self) -> None:
-        """Let go of the study's database; what is asked for next opens it again."""
+        """Close the study's database; the next access opens it again."""
         if self.__dict__.pop("study", None) is not None:
             assert self._storage is not None
             self._storage.remove_session()
@@ -192,13 +193,13 @@ class SweepRecord:
 
     @property
     def metric(self) -> str:
-        """What trials are selected by."""
+        """The metric by which trials are selected."""
         metric: str = self.description["settings"]["metric"]
         return metric
 
     @property
     def ended(self) -> str:
-        """How the sweep ended, or that it is running: a word of `attributes`."""
+        """How the sweep ended, or that it is running: one of the words in `attributes`."""
         ended = self._attribute(attributes.SWEEP_ENDED, str) or attributes.RUNNING
         if ended != attributes.RUNNING:
             return ended
@@ -211,19 +212,19 @@ class SweepRecord:
         return still_runs(self.folder.lock, this_driver()) or is_leased(self.folder.lease)
 
     def _attribute(self, name: str, kind: type[T]) -> T | None:
-        """What the study has by this name, if anything."""
+        """The study's attribute of this name; None if it has none."""
         try:
             value = self.study.user_attrs.get(name)
             return None if value is None else typed(kind, value)
         except SweepFolderError:
             raise
-        except Exception as error:  # a damaged file makes SQLAlchemy raise whatever it likes
+        except Exception as error:  # for a damaged file, SQLAlchemy raises any error
             where = self.study_place.file or self.study_place.url
             raise SweepFolderError(f"{where}: its {name} is damaged: {error}") from None
 
     @property
     def is_partial(self) -> bool:
-        """Whether the sweep has not come to its end, so that its winner may still change."""
+        """Whether the sweep has not ended, so that its winner may still change."""
         return self.ended in (attributes.RUNNING, attributes.INTERRUPTED, attributes.KILLED)
 
     def trials(self) -> list[TrialResult]:
@@ -231,23 +232,23 @@ class SweepRecord:
         return [trial for trial in self._all_trials() if trial.confirms is None]
 
     def _all_trials(self) -> list[TrialResult]:
-        """Those of the search, and the runs that confirm the best of them."""
+        """The trials of the search, and the runs that confirm the best of them."""
         trials = read_trials(self.study)
         if self.ended == attributes.RUNNING:
             return trials
-        cut = {attributes.RUNNING: attributes.INTERRUPTED}
-        return [replace(trial, ended=cut.get(trial.ended, trial.ended)) for trial in trials]
+        actual = {attributes.RUNNING: attributes.INTERRUPTED}
+        return [replace(trial, ended=actual.get(trial.ended, trial.ended)) for trial in trials]
 
     def confirmation(self) -> Confirmation | None:
-        """What was done to confirm the winner; None where the search has not ended."""
-        told = self._attribute(attributes.CONFIRMATION, dict[str, Any])
-        return read_confirmation(told, self._all_trials(), self.metric) if told else None
+        """How the winner was confirmed; None if the search has not ended."""
+        stored = self._attribute(attributes.CONFIRMATION, dict[str, Any])
+        return read_confirmation(stored, self._all_trials(), self.metric) if stored else None
 
     def trial(self, number: int) -> TrialResult:
-        """One trial, or run that confirms one, by its number.
+        """One trial or confirmation run, by its number.
 
         Raises:
-            SweepFolderError: if there is none of this number.
+            SweepFolderError: if there is no trial with this number.
         """
         for trial in self._all_trials():
             if trial.number == number:
@@ -265,7 +266,7 @@ class SweepRecord:
         `toprung.analysis.study.confirmation`).
 
         Raises:
-            SweepFolderError: if no trial was validated; says why the first one failed.
+            SweepFolderError: if no trial was validated; states why the first trial failed.
         """
         confirmation = self.confirmation()
         if confirmation and confirmation.chosen:
@@ -279,27 +280,27 @@ class SweepRecord:
         return best
 
     def model(self, trial: int | None = None) -> "TrainedModel":
-        """The best model of a trial (of the winner, if none is named)."""
+        """The best model of a trial (of the winner, if no trial is given)."""
         from toprung.analysis.models.model import model_from_checkpoint
 
         number = self.best().number if trial is None else self.trial(trial).number
         return model_from_checkpoint(self.folder.checkpoint(number), self.outside)
 
     def configs(self) -> list[TrialConfig]:
-        """The config of every trial, and of every run that confirms one."""
+        """The config of every trial and every confirmation run."""
         return [trial.config for trial in self._all_trials() if trial.config is not None]
 
 
 def open_model(path: Path, *, trust: bool = False) -> "TrainedModel":
-    """The model of an export's folder, or the winner's of a sweep's folder.
+    """The model in an export's folder, or the model of the winner in a sweep's folder.
 
     Args:
-        path: of the folder.
-        trust: whether all that a sweep's files name may be used; an export names nothing.
+        path: the folder.
+        trust: whether everything that a sweep's files name may be used; an export names nothing.
 
     Raises:
-        SweepFolderError: if it is neither, or cannot be read.
-        ConfigError: if the export's `trial.yaml` has mistakes.
+        SweepFolderError: if the folder is neither a sweep nor an export, or cannot be read.
+        ConfigError: if the export's `trial.yaml` is invalid.
     """
     from toprung.analysis.models.model import load_model
 

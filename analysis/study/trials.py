@@ -1,4 +1,4 @@
-"""The trials of a sweep, as its Optuna study tells of them, and the best of them."""
+"""The trials of a sweep, as recorded in its Optuna study, and the best of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ METRIC_NAMES = {
     "val_mean_class_accuracy": "mean class accuracy on validation images",
     "val_loss": "validation loss",
 }
-"""What trials are selected by, in words."""
+"""The names of the metrics by which trials are selected."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial: what was tried, what it reached, how it ended.
+    """One trial: its config, its results, and how it ended.
 
     `ended` is one of the words in `attributes`, or `running`; `best` is the record of the trial's
-    best validation, `last` of its last one; `values` maps validations to the metric; `started` and
-    `completed` are in local time. A run that confirms a trial of the search with another seed says
-    which one it `confirms`. `failure` is one of `failures.KINDS`; it is empty for a trial that did
-    not fail, and in sweeps from before failures were sorted.
+    best validation, `last` that of its last one; `values` maps validations to the metric; `started`
+    and `completed` are in local time. For a run that confirms a trial of the search with another
+    seed, `confirms` is the number of that trial. `failure` is one of `failures.KINDS`; it is empty
+    for a trial that did not fail, and in sweeps of versions that did not record it.
     """
 
     number: int
@@ -50,12 +50,12 @@ class TrialResult:
 
     @property
     def last_epoch(self) -> float:
-        """How long the trial has trained, by its last validation."""
+        """How many epochs the trial has trained, at its last validation."""
         return self.last.epoch if self.last else 0.0
 
 
 def read_trials(study: optuna.Study) -> list[TrialResult]:
-    """Every trial that was started or refused, in order; none that another sweep has made.
+    """Every trial that was started or rejected, in order, without those copied from another sweep.
 
     Raises:
         SweepFolderError: if the study is damaged.
@@ -63,7 +63,7 @@ def read_trials(study: optuna.Study) -> list[TrialResult]:
     states = [state for state in optuna.trial.TrialState if state.name != "WAITING"]
     try:
         trials = study.get_trials(deepcopy=False, states=states)
-    except Exception as error:  # of a damaged file SQLAlchemy and Optuna raise whatever they like
+    except Exception as error:  # for a damaged file, SQLAlchemy and Optuna raise any error
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise SweepFolderError(f"the study cannot be read: {reason}") from None
     return [
@@ -74,15 +74,15 @@ def read_trials(study: optuna.Study) -> list[TrialResult]:
 def select_best(trials: Sequence[TrialResult], metric: str) -> TrialResult | None:
     """The trial with the best validation; None if none was validated.
 
-    Failed trials are left out. Every trial counts with its best validation, also one that was
-    stopped early. A tie goes to the lower validation loss, then to the earlier trial.
+    Failed trials are left out. Every trial counts with its best validation, even if it was stopped
+    early. In a tie, the lower validation loss wins, then the earlier trial.
     """
     scored = [trial for trial in trials if has_score(trial)]
     return max(scored, key=lambda trial: rank(trial, metric), default=None)
 
 
 def best_configs(trials: Sequence[TrialResult], metric: str) -> list[TrialResult]:
-    """The trials of a search that have a score, the best first, of each config only one."""
+    """The scored trials of a search, the best first, with only one trial for each config."""
     scored = [trial for trial in trials if has_score(trial) and trial.confirms is None]
     scored.sort(key=lambda trial: rank(trial, metric), reverse=True)
     distinct: dict[str, TrialResult] = {}
@@ -93,7 +93,7 @@ def best_configs(trials: Sequence[TrialResult], metric: str) -> list[TrialResult
 
 
 def recipe(config: TrialConfig) -> str:
-    """A config but for its seed and labels: what two runs of the same have in common."""
+    """A config without its seed and labels, which is equal for all runs of the same config."""
     return config.model_dump_json(exclude={"seed", "labels"})
 
 
@@ -103,14 +103,14 @@ def has_score(trial: TrialResult) -> bool:
 
 
 def rank(trial: TrialResult, metric: str) -> tuple[float, float, int]:
-    """Sorts trials that have a score; the best has the greatest."""
+    """The sort key of a scored trial; the best trial has the largest."""
     assert trial.best is not None
     sign = 1 if METRICS[metric] == "max" else -1
     return sign * getattr(trial.best, metric), -trial.best.val_loss, -trial.number
 
 
 def trial_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
-    """What the study tells of a trial."""
+    """A trial as the study records it."""
     attrs, where = trial.user_attrs, f"trial {trial.number}"
     values = {
         "number": trial.number,

@@ -1,4 +1,4 @@
-"""Recording that the user trusts a sweep's folder, with all that it names outside itself."""
+"""Recording that the user trusts a sweep's folder, with everything that it names outside itself."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,11 @@ from toprung.trainables.files.plain_yaml import write_yaml
 
 
 def trust_from_now_on(record: SweepRecord) -> str:
-    """Put a sweep into the user's record; one of an older version gets an id.
+    """Add a sweep to the user's record; a sweep of an older version gets an id.
 
     Returns:
-        In a line why it could not be recorded, so that it will be asked for again; empty if it was.
+        A line that states why the sweep could not be recorded, so that the user will be asked
+        again; empty if it was recorded.
     """
     try:
         if not is_id(record.id):
@@ -22,20 +23,21 @@ def trust_from_now_on(record: SweepRecord) -> str:
         remember(record.id, places_of(record))
     except OSError as error:
         return (
-            f"warning: that you trust {record.folder.address} cannot be recorded, and will be "
-            f"asked again: {error} (the records lie in {state_dir()}; {STATE_VARIABLE} moves them)"
+            f"warning: your trust in {record.folder.address} cannot be recorded, so you will be "
+            f"asked again: {error} (the records are in {state_dir()}; set {STATE_VARIABLE} to move "
+            "them)"
         )
     return ""
 
 
 def _write_id(record: SweepRecord) -> None:
-    said = {"id": new_id(), **{k: v for k, v in record.description.items() if k != "id"}}
-    record.folder.write(record.folder.settings, write_yaml(said))
+    with_id = {"id": new_id(), **{k: v for k, v in record.description.items() if k != "id"}}
+    record.folder.write(record.folder.settings, write_yaml(with_id))
     record.forget_description()
 
 
 def places_of(record: SweepRecord) -> Iterator[Place]:
-    """Everything outside its folder that a sweep's files name; reads its study."""
+    """Everything that a sweep's files name outside its folder; reads its study."""
     yield from fixed_places(record.folder, record.study_place, record.description)
     for config in record.configs():
         yield from places_of_config(config)

@@ -1,1 +1,1 @@
-"""What belongs to a sweep's folder as a whole: whose it is, and what it may use outside itself."""
+"""The folder of a sweep: its files, its driver, its study, and what it may use outside itself."""

@@ -1,7 +1,7 @@
 """Which process runs a sweep, and whether it still does.
 
-The process holds a file in the sweep's folder locked (flock). The system takes the lock away when
-the process ends, however it does, so there is no stale lock.
+The process holds a lock on a file in the sweep's folder (flock). The system releases the lock when
+the process ends for any reason, so there are no stale locks.
 """
 
 import fcntl
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 MAX_LEASE_SECONDS = 60.0
-"""How long a driver may say nothing to its store and still be thought to run."""
+"""How long after its last update in the store a driver is still assumed to run."""
 
 
 def this_driver() -> dict[str, Any]:
-    """This process, as the study's attribute `attributes.OWNER` tells of it."""
+    """This process, in the form of the study's attribute `attributes.OWNER`."""
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
@@ -27,14 +27,14 @@ def in_words(owner: Mapping[str, Any]) -> str:
 
 
 def still_runs(lock: Path, owner: Mapping[str, Any]) -> bool:
-    """Whether the sweep is still run; true where it cannot be known.
+    """Whether the sweep is still running; true if this cannot be determined.
 
     Args:
-        lock: the file that is held locked.
-        owner: the process that has run the sweep at last.
+        lock: the file on which the process holds a lock.
+        owner: the process that ran the sweep last.
     """
     if owner.get("host") != socket.gethostname():
-        return bool(owner)  # a file system need not pass locks on to other machines
+        return bool(owner)  # a file system need not share locks with other machines
     try:
         handle = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -49,5 +49,5 @@ def still_runs(lock: Path, owner: Mapping[str, Any]) -> bool:
 
 
 def is_leased(lease: Path) -> bool:
-    """Whether a sweep in a store is still run, by what the store told of its driver."""
+    """Whether a sweep in a store is still running, by the time of its driver's last update."""
     return lease.is_file() and time.time() - lease.stat().st_mtime < MAX_LEASE_SECONDS

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees an incomplete file."""
 
 import json
 import math
@@ -13,22 +13,22 @@ from toprung.trainables.system.printable import printable_json
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name, flush it to disk, and move it into place."""
     with atomic_file(path) as file:
-        # No Unicode may come from a file's name; in JSON and YAML this is how it is written.
+        # A file's name need not be Unicode; JSON and YAML escape such characters the same way.
         file.write(
             content.encode(errors="backslashreplace") if isinstance(content, str) else content
         )
 
 
 def real_path(path: str | Path) -> Path:
-    """Absolute, without links; unlike `Path.resolve`, also where a link leads to itself."""
+    """The absolute path without links; unlike `Path.resolve`, it accepts a link to itself."""
     return Path(os.path.realpath(path))
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether nothing is in it but hidden files, such as a killed process leaves half-written.
+    """Whether a folder has only hidden files, such as a killed process leaves behind.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the folder cannot be read.
     """
     return all(path.name.startswith(".") for path in folder.iterdir())
 

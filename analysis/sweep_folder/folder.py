@@ -1,29 +1,29 @@
-"""Where everything lies in a sweep's folder: the only file that knows the names.
+"""The files in a sweep's folder; their names are defined only here.
 
-sweep.yaml        what was asked for: settings, space, data, versions
-search_space.py   the space's own source
+sweep.yaml        the description: settings, space, data, versions
+search_space.py   the source of the search space
 code/             what the space can import from its folder, if the sweep was sent to a cluster
-study.db          the Optuna study: what was tried, what each trial scored, how it ended
-decisions.jsonl   what was decided, in order, a line each
-driver.lock       held by the process that runs the sweep
+study.db          the Optuna study: the config, results and end of each trial
+decisions.jsonl   the log of decisions, one line each
+driver.lock       locked by the process that runs the sweep
 splits.csv        which image is in which split, and the hash of its content
-duplicates.csv    the images that are there more than once, if there are any
-starting_weights.safetensors  the files of weights that trials start from, and the images of these
-trials/           a folder per trial: its reports, its checkpoint; and what Ray Tune writes
+duplicates.csv    the images that occur more than once, if there are any
+starting_weights.safetensors  the weights files that trials start from, and their images
+trials/           a folder per trial: its reports, its checkpoint, and Ray Tune's files
 tensorboard/      scalars and hyperparameters, a folder per trial
 best/             the export of the winner
-exports/          exports of other trials, where asked for
-test_openings/    the intent to open the test set, a file for each opening
-sealed_test.json  the result of every opening of the test set
-test_predictions/ what each model that was opened said of the test images, and some of them
+exports/          exports of other trials, if requested
+test_openings/    the intents to open the test set, a file for each opening
+sealed_test.json  the results of all openings of the test set
+test_predictions/ the predictions of each tested model for the test images, with some of the images
 report/           the report and its pictures
 
-A sweep may lie in an object store instead, under the same names, with a working copy of it on the
-machine that looks at it or runs it. Its trials' checkpoints are in the store only, until they are
-asked for; `driver.json` is kept up to date there by the process that runs the sweep.
+A sweep may be in an object store instead, under the same names, with a working copy on the machine
+that reads or runs it. The checkpoints of its trials are only in the store until they are needed;
+the process that runs the sweep keeps `driver.json` up to date there.
 
-A sweep's folder may be a stranger's: every path in it is looked at before it is given out, and
-refused if it leads out of the folder, could block, or is too large (`untrusted_files.inside`).
+A sweep's folder may be untrusted: every path in it is checked before it is returned, and refused if
+it leads out of the folder, could block, or is too large (`untrusted_files.inside`).
 """
 
 import json
@@ -61,23 +61,23 @@ _JOURNALS = ("wal", "shm", "journal")
 
 
 class SweepFolderError(ValueError):
-    """A folder that is not the sweep, export or result that was asked for."""
+    """A folder is not the requested sweep, export or result, or cannot be used as such."""
 
 
 @dataclass(frozen=True)
 class SweepFolder:
     """The paths in one sweep's folder.
 
-    Each raises a `SweepFolderError` if what is there is not to be opened.
+    Each raises a `SweepFolderError` if the file must not be opened.
     """
 
     path: Path
 
     @classmethod
     def working_copy(cls, store: ObjectStore) -> "SweepFolder":
-        """The folder in the user's cache of a sweep in a store, whose URL is the user's own word.
+        """The working copy in the user's cache of a sweep in a store, whose URL the user gave.
 
-        The folder around it is made.
+        Its parent folder is created.
         """
         url = store.parent.url
         home = (cache_dir() / "sweeps" / digest_of(url)).absolute()
@@ -87,20 +87,21 @@ class SweepFolder:
 
     @property
     def store(self) -> ObjectStore | None:
-        """Where the sweep lies, if this is a working copy of it.
+        """The location of the sweep in a store, if this folder is a working copy of it.
 
-        The user's own record says so, never a file beside the sweep: it may be a stranger's.
+        It comes from the user's own record, never from a file next to the sweep, which may be
+        untrusted.
         """
         url = url_of_working_copies(self.path.parent)
         return None if url is None else _store(url, self.path.name)
 
     @property
     def address(self) -> str:
-        """What the user calls it: the path, or the URL in a store."""
+        """The sweep as the user names it: its path, or its URL in a store."""
         return self.shown(self.path)
 
     def shown(self, path: Path) -> str:
-        """A path in it as the user knows it."""
+        """A path in the folder as the user knows it."""
         store = self.store
         if store is None or not path.is_relative_to(self.path):
             return str(path)
@@ -108,7 +109,7 @@ class SweepFolder:
         return store.url if inside == "." else url_within(store.url, inside)
 
     def publish(self, path: Path) -> None:
-        """Bring a file or folder in it to the store, if it lies in one.
+        """Upload a file or folder of the sweep to its store, if it has one.
 
         Raises:
             StoreError: if the store cannot be written.
@@ -118,10 +119,10 @@ class SweepFolder:
             stored_files.publish(store, self.path, path)
 
     def write(self, path: Path, content: str) -> None:
-        """Write a file in it; first to the store, if it lies in one.
+        """Write a file of the sweep; first to its store, if it has one.
 
         Raises:
-            OSError: if it cannot be written; it may be in the store then.
+            OSError: if the file cannot be written; it may already be in the store then.
         """
         store = self.store
         if store is not None:
@@ -129,7 +130,7 @@ class SweepFolder:
         write_atomically(path, content)
 
     def refresh(self, path: Path) -> None:
-        """Let a file in it be as it is in the store, if it lies in one.
+        """Update a file from the sweep's store, if it has one.
 
         Raises:
             StoreError: if the store cannot be read.
@@ -139,7 +140,7 @@ class SweepFolder:
             stored_files.refresh(store, self.path, path)
 
     def complete(self, path: Path) -> None:
-        """Let a folder in it have all that the store has there, if it lies in one.
+        """Download what a folder lacks from the sweep's store, if it has one.
 
         Raises:
             StoreError: if the store cannot be read.
@@ -150,7 +151,7 @@ class SweepFolder:
 
     @property
     def settings(self) -> Path:
-        """What was asked for."""
+        """The description of the sweep: settings, space, data, versions."""
         return self._file("sweep.yaml")
 
     @property
@@ -160,7 +161,7 @@ class SweepFolder:
 
     @property
     def code(self) -> Path:
-        """What the search space can import from its folder; missing if that was not sent here."""
+        """The code that the search space can import; missing if no code was sent."""
         return self._folder("code")
 
     @property
@@ -172,17 +173,17 @@ class SweepFolder:
 
     @property
     def decisions(self) -> Path:
-        """What was decided, in order, a JSON object per line."""
+        """The log of decisions, one JSON object per line."""
         return self._file("decisions.jsonl", most_bytes=MAX_LOG_BYTES)
 
     @property
     def lock(self) -> Path:
-        """The file that the process which runs the sweep holds locked."""
+        """The file that the process running the sweep keeps locked."""
         return self._file("driver.lock")
 
     @property
     def lease(self) -> Path:
-        """What the store last told of the process that runs the sweep."""
+        """The last update from the store about the process that runs the sweep."""
         return self._file(LEASE)
 
     @property
@@ -192,12 +193,12 @@ class SweepFolder:
 
     @property
     def duplicates(self) -> Path:
-        """The images that are there more than once; missing if there are none."""
+        """The list of images that occur more than once; missing if there are none."""
         return self._file("duplicates.csv", most_bytes=MAX_TABLE_BYTES)
 
     @property
     def starting_weights(self) -> Path:
-        """What is known of the files of weights that trials start from; missing without any."""
+        """The record of the weights files that trials start from; missing if there are none."""
         return self._file("starting_weights.safetensors", most_bytes=MAX_TABLE_BYTES)
 
     @property
@@ -206,7 +207,7 @@ class SweepFolder:
         return self._folder("tensorboard")
 
     def tensorboard_of(self, number: int) -> Path:
-        """TensorBoard's folder of a trial."""
+        """The folder of a trial's TensorBoard logs."""
         return self._folder("tensorboard", self.trial_name(number))
 
     @property
@@ -220,7 +221,7 @@ class SweepFolder:
 
     @property
     def any_trial_reported(self) -> bool:
-        """Whether Ray has written a result of any trial."""
+        """Whether Ray has written a result for any trial."""
         return any(self.trials.glob("*/result.json"))
 
     @property
@@ -235,9 +236,9 @@ class SweepFolder:
         return self._folder("test_openings")
 
     def test_predictions(self, number: int, opening: str | None = None) -> Path:
-        """What a trial's model said of the test images, and some of these.
+        """The file with a trial's predictions for the test images, and some of these images.
 
-        With the id of an opening, where those are kept if the trial had another model before.
+        With the id of an opening, the file for an opening after that of another model of the trial.
         """
         more = "" if opening is None else f"-{opening}"
         name = f"{self.trial_name(number)}{more}.npz"
@@ -254,13 +255,13 @@ class SweepFolder:
         return self._file(RAY_EXPERIMENT, name, "result.json", most_bytes=MAX_LOG_BYTES)
 
     def reports(self, number: int) -> Iterator[dict[str, Any]]:
-        """What a trial has reported so far, in order; half-written lines are left out."""
+        """The reports of a trial so far, in order; incomplete lines are left out."""
         with suppress(FileNotFoundError):
             yield from filter(None, map(_plain, read_lines(self.result_log(number))))
 
     @staticmethod
     def trial_name(number: int) -> str:
-        """The name of a trial's folders."""
+        """The name of the folders of a trial."""
         return f"{_TRIAL}{number:05d}"
 
     @property
@@ -273,11 +274,11 @@ class SweepFolder:
         return self._folder(RAY_EXPERIMENT, self.trial_name(number))
 
     def trial_place(self, number: int) -> str:
-        """Where a trial keeps its checkpoint: a path, or a URL."""
+        """The location of a trial's checkpoint: a path, or a URL."""
         return self.shown(self.trial(number))
 
     def checkpoint_file(self, number: int) -> Path:
-        """Where the one checkpoint of a trial is on this machine, if it has one here."""
+        """The path on this machine of a trial's only checkpoint; the file need not exist."""
         name = self.trial_name(number)
         return self._file(RAY_EXPERIMENT, name, CHECKPOINT_FILE, most_bytes=MAX_CHECKPOINT_BYTES)
 
@@ -300,7 +301,7 @@ class SweepFolder:
         """The folder of a trial's checkpoint, which holds the trial's best weights too.
 
         Raises:
-            SweepFolderError: if the trial has none, or it has not been kept.
+            SweepFolderError: if the trial has no checkpoint, or it was not kept.
             StoreError: if the sweep lies in a store that cannot be read.
         """
         file = self.checkpoint_file(number)
@@ -308,7 +309,7 @@ class SweepFolder:
         if not file.exists():
             raise SweepFolderError(
                 f"trial {number} of {self.address}: has no checkpoint; it was removed, or not kept "
-                "(--keep-checkpoints). Its config is there: toprung best"
+                "(--keep-checkpoints). Its config is still available: toprung best"
             )
         return self.trial(number)
 
@@ -325,21 +326,21 @@ class SweepFolder:
         file.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """See that each of its files may be opened, so that a command says so before its work.
+        """Check that each file of the sweep may be opened, so that a command fails early.
 
-        Those of trials and exports are looked at where they are used.
+        The files of trials and exports are checked when they are used.
 
         Raises:
-            SweepFolderError: if one may not.
+            SweepFolderError: if one of the files must not be opened.
         """
         for name, member in vars(SweepFolder).items():
             if isinstance(member, property) and member.fget.__annotations__["return"] is Path:
                 getattr(self, name)
 
     def remove_leftovers(self) -> None:
-        """Remove what killed processes left half-written, but in the trials' own folders.
+        """Remove incomplete files of killed processes, except in the trials' own folders.
 
-        A trial's is seen to when the trial goes on.
+        The folder of a trial is cleaned up when the trial resumes.
         """
         remove_leftovers(self.path)
         with os.scandir(self.path) as entries:
@@ -363,7 +364,7 @@ def _store(url: str, name: str) -> ObjectStore:
 
 
 def _plain(line: bytes) -> dict[str, Any]:
-    """A report; nothing of the line that a killed process left half-written."""
+    """The report on a line; empty for a line that a killed process left incomplete."""
     try:
         report = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
-"""The user's own record of sweeps: which places outside its folder each of them uses.
+"""The user's own record of sweeps: the places outside its folder that each sweep uses.
 
 <state folder>/sweeps/<id>.jsonl       a JSON object for each place that one sweep uses
 <state folder>/working_copies/<key>    the URL whose working copies one local folder holds
 
 A sweep's random id is a key of its `sweep.yaml`, so that its folder can be moved and renamed. The
-record is written where the user makes a sweep (`toprung run`) or says that they trust its folder
-(`--trust`). Lines are only appended, so that several processes can write at once.
+record is written when the user creates a sweep (`toprung run`) or trusts its folder (`--trust`).
+Lines are only appended, so that several processes can write concurrently.
 """
 
 import json
@@ -28,17 +28,17 @@ _copies_of_this_process: dict[Path, str] = {}
 
 @dataclass(frozen=True)
 class Place:
-    """Something outside a sweep's folder that its files name.
+    """A place outside a sweep's folder that its files name.
 
     Attributes:
-        kind: what it is, in a word.
-        value: names it exactly; two places are one if kind and value are.
-        told: what would be done with it, in words for the user; not compared.
+        kind: the kind of place, as one word.
+        value: the exact place; two places are equal if their kinds and values are.
+        use: the place and what would be done with it, in words for the user; not compared.
     """
 
     kind: str
     value: str
-    told: str = field(default="", compare=False)
+    use: str = field(default="", compare=False)
 
 
 def new_id() -> str:
@@ -47,12 +47,12 @@ def new_id() -> str:
 
 
 def is_id(text: str | None) -> bool:
-    """Whether this can be the id of a sweep; what a stranger's file has may be anything."""
+    """Whether a text can be the id of a sweep; an untrusted file may contain anything."""
     return text is not None and _ID.fullmatch(text) is not None
 
 
 def known_places(sweep_id: str | None) -> frozenset[Place] | None:
-    """The places that the user's record has for a sweep; None if it does not have the sweep."""
+    """The places in the user's record of a sweep; None if there is no record of the sweep."""
     if sweep_id is None or not is_id(sweep_id):
         return None
     try:
@@ -63,7 +63,7 @@ def known_places(sweep_id: str | None) -> frozenset[Place] | None:
 
 
 def remember(sweep_id: str, places: Iterable[Place]) -> None:
-    """Add to the user's record what a sweep uses.
+    """Add places that a sweep uses to the user's record.
 
     Raises:
         OSError: if the state folder cannot be written.
@@ -84,10 +84,10 @@ def remember(sweep_id: str, places: Iterable[Place]) -> None:
 
 
 def note_working_copies(folder: Path, url: str) -> None:
-    """Record that the sweeps in this folder are working copies of those at an object store's URL.
+    """Record that the sweeps in a folder are working copies of those at an object store's URL.
 
-    The caller has the URL from the user. Where the state folder cannot be written, it holds for
-    this process only.
+    The caller has the URL from the user. If the state folder cannot be written, the record lasts
+    only as long as this process.
     """
     _copies_of_this_process[folder] = url
     path = _copies_in(folder)
@@ -101,7 +101,7 @@ def note_working_copies(folder: Path, url: str) -> None:
 
 
 def url_of_working_copies(folder: Path) -> str | None:
-    """The object store's URL of which this folder holds working copies, if the user named one."""
+    """The URL of the object store whose working copies a folder holds, if the user named one."""
     if folder in _copies_of_this_process:
         return _copies_of_this_process[folder]
     try:
@@ -119,9 +119,9 @@ def _copies_in(folder: Path) -> Path:
 
 
 def _place(line: str) -> Place | None:
-    """The place of a line; None for a line that is not whole."""
+    """The place on a line; None for an incomplete line."""
     try:
-        said = typed(dict[str, str], json.loads(line))
-        return Place(said["kind"], said["value"])
+        stored = typed(dict[str, str], json.loads(line))
+        return Place(stored["kind"], stored["value"])
     except (ValueError, KeyError, RecursionError):
         return None

@@ -1,13 +1,13 @@
-"""What a sweep's files name outside its folder is used only if the user agreed to it.
+"""What a sweep's files name outside its folder is used only if the user has agreed to it.
 
-The rule: what a file in a sweep's folder, an export or a data set says never decides where the
-network is spoken to, which credentials are used, what code runs, or what outside the folder is read
-or written. Only the user decides: by a command's arguments, or by their own record of the sweep
-(`toprung.analysis.sweep_folder.known_sweeps`), which must have both the sweep's id and the very
-place.
+The rule: the content of a file in a sweep's folder, an export or a data set never decides which
+machines are contacted, which credentials are used, what code runs, or what outside the folder is
+read or written. Only the user decides: by the arguments of a command, or by their own record of the
+sweep (`toprung.analysis.sweep_folder.known_sweeps`), which must contain both the sweep's id and the
+exact place.
 
-Every use of such a place asks `Outside.confirm` first. Where a new kind of place comes to be named
-in a file, it gets a function here that makes a `Place` of it, and a line in `places_of`.
+Every use of such a place calls `Outside.confirm` first. A new kind of place in a file gets a
+function here that returns its `Place`, and a line in `places_of`.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ from toprung.trainables.networks.svm_settings import SvmSettings
 
 _STUDY, _IMAGES, _WEIGHTS, _CODE = "study", "images", "weights", "code"
 _DECIDES_CODE = ("space", "space_origin", "directory", "overrides", "config")
-"""Keys of `sweep.yaml` that say which code a resumed sweep runs, where, and on what."""
-_MOST_TOLD = 4
+"""Keys of `sweep.yaml` that determine which code a resumed sweep runs, where, and on what."""
+_MOST_NAMED = 4
 
 
 class NotConfirmedError(SweepFolderError):
-    """A place outside a sweep's folder that its files name, and the user has not agreed to."""
+    """A sweep's files name a place outside its folder that the user has not agreed to."""
 
 
 class Outside:
     """What one sweep may use outside its folder.
 
     Args:
-        address: of the sweep, as the user knows it.
-        sweep_id: from its `sweep.yaml`; None for one of an older version.
-        trust: whether the user has said in this command, or by making the sweep in this process,
-            that all its files name is to be used.
+        address: the address of the sweep, as the user knows it.
+        sweep_id: the id in its `sweep.yaml`; None for a sweep of an older version.
+        trust: whether everything that its files name may be used, because the user said so in this
+            command or created the sweep in this process.
     """
 
     def __init__(self, address: str, sweep_id: str | None, *, trust: bool) -> None:
@@ -52,10 +52,11 @@ class Outside:
         self._trust = trust
 
     def confirm(self, *places: Place) -> None:
-        """See that these may be used, before they are.
+        """Check that these places may be used, before their use.
 
         Raises:
-            NotConfirmedError: if not; names them, what would be done with them, and the way on.
+            NotConfirmedError: if not; the message names the places, what would be done with them,
+                and how to agree.
         """
         if self._trust or not places:
             return
@@ -65,16 +66,16 @@ class Outside:
             raise NotConfirmedError(self._refusal(unknown, is_known=known is not None))
 
     def _refusal(self, unknown: list[Place], *, is_known: bool) -> str:
-        told = list(dict.fromkeys(place.told for place in unknown))
-        more = [f"{len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+        uses = list(dict.fromkeys(place.use for place in unknown))
+        more = [f"{len(uses) - _MOST_NAMED} more"] if len(uses) > _MOST_NAMED else []
         why = (
             "your record of this sweep does not have it"
             if is_known
             else "this sweep is not in your records of sweeps"
         )
         return (
-            f"{self._address}: its files name {'; '.join([*told[:_MOST_TOLD], *more])}; {why} "
-            f"({state_dir() / 'sweeps'}), so it was left alone. If you trust this folder, say so "
+            f"{self._address}: its files name {'; '.join([*uses[:_MOST_NAMED], *more])}; {why} "
+            f"({state_dir() / 'sweeps'}), so it was not used. If you trust this folder, confirm it "
             f"once: toprung status {shlex.quote(self._address)} --trust"
         )
 
@@ -83,8 +84,8 @@ def images_to_look_at(outside: Outside, data: DataSettings) -> TrainingData:
     """The images that trials saw, if they are on this machine.
 
     Raises:
-        NotConfirmedError: if the user has not agreed to where they are.
-        DataError: if they are not there.
+        NotConfirmedError: if the user has not agreed to their location.
+        DataError: if they do not exist.
     """
     outside.confirm(images_of(data))
     return open_training_data(data.model_copy(update={"download": False}))
@@ -93,12 +94,12 @@ def images_to_look_at(outside: Outside, data: DataSettings) -> TrainingData:
 def fixed_places(
     folder: SweepFolder, study_place: StudyPlace, description: Mapping[str, Any]
 ) -> Iterator[Place]:
-    """What a sweep's own files name, besides its trials' configs.
+    """The places that a sweep's own files name, apart from those in its trials' configs.
 
     Args:
-        folder: of the sweep, with its search space.
-        study_place: where its study is.
-        description: what its `sweep.yaml` says, as it is read from there.
+        folder: the folder of the sweep, with its search space.
+        study_place: the location of its study.
+        description: the content of its `sweep.yaml`.
     """
     if study_place.file is None:
         yield study_at(study_place)
@@ -115,35 +116,35 @@ def study_at(place: StudyPlace) -> Place:
     """A study in a database."""
     from sqlalchemy import make_url
 
-    from toprung.analysis.sweep_folder.study_database import who_is_told_what
+    from toprung.analysis.sweep_folder.study_database import credentials_in_words
 
     url = make_url(place.url)
-    told = f"a study in {url.render_as_string(hide_password=True)} ({who_is_told_what(url)})"
-    return Place(_STUDY, repr([place.url, place.name]), told)
+    use = f"a study in {url.render_as_string(hide_password=True)} ({credentials_in_words(url)})"
+    return Place(_STUDY, repr([place.url, place.name]), use)
 
 
 def images_of(data: DataSettings) -> Place:
     """The images of a trial."""
-    told = f"the images {data.source!r}"
-    told += f" in {data.root!r}" if data.root else ""
-    told += ", downloaded if they are not there" if data.download else ""
-    return Place(_IMAGES, repr([data.source, data.root, data.download]), told)
+    use = f"the images {data.source!r}"
+    use += f" in {data.root!r}" if data.root else ""
+    use += ", downloaded if they are not there" if data.download else ""
+    return Place(_IMAGES, repr([data.source, data.root, data.download]), use)
 
 
 def weights_of(model: NetworkSettings) -> Iterator[Place]:
-    """The pretrained weights that a network starts from, if it does."""
+    """The pretrained weights that a network starts from, if any."""
     if model.weights == NO_WEIGHTS:
         return
     if model.weights_file is not None:
         yield Place(_WEIGHTS, repr([model.weights]), f"the weights {model.weights!r}")
         return
     name = model.backbone if isinstance(model, SvmSettings) else getattr(model, "architecture", "")
-    told = f"torchvision's weights {model.weights} of {name}, downloaded if they are not there"
-    yield Place(_WEIGHTS, repr([name, model.weights]), told)
+    use = f"torchvision's weights {model.weights} of {name}, downloaded if they are not there"
+    yield Place(_WEIGHTS, repr([name, model.weights]), use)
 
 
 def code_of(folder: SweepFolder, description: Mapping[str, Any]) -> Place:
-    """The code that resuming a sweep runs, by its content, with what decides on what it works."""
+    """The code that runs when a sweep is resumed, identified by its content and its inputs."""
     decides = {key: description.get(key) for key in _DECIDES_CODE}
     digest = hashlib.sha256(repr(decides).encode(errors="backslashreplace"))
     for path in _code_files(folder):
@@ -151,10 +152,10 @@ def code_of(folder: SweepFolder, description: Mapping[str, Any]) -> Place:
         digest.update(found.encode(errors="backslashreplace"))
     origin = description.get("space_origin")
     shown = folder.shown(folder.search_space)
-    told = f"code that would run (search space {origin!r}, whose copy is {shown}"
-    told += f", with {folder.shown(folder.code)}" if folder.code.is_dir() else ""
-    told += f"; in the folder {description.get('directory')!r})"
-    return Place(_CODE, digest.hexdigest(), told)
+    use = f"code that would run (search space {origin!r}, whose copy is {shown}"
+    use += f", with {folder.shown(folder.code)}" if folder.code.is_dir() else ""
+    use += f"; in the folder {description.get('directory')!r})"
+    return Place(_CODE, digest.hexdigest(), use)
 
 
 def _code_files(folder: SweepFolder) -> Iterable[Path]:
@@ -163,7 +164,7 @@ def _code_files(folder: SweepFolder) -> Iterable[Path]:
 
 
 def _content(path: Path) -> str:
-    """A digest of a file's content; of a link, which may lead out of the folder, its target."""
+    """A digest of a file's content; for a link, which may lead out of the folder, its target."""
     if path.is_symlink():
         return f"-> {path.readlink()}"
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A folder's files and an object store's, brought to agree, one way or the other."""
+"""Copying files between a folder and an object store, in either direction."""
 
 import os
 import time
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 _AT_A_TIME = 16
 _SAME_TIME = 0.001
-"""Seconds: a file system may round them."""
+"""The tolerance in seconds, because a file system may round times."""
 _SETTLED_SECONDS = 60.0
-"""After that, an object of the same time is the same: no store's clock is as wrong as that.
+"""The age from which an object with an unchanged time is unchanged: no store's clock is so wrong.
 
-A store may tell whole seconds, and an object can be written again within one.
+A store may report times in whole seconds, and an object can be rewritten within a second.
 """
 
 
 def publish(store: ObjectStore, root: Path, path: Path) -> None:
-    """Let the store have of a file or folder under `root` what is there, and no more.
+    """Upload a file or folder under `root`, and delete what the folder no longer has.
 
-    Hidden files are left out: they are locks, or half-written.
+    Hidden files are left out: they are locks, or incomplete.
 
     Raises:
         StoreError: if the store cannot be written.
@@ -40,7 +40,7 @@ def publish(store: ObjectStore, root: Path, path: Path) -> None:
 
 
 def download(store: ObjectStore, root: Path, found: Iterable[tuple[str, Stored]]) -> None:
-    """Let the folder have these of the store's objects; those that it has stay as they are.
+    """Download these objects of the store; files that are current are left unchanged.
 
     Raises:
         StoreError: if the store cannot be read.
@@ -49,7 +49,7 @@ def download(store: ObjectStore, root: Path, found: Iterable[tuple[str, Stored]]
 
 
 def refresh(store: ObjectStore, root: Path, file: Path) -> None:
-    """Let a file under `root` be as it is in the store, or gone if it is not there.
+    """Update a file under `root` from the store, or remove it if the store does not have it.
 
     Raises:
         StoreError: if the store cannot be read.
@@ -63,7 +63,7 @@ def refresh(store: ObjectStore, root: Path, file: Path) -> None:
 
 
 def complete(store: ObjectStore, root: Path, folder: Path) -> None:
-    """Let a folder under `root` have what the store has there; what it has itself stays as it is.
+    """Download what a folder under `root` lacks from the store; existing files are left unchanged.
 
     Raises:
         StoreError: if the store cannot be read.
@@ -73,10 +73,10 @@ def complete(store: ObjectStore, root: Path, folder: Path) -> None:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files under a folder, however deep, but for hidden ones and what Python compiled.
+    """All files below a folder, without hidden files and compiled Python code.
 
     Raises:
-        UntrustedFileError: if there is a link or a special file: it is not sent anywhere.
+        UntrustedFileError: if there is a link or a special file, which is never uploaded.
     """
     if not folder.is_dir():
         return []
@@ -89,16 +89,16 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def each(action: Callable[[T], object], items: Iterable[T]) -> None:
-    """Do it to each, several at a time: what takes long is waiting for the store."""
+    """Apply an action to each item, several at a time, because waiting for the store dominates."""
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for _ in pool.map(action, items):
             pass
 
 
 def _download(store: ObjectStore, file: Path, name: str, found: Stored) -> None:
-    """Fetch an object, unless it is the file that was fetched before: of its size and time.
+    """Fetch an object, unless the file has the same size and time and so was fetched before.
 
-    One that was written within the last minute is fetched again, for it may be another.
+    An object that was written within the last minute is fetched again, as it may have changed.
     """
     if file.is_file():
         has = file.stat()
@@ -107,5 +107,5 @@ def _download(store: ObjectStore, file: Path, name: str, found: Stored) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if store.download(name, file):
         is_settled = found.written_at < time.time() - _SETTLED_SECONDS
-        told = found.written_at if is_settled else found.written_at - 1  # so it is fetched again
-        os.utime(file, (told, told))
+        time_of_file = found.written_at if is_settled else found.written_at - 1  # fetched again
+        os.utime(file, (time_of_file, time_of_file))

@@ -1,9 +1,9 @@
-"""Opening a study's database: the one way for every reader and writer.
+"""Opening the database of a study, for every reader and writer.
 
 The rule: no password is sent in clear text to another machine. Connections to PostgreSQL on other
-machines are encrypted (libpq's `sslmode=require`), unless the user asks for another mode, by
-`PGSSLMODE` or in the URL given as `--storage`. Also then, or where a service file decides, a server
-that wants the password in clear text is refused, unless `PGREQUIREAUTH` allows it. See
+machines are encrypted (libpq's `sslmode=require`), unless the user requests another mode, by
+`PGSSLMODE` or in the URL given as `--storage`. Even then, or if a service file decides, a server
+that requests the password in clear text is refused, unless `PGREQUIREAUTH` allows it. See
 https://www.postgresql.org/docs/current/libpq-connect.html
 """
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _WEAK_MODES = ("disable", "allow", "prefer")
 """Values of `sslmode` with which a connection may be unencrypted."""
 _NEEDS_REQUIRE_AUTH = 160_000
-"""The version of libpq that knows `require_auth`."""
+"""The first version of libpq with `require_auth`."""
 _LOCALHOST = {"host": "localhost,localhost", "hostaddr": "127.0.0.1,::1"}
-"""Its addresses, so that no name server is asked for them."""
+"""The addresses of localhost, so that no name server is asked for them."""
 _WAYS_ON = {
     "SSL was required": "a password is not sent unencrypted to another machine; turn TLS on at the "
     "server or, if you trust the network up to it, set PGSSLMODE=prefer",
@@ -37,11 +37,11 @@ _WAYS_ON = {
 
 
 def open_storage(place: StudyPlace) -> "RDBStorage":
-    """Optuna's storage at a place; the caller has seen that the user agrees to it.
+    """Optuna's storage at a location to which the user has agreed, as checked by the caller.
 
     Raises:
         SQLAlchemyError, OptunaError, OSError: if it cannot be opened; see `reason`.
-        ValueError: if its URL has a driver that cannot be made to encrypt.
+        ValueError: if its URL has a driver that cannot be configured to encrypt.
     """
     from optuna.storages import RDBStorage
 
@@ -66,29 +66,32 @@ def with_driver(url: "URL") -> "URL":
 
 
 def reason(error: Exception) -> str:
-    """In one line why a database could not be used, and what helps; Optuna hides what it said."""
+    """A line that states why a database could not be used, and what helps.
+
+    Optuna's own error hides the message of the database, which is in its cause.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
-    told = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
-    text = str(getattr(told, "orig", told)).strip()
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
+    text = str(getattr(cause, "orig", cause)).strip()
     line = text.partition("\n")[0]
     way_on = next((way for part, way in _WAYS_ON.items() if part in text), "")
     return f"{line}; {way_on}" if way_on else line
 
 
 def is_postgresql(url: str) -> bool:
-    """Whether this is a URL of a PostgreSQL database, which is the only kind that a sweep uses."""
+    """Whether this is the URL of a PostgreSQL database, the only kind that a sweep uses."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         return make_url(url).get_backend_name() == "postgresql"
-    except (ArgumentError, ValueError):  # the second of a port that is not a number
+    except (ArgumentError, ValueError):  # ValueError for a port that is not a number
         return False
 
 
-def who_is_told_what(url: "URL") -> str:
-    """In words for the user: which server a connection would reach, and what it would be sent."""
+def credentials_in_words(url: "URL") -> str:
+    """A sentence for the user: the server of a connection, and the credentials it would receive."""
     server = " or ".join(hosts(url)) or "this machine's PostgreSQL"
     service = _asked(url, "service", "PGSERVICE")
     server = f"the server of the service {service!r}" if service else server
@@ -102,10 +105,10 @@ def who_is_told_what(url: "URL") -> str:
 
 
 def connect_arguments(url: "URL") -> dict[str, Any]:
-    """What libpq is told besides the URL, so that no password goes out in clear text.
+    """libpq's options besides the URL, so that no password is sent in clear text.
 
     Raises:
-        ValueError: for a driver without libpq, to another machine.
+        ValueError: for a connection to another machine by a driver without libpq.
     """
     service = _asked(url, "service", "PGSERVICE")
     servers = hosts(url)
@@ -113,7 +116,7 @@ def connect_arguments(url: "URL") -> dict[str, Any]:
         return dict(_LOCALHOST) if servers == ["localhost"] and url.host else {}
     mode = _asked(url, "sslmode", "PGSSLMODE")
     arguments: dict[str, Any] = {}
-    if mode is None and not service:  # the service file may ask for more than this
+    if mode is None and not service:  # the service file may require more than this
         arguments["sslmode"] = "require"
     is_weak = mode in _WEAK_MODES or (mode is None and service is not None)
     if is_weak and _asked(url, "require_auth", "PGREQUIREAUTH") is None:
@@ -121,12 +124,12 @@ def connect_arguments(url: "URL") -> dict[str, Any]:
             arguments["require_auth"] = "!password"
         elif mode is None:
             arguments["sslmode"] = "require"
-    _libpq_version(url)  # another driver would not know what these mean
+    _libpq_version(url)  # raises for a driver that does not have these options
     return arguments
 
 
 def hosts(url: "URL") -> list[str]:
-    """Every host, address or socket that libpq would take from a URL and the environment."""
+    """Every host, address or socket that libpq would use, from a URL and the environment."""
     named = _listed(url.host) + _listed(_asked(url, "host"))
     named = named or _listed(os.environ.get("PGHOST"))
     return [*named, *_listed(_asked(url, "hostaddr", "PGHOSTADDR"))]
@@ -139,11 +142,11 @@ def _is_this_machine(host: str) -> bool:
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return False  # a name: who answers to it is for a name server to say
+        return False  # a name, which a name server may resolve to any machine
 
 
 def _asked(url: "URL", option: str, variable: str | None = None) -> str | None:
-    """The value that the URL or the user's environment gives an option of libpq."""
+    """The value of an option of libpq in the URL or in the user's environment."""
     query: Mapping[str, str | tuple[str, ...]] = url.query
     if option in query:
         value = query[option]
@@ -170,5 +173,5 @@ def _libpq_version(url: "URL") -> int:
     if url.get_driver_name() == "psycopg2":
         return int(import_module("psycopg2.extensions").libpq_version())
     raise ValueError(
-        f"driver {url.get_driver_name()!r}: cannot be told to encrypt; use postgresql+psycopg://"
+        f"driver {url.get_driver_name()!r}: cannot be configured to encrypt; use postgresql+psycopg://"
     )

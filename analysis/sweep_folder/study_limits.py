@@ -1,4 +1,4 @@
-"""How large a sweep's SQLite file may be: looked at before Optuna reads all of it into memory."""
+"""Limits on a sweep's SQLite file, checked before Optuna reads all of it into memory."""
 
 import sqlite3
 from contextlib import closing
@@ -8,12 +8,12 @@ from typing import Any
 from toprung.trainables.files.untrusted_files import MAX_TEXT_BYTES, MIB
 
 MAX_ROWS = 1_000_000
-"""Of all tables that Optuna reads. 10,000 trials of 20 validations, 10 parameters and 8 attributes
-have 400,000; Optuna takes some 2 kB and .1 ms for each."""
+"""The most rows in all tables that Optuna reads. 10,000 trials with 20 validations, 10 parameters
+and 8 attributes have 400,000; Optuna needs about 2 kB and .1 ms for each row."""
 MAX_ATTRIBUTE_BYTES = 256 * MIB
-"""Of all attributes. Those of a trial, its config among them, have 2 kB."""
+"""The most bytes in all attributes. Those of one trial, including its config, have 2 kB."""
 _MAX_STEPS_OF_SCHEMA = 20_000
-"""Of SQLite's machine, to read the names of all tables; some 10 for each."""
+"""The most steps of SQLite's virtual machine to read the names of all tables; about 10 for each."""
 _READ = (
     "alembic_version",
     "studies",
@@ -39,7 +39,7 @@ _TEXTS = {
 
 
 class LimitedConnection(sqlite3.Connection):
-    """A connection to a stranger's file: no value is large, and its schema is not trusted.
+    """A connection to an untrusted file: large values are refused, and its schema is not trusted.
 
     For `sqlite3.connect(..., factory=LimitedConnection)`.
     """
@@ -52,13 +52,13 @@ class LimitedConnection(sqlite3.Connection):
 
 
 def check_size(study: Path) -> None:
-    """See that a study's tables are plain ones, and not too large to be read.
+    """Check that the tables of a study are plain, and not too large to be read.
 
     Raises:
         ValueError: if they are not.
         sqlite3.Error: if the file cannot be read.
     """
-    url = f"{study.absolute().as_uri()}?mode=rw"  # which makes no file
+    url = f"{study.absolute().as_uri()}?mode=rw"  # does not create a file
     with closing(sqlite3.connect(url, uri=True, factory=LimitedConnection)) as connection:
         connection.set_progress_handler(lambda: 1, _MAX_STEPS_OF_SCHEMA)  # interrupts it
         found = connection.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
@@ -66,7 +66,7 @@ def check_size(study: Path) -> None:
         tables = {name: (kind, sql or "") for name, kind, sql in found if name in _READ}
         for name, (kind, sql) in tables.items():
             if kind != "table" or not sql.upper().startswith("CREATE TABLE"):
-                raise ValueError(f"its {name} is not a plain table")  # a view could be endless
+                raise ValueError(f"its {name} is not a plain table")  # a view could be infinite
             columns = connection.execute("SELECT hidden FROM pragma_table_xinfo(?)", (name,))
             if any(hidden for (hidden,) in columns):
                 raise ValueError(f"its table {name} has columns that are computed")

@@ -1,22 +1,22 @@
-"""Where a sweep's Optuna study is: in the sweep's folder, or in a database of its own."""
+"""The location of a sweep's Optuna study: in the sweep's folder, or in a separate database."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 STUDY_NAME = "sweep"
-"""Of a study in the sweep's own folder."""
+"""The name of a study in the sweep's own folder."""
 
 
 @dataclass(frozen=True)
 class StudyPlace:
-    """An Optuna storage, and the name of the study there.
+    """An Optuna storage, and the name of the study in it.
 
     Attributes:
-        url: of the storage, without a password: that is for libpq to find, in `PGPASSWORD` or in
-            its password file.
-        name: of the study.
-        file: where it is an SQLite file of the sweep's own.
+        url: the URL of the storage, without a password: libpq finds that in `PGPASSWORD` or in its
+            password file.
+        name: the name of the study.
+        file: the SQLite file in the sweep's folder; None for a database elsewhere.
     """
 
     url: str
@@ -24,12 +24,12 @@ class StudyPlace:
     file: Path | None = None
 
     def as_plain(self) -> dict[str, str]:
-        """As `sweep.yaml` keeps it, of a study that is not in the sweep's folder."""
+        """The location as `sweep.yaml` keeps it, for a study outside the sweep's folder."""
         return {"url": self.url, "name": self.name}
 
 
 def study_in_file(path: Path) -> StudyPlace:
-    """The study in a sweep's own SQLite file, whatever signs its path has."""
+    """The study in a sweep's own SQLite file, whatever characters its path has."""
     return StudyPlace(sqlite_url(path), STUDY_NAME, path)
 
 

@@ -1,4 +1,4 @@
-"""Values out of files that anybody may have written, held against the types they should have."""
+"""Checking values from untrusted files against their expected types."""
 
 from functools import cache
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ def typed(kind: type[T], value: Any) -> T:
     """The value as this type, such as a dataclass from a mapping of its fields.
 
     Raises:
-        ValueError: it is none; says where and why.
+        ValueError: if the value does not have this type; the message states where and why.
     """
     hashable: Any = kind
     try:

@@ -260,7 +260,7 @@ class TestSealedTest:
         self, sweep: Sweep, ended: str
     ) -> None:
         sweep.study.set_user_attr(attributes.SWEEP_ENDED, ended)
-        with pytest.raises(SweepFolderError, match="the test set stays shut"):
+        with pytest.raises(SweepFolderError, match="the test set stays sealed"):
             sweep.test()
         assert not sweep.folder.sealed_test.exists()
         assert sweep.test(force=True).forced

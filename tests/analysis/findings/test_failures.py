@@ -483,7 +483,7 @@ class TestTheReport:
         written = Sweep(results.sweep.folder.path).report(tmp_path)
         page = written.path.read_text("utf-8")
         assert written.problems == ()
-        assert page.count("<summary>The first traceback: ") == 1
-        assert "<summary>The first traceback: GPU out of memory</summary>" in page
+        assert page.count("<summary>First traceback: ") == 1
+        assert "<summary>First traceback: GPU out of memory</summary>" in page
         assert "ValueError: &lt;script&gt;alert(1)&lt;/script&gt;</pre>" in page
         assert SCRIPT not in page

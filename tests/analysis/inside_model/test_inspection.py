@@ -155,7 +155,7 @@ class TestLayers:
         assert convolutions(model) == ("conv_proj",)
         maps = activation_maps(model, pixels(8), "conv_proj")
         assert (maps.before_CHW.shape, maps.after_CHW) == ((8, 2, 2), None)
-        with pytest.raises(ConfigError, match="gives 5x8 values for an image; maps are channels"):
+        with pytest.raises(ConfigError, match="has the shape 5x8; maps are channels"):
             activation_maps(model, pixels(8), "encoder.layers.encoder_layer_0")
         with pytest.raises(ConfigError, match="has no ReLU"):
             guided_backprop(model, pixels(8), "conv_proj", [0])

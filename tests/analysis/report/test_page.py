@@ -297,7 +297,7 @@ class TestTheFolder:
         assert written.stdout.strip() == str(sweep.folder.report / PAGE_FILE)
         (told,) = [part["problem"] for part in _parts(sweep) if "problem" in part]
         assert told == problem
-        assert "could not be drawn: ZeroDivisionError: &lt;/script" in _page(sweep)
+        assert "Could not be drawn: ZeroDivisionError: &lt;/script" in _page(sweep)
 
     def test_a_heavy_picture_is_a_png_on_the_page(
         self, sweep: Sweep, monkeypatch: pytest.MonkeyPatch

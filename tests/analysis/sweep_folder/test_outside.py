@@ -329,7 +329,7 @@ class TestOfAnOlderVersion:
         monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "a file"))
         code, said = run(["test", str(place.sweep), "--trust"])
         assert code == 0
-        assert "cannot be recorded, and will be asked again" in said
+        assert "cannot be recorded, so you will be asked again" in said
         place.seal()
         assert "in your records" in refusal(["test", str(place.sweep)])
 

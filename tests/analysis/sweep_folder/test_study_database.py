@@ -135,7 +135,7 @@ def test_what_the_user_asks_of_libpq_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_driver_without_libpq_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"pg8000.* cannot be told to encrypt"):
+    with pytest.raises(ValueError, match=r"pg8000.* cannot be configured to encrypt"):
         connect_arguments(make_url("postgresql+pg8000://u@db/x"))
 
 

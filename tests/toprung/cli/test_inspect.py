@@ -118,7 +118,10 @@ def test_json_without_a_folder_writes_nothing(
     ("arguments", "message"),
     [
         ("--layer blocks.0.9", "layer 'blocks.0.9': the network has none of this name; nearest: "),
-        ("--layer dense", "layer 'dense': gives 8 values for an image; maps are channels"),
+        (
+            "--layer dense",
+            "layer 'dense': its output for an image has the shape 8; maps are channels",
+        ),
         ("--neurons 4", "neuron 4: layer 'blocks.0.0' has 4, from 0 to 3"),
         ("--neurons -1", "'-1' must be numbers from 0, such as 0,3,7"),
         ("--neurons 1,", "'1,' must be numbers from 0, such as 0,3,7"),
@@ -150,7 +153,7 @@ def test_nothing_is_overwritten(
     (folder / "filters.png").write_text("mine")
     ran = inspect(sweep.folder.best, "digit.png", *options)
     assert (ran.code, ran.out) == (2, "")
-    assert f"{folder.name}: is there already; choose another folder (--to FOLDER)" in ran.err
+    assert f"{folder.name}: exists already; choose another folder (--to FOLDER)" in ran.err
     assert (folder / "filters.png").read_text() == "mine"
     assert pictures_in(folder) == ["filters.png"]
 
