@@ -71,8 +71,8 @@ def test_an_opening_says_what_was_opened_before(pair: tuple[Sweep, Sweep]) -> No
 
 def test_the_page_of_the_first_says_what_was_opened_since(pair: tuple[Sweep, Sweep]) -> None:
     assert told(pair[0])[-1] == (
-        "By now 359 of the 359 test images were opened 1 time, for 1 other model (by sweep b) "
-        "besides."
+        "Apart from this opening, 359 of the 359 test images were opened 1 time, for 1 other model "
+        "(by sweep b) so far."
     )
     assert told(pair[1])[-1].startswith("359 of the 359 test images were opened 1 time")
     rows = seal_parts.openings(Results(pair[1]))

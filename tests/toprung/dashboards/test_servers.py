@@ -275,7 +275,9 @@ def test_a_study_that_cannot_be_read(made: Made, tmp_path: Path) -> None:
     folder = SweepFolder(shutil.copytree(made.folder.path, tmp_path / "broken"))
     folder.study.write_bytes(b"no database at all" * 100)
     with (
-        pytest.raises(SweepFolderError, match=r"study\.db: cannot be read: is not an SQLite database"),
+        pytest.raises(
+            SweepFolderError, match=r"study\.db: cannot be read: is not an SQLite database"
+        ),
         serving(folder, None, None),
     ):
         pass
