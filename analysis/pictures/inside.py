@@ -93,9 +93,7 @@ def _convolutions(results: Results) -> tuple[str, ...]:
 
 
 def image_of(results: Results) -> Shown | None:
-    """The first of the randomly drawn test images; while the test set is sealed, the first
-    validation image.
-    """
+    """The first randomly drawn test image; the first validation image while the set is sealed."""
     if results.test is not None:
         index = int(results.test.random[0])
         return Shown(results.test.names[index], results.test.pixels_of(index))

@@ -105,7 +105,7 @@ def credentials_in_words(url: "URL") -> str:
 
 
 def connect_arguments(url: "URL") -> dict[str, Any]:
-    """libpq's options besides the URL, so that no password is sent in clear text.
+    """The options of libpq besides the URL, so that no password is sent in clear text.
 
     Raises:
         ValueError: for a connection to another machine by a driver without libpq.
