@@ -137,7 +137,7 @@ class TestNotices:
     def test_the_result_of_an_opening_is_not_known(self, sweep: Sweep) -> None:
         sweep.folder.sealed_test.unlink()
         partial, told = answer.notices(Results(sweep))
-        assert partial == "Partial: there are no test figures of the winner."
+        assert partial == "Partial: there are no test figures for the winner."
         assert told.startswith("The test set was opened on 20")
         assert told.endswith("is still running, or the record was changed since.")
 

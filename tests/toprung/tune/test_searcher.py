@@ -417,7 +417,7 @@ class TestConfirming:
         sweep.searcher.close("interrupted")
         confirmation = self.read(sweep)
         assert confirmation.chosen is None
-        assert "does not count" in confirmation.told
+        assert "does not count" in confirmation.summary
         assert not any(candidate.held for candidate in confirmation.candidates)
 
     @pytest.mark.parametrize(("num_trials", "confirms"), [(30, False), (40, True)])
@@ -450,7 +450,7 @@ class TestConfirming:
         sweep = self.searched(reports, confirm=0)
         assert sweep.searcher.suggest("again") == "FINISHED"
         sweep.searcher.close("finished")
-        assert self.read(sweep).told == "not confirmed: not wanted"
+        assert self.read(sweep).summary == "not confirmed: not wanted"
 
 
 def test_the_sampler_moves_away_from_what_diverges(reports: list[dict[str, Any]]) -> None:
