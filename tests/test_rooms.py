@@ -77,6 +77,7 @@ UNKNOWN_TO = {
 """What the files of a folder at the top must not import."""
 RAY_IN_TRIALS = "trainables/ray_trainable.py"
 MOST_FILES = 16
+MOST_POSITIONAL = 4
 ONE_FILE_EACH = {"search_spaces"}
 """Folders in which every file is one of a kind that grows: a search space."""
 
@@ -205,6 +206,19 @@ def test_a_folder_can_be_read_at_a_glance() -> None:
     )
     large = {folder: n for folder, n in counts.items() if n > MOST_FILES}
     assert large.keys() <= ONE_FILE_EACH, large
+
+
+def test_a_constructor_takes_few_arguments_by_position() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in files().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        if len(method.args.posonlyargs + method.args.args) - 1 > MOST_POSITIONAL
+    ]
+    assert not long, "\n".join(long)
 
 
 @pytest.mark.parametrize("folder", UNKNOWN_TO)

@@ -39,6 +39,7 @@ class Confirmation:
         study: optuna.Study,
         settings: SweepSettings,
         proposals: Proposals,
+        *,
         keep: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
         tell: Callable[[str], None],
         decided: Mapping[str, Any] | None = None,

@@ -28,6 +28,7 @@ class CurrentStage:
         study: optuna.Study,
         plan: StagePlan,
         metric: str,
+        *,
         past: Sequence[Mapping[str, Any]],
         record: Callable[[dict[str, Any]], None],
         tell: Callable[[str], None],

@@ -35,6 +35,7 @@ class Capacity:
         self,
         packing: Packing,
         tell: Callable[[str], None],
+        *,
         nodes: Callable[[], Sequence[Resources]] = resources.nodes,
         autoscales: Callable[[], bool] = resources.autoscales,
         clock: Callable[[], float] = monotonic,

@@ -47,6 +47,7 @@ class Deaths(NotPickled, Watcher):
         self,
         searcher: StudySearcher,
         tell: Callable[[str], None],
+        *,
         timeout: float | None,
         disk: DiskWatch,
         oom_watch: OomWatch,

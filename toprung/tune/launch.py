@@ -27,6 +27,7 @@ from toprung.planning.network_checks import NetworkChecks
 from toprung.planning.plan import SweepPlan
 from toprung.planning.sweep_state import SEARCHING, SweepState, begun, resumed, seconds_used
 from toprung.search.confirmation_runs import Confirmation
+from toprung.search.study_books import StudyBooks
 from toprung.storage.retry import Patience, RecordLostError
 from toprung.tune.callbacks.adapter import TuneCallback
 from toprung.tune.callbacks.disk_watch import DiskWatch
@@ -94,11 +95,15 @@ def _search(
 ) -> None:
     settings, study, name = plan.settings, state.study, plan.folder.path.name
     used = seconds_used(state.past)
-    progress = Progress(name, settings, plan.console, packing, read_trials(study), used)
+    progress = Progress(
+        name, settings, plan.console, packing, before=read_trials(study), seconds_used=used
+    )
     searcher = _searcher(plan, state, checks, progress, packing)
     disk = DiskWatch(plan.folder, progress.tell, mirror)
     oom_watch = OomWatch(looked_at)
-    deaths = Deaths(searcher, progress.tell, settings.trial_timeout, disk, oom_watch)
+    deaths = Deaths(
+        searcher, progress.tell, timeout=settings.trial_timeout, disk=disk, oom_watch=oom_watch
+    )
     compares = trial_scheduler(settings, deaths.died)
     _replay(state, compares)
     ending = Ending(
@@ -122,7 +127,11 @@ def _search(
         *([Newcomers(plan, looked_at, progress.tell)] if looked_at is not None else []),
         progress,
         KeptCheckpoints(
-            plan.folder, settings, study, patience, mirror.remove_checkpoint if mirror else None
+            plan.folder,
+            settings,
+            study,
+            patience,
+            remove=mirror.remove_checkpoint if mirror else None,
         ),
         *mirrors,
     ]
@@ -164,23 +173,22 @@ def _searcher(
         state.study,
         plan.settings,
         plan.proposals,
-        lambda event, told: state.file.write([event], (), told),
-        progress.tell,
-        state.confirmation,
+        keep=lambda event, told: state.file.write([event], (), told),
+        tell=progress.tell,
+        decided=state.confirmation,
     )
     return StudySearcher(
-        state.study,
-        state.file.write,
-        plan.proposals,
-        lambda config: checks(state.places(plan.weights(plan.data(config)))),
-        progress.refused,
-        progress.tell,
-        confirmation,
-        Capacity(packing, progress.tell),
-        plan.settings,
-        plan.folder,
-        [event for _, event in state.past],
-        packing,
+        books=StudyBooks(state.study, state.file.write),
+        proposals=plan.proposals,
+        complete=lambda config: checks(state.places(plan.weights(plan.data(config)))),
+        refused=progress.refused,
+        tell=progress.tell,
+        confirmation=confirmation,
+        at_once=Capacity(packing, progress.tell),
+        settings=plan.settings,
+        folder=plan.folder,
+        past=[event for _, event in state.past],
+        packing=packing,
     )
 
 

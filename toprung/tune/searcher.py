@@ -7,7 +7,6 @@ it knows can be read from the study again, so that a resumed sweep goes on where
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -25,9 +24,9 @@ from toprung.search.confirmation_runs import Confirmation
 from toprung.search.current_stage import CurrentStage
 from toprung.search.first_trials import FirstTrials
 from toprung.search.proposals import Proposals
+from toprung.search.study_books import StudyBooks
 from toprung.search.trial_ledger import RunningTrial
 from toprung.settings import SweepSettings
-from toprung.storage.retry import RecordLostError
 from toprung.trainables.config import TrialConfig, dump_config
 from toprung.trainables.networks.base import ImpossibleNetworkError
 from toprung.trainables.networks.freezing import FreezeError
@@ -43,8 +42,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     """Asks the study for trials and tells it what became of them.
 
     Args:
-        study: the sweep's study; trials in it that run are given to Ray first.
-        write: brings the study's database up to date.
+        books: of the sweep's study; trials in it that run are given to Ray first.
         proposals: makes a config of each of its trials.
         complete: puts the prepared data into a config, so that every trial sees the same, and
             checks what is only known then.
@@ -60,8 +58,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def __init__(
         self,
-        study: optuna.Study,
-        write: events.WriteStudy,
+        *,
+        books: StudyBooks,
         proposals: Proposals,
         complete: Callable[[TrialConfig], TrialConfig],
         refused: Callable[[str, str], None],
@@ -74,8 +72,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         packing: Packing,
     ) -> None:
         super().__init__()
-        self._study = study
-        self._write_study = write
+        self._books = books
         self._proposals = proposals
         self._complete = complete
         self._refused = refused
@@ -88,13 +85,18 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
         self._rungs = rung_heights(settings.model_dump())
         self._search_is_over = self._is_cut_off = False
         self._num_started = self._num_refused = 0
-        trials = study.get_trials(deepcopy=False)
+        trials = books.study.get_trials(deepcopy=False)
         self._first_trials = FirstTrials.since_the_last_end(past, trials)
         self._running: dict[str, RunningTrial] = {}
         self._unfinished: deque[FrozenTrial] = deque()
         self._stages = proposals.stages
         self._stage = CurrentStage(
-            study, self._stages, settings.metric, past, lambda event: self._record([event]), tell
+            books.study,
+            self._stages,
+            settings.metric,
+            past=past,
+            record=lambda event: books.record([event]),
+            tell=tell,
         )
         self._go_on(trials)
 
@@ -170,7 +172,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
 
     def _again(self, trial: FrozenTrial) -> RunningTrial:
         given = self._packing.each_trial
-        return RunningTrial.again(self._study, trial, self._settings.metric, given)
+        return RunningTrial.again(self._books.study, trial, self._settings.metric, given)
 
     def _cut_short(self, waiting: Sequence[FrozenTrial]) -> None:
         """End trials that wait to go on: the time is used up."""
@@ -200,9 +202,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             if not self._stage.begin(stage):
                 return str(Searcher.FINISHED)
         while self._num_refused < MAX_REFUSALS_IN_A_ROW:
-            if self._settings.sampler == "grid" and not self._any_waits():
+            if self._settings.sampler == "grid" and not self._books.any_waits():
                 break
-            trial = self._study.ask()
+            trial = self._books.study.ask()
             try:
                 proposed = self._proposals.config(trial, stage.name if stage else None)
                 config = self._complete(proposed)
@@ -219,12 +221,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             return self._start(trial_id, trial, config)
         return str(Searcher.FINISHED)
 
-    def _any_waits(self) -> bool:
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
     def _refuse(self, trial: optuna.Trial, state: TrialState, ended: str, reason: str) -> None:
         self._num_refused += 1
-        self._tell([], trial, state, ended, reason)
+        self._books.end(trial, state, ended=ended, reason=reason)
         self._refused(ended, reason)
 
     def _start(
@@ -232,7 +231,8 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """What Tune is given to run; the study's database has the trial from now on."""
         trial.set_user_attr(attributes.CONFIG, dump_config(config))
-        self._write([events.suggested(self._frozen(trial), confirms)], trial)
+        books = self._books
+        books.record_trial([events.suggested(books.frozen(trial), confirms)], trial)
         given = self._packing.each_trial
         running = RunningTrial(trial, config.training.metric, given, confirms)
         self._running[trial_id] = running
@@ -260,7 +260,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             if running.confirms is None:
                 passed = [rung for rung in self._rungs if before < rung <= running.last.epoch]
                 happened += [events.promoted(running.trial.number, rung) for rung in passed]
-            self._write(happened, running.trial)
+            self._books.record_trial(happened, running.trial)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -305,7 +305,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._running.clear()
             self._cut_short(list(self._unfinished))
         told = {attributes.SWEEP_ENDED: ended} | self._confirmation.told(any_run_cut=any_run_cut)
-        self._record([events.sweep(ended)], (), told)
+        self._books.record([events.sweep(ended)], (), told)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the record."""
@@ -318,7 +318,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             self._first_trials.failed(*running.failure)
         elif running.best:
             self._first_trials.succeeded()
-        self._tell(happened, running.trial, state, ended, reason, value)
+        self._books.end(
+            running.trial, state, ended=ended, reason=reason, value=value, happened=happened
+        )
 
     def _begin_again(self, running: RunningTrial, happened: list[dict[str, Any]]) -> None:
         """Let a trial that ran out of a GPU's memory beside others go on with more of it."""
@@ -335,40 +337,9 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             f"with gpus_per_trial = {packing.each_trial['GPU']:g}"
         )
         assert packing.trials_per_gpu is not None
-        self._write([*happened, events.packing(packing.trials_per_gpu, number)], running.trial)
-        self._unfinished.append(self._frozen(running.trial))
-
-    def _tell(
-        self,
-        happened: Sequence[dict[str, Any]],
-        trial: optuna.Trial,
-        state: TrialState,
-        ended: str,
-        reason: str,
-        value: float | None = None,
-    ) -> None:
-        reason = redacted(reason)
-        trial.set_user_attr(attributes.ENDED, ended)
-        if reason:
-            trial.set_user_attr(attributes.REASON, reason)
-        self._study.tell(trial, values=value, state=state)
-        self._write([*happened, events.ended(trial.number, ended, reason)], trial)
-
-    def _write(self, happened: Sequence[dict[str, Any]], trial: optuna.Trial) -> None:
-        self._record(happened, [self._frozen(trial)])
-
-    def _record(
-        self,
-        happened: Sequence[dict[str, Any]],
-        trials: Sequence[FrozenTrial] = (),
-        told: Mapping[str, Any] | None = None,
-    ) -> None:
-        # Tune would take an error from here for one of the trial. `Ending` ends the sweep.
-        with suppress(RecordLostError):
-            self._write_study(happened, trials, told)
-
-    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[trial.number]
+        fewer = events.packing(packing.trials_per_gpu, number)
+        self._books.record_trial([*happened, fewer], running.trial)
+        self._unfinished.append(self._books.frozen(running.trial))
 
 
 def _confirms(trial: FrozenTrial) -> bool:

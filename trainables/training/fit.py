@@ -61,7 +61,7 @@ def fit(
     """
     device = device or torch.device("cpu")
     batches_per_epoch = len(batch_bounds(len(data.train_indices), config.training.batch_size))
-    state = TrainingState(config, data, batches_per_epoch, device, resume_from)
+    state = TrainingState(config, data, batches_per_epoch, device, resume_from=resume_from)
     if state.record:
         yield replace(_validation(state), before=tuple(_before(state)))
     if state.finished:

@@ -56,6 +56,7 @@ class TrainingState:
         data: TrainingData,
         steps_per_epoch: int,
         device: torch.device,
+        *,
         resume_from: Path | None = None,
     ) -> None:
         self.config = config

@@ -28,7 +28,11 @@ class Cluster:
         self.packing = Packing(settings)
         self.autoscales = False
         self.capacity = Capacity(
-            self.packing, self.told.append, self.look, lambda: self.autoscales, lambda: self.now
+            self.packing,
+            self.told.append,
+            nodes=self.look,
+            autoscales=lambda: self.autoscales,
+            clock=lambda: self.now,
         )
 
     def look(self) -> list[dict[str, float]]:

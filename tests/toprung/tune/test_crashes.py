@@ -41,7 +41,9 @@ class Dying:
         )
         disk: Any = SimpleNamespace(is_full=False, trials_wait=False)
         kills: Any = SimpleNamespace(accounts_for=self.accounts_for)
-        self.deaths = Deaths(searcher, self.told.append, timeout, disk, kills)
+        self.deaths = Deaths(
+            searcher, self.told.append, timeout=timeout, disk=disk, oom_watch=kills
+        )
         self.trial = Trial("trains", stub=True, max_failures=MAX_DEATHS)
         self.trial.config = {"number": 7}
         self.watched = WatchedTrial(self.trial.trial_id, 7, tuned=self.trial)

@@ -21,6 +21,7 @@ from toprung.cluster.placement.packing import Packing
 from toprung.search.confirmation_runs import Confirmation
 from toprung.search.proposals import Proposals
 from toprung.search.samplers import sampler_of
+from toprung.search.study_books import StudyBooks
 from toprung.search_spaces import load
 from toprung.settings import resolve
 from toprung.trainables.results.columns import failure_report, to_report
@@ -59,25 +60,24 @@ class Sweep:
         """A searcher over the study as it is: the first one, or that of a resumed sweep."""
         proposals = Proposals(load(space), self.settings, {})
         return StudySearcher(
-            self.study,
-            self.write,
-            proposals,
-            lambda config: config,
-            lambda ended, reason: self.refused.append((ended, reason)),
-            self.told.append,
-            Confirmation(
+            books=StudyBooks(self.study, self.write),
+            proposals=proposals,
+            complete=lambda config: config,
+            refused=lambda ended, reason: self.refused.append((ended, reason)),
+            tell=self.told.append,
+            confirmation=Confirmation(
                 self.study,
                 self.settings,
                 proposals,
-                lambda event, told: self.write([event], (), told),
-                self.told.append,
-                self.kept.get("confirmation"),
+                keep=lambda event, told: self.write([event], (), told),
+                tell=self.told.append,
+                decided=self.kept.get("confirmation"),
             ),
-            lambda: self.at_once,
-            self.settings,
-            SweepFolder(Path("sweep")),
-            self.events,
-            self.packing,
+            at_once=lambda: self.at_once,
+            settings=self.settings,
+            folder=SweepFolder(Path("sweep")),
+            past=self.events,
+            packing=self.packing,
         )
 
     def write(

@@ -35,6 +35,7 @@ class KeptCheckpoints(Watcher):
         settings: SweepSettings,
         study: optuna.Study,
         patience: Patience,
+        *,
         remove: Callable[[int], None] | None = None,
     ) -> None:
         self._settings = settings

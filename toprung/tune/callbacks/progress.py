@@ -45,6 +45,7 @@ class Progress(Watcher):
         settings: SweepSettings,
         console: Console,
         packing: Packing,
+        *,
         before: Sequence[TrialResult] = (),
         seconds_used: float = 0.0,
     ) -> None:
