@@ -134,13 +134,14 @@ def model_from_checkpoint(folder: Path, outside: Outside) -> TrainedModel:
         raise SweepFolderError(f"checkpoint {folder}: cannot be read: {error}") from None
 
 
-def load_model(folder: Path) -> TrainedModel:
+def load_model(folder: str | Path) -> TrainedModel:
     """The model in the folder of an export; runs no code from its files.
 
     Raises:
         SweepFolderError: if the folder is not an export, or one of its files cannot be read.
         ConfigError: if its `trial.yaml` is invalid.
     """
+    folder = Path(folder)
     check_export_files(folder)
     if not (folder / CONFIG_FILE).is_file():
         inside = f"; did you mean {folder / 'best'}?" if (folder / "best").is_dir() else ""

@@ -380,7 +380,7 @@ class TestExport:
         assert again.digest == model.digest
 
     def test_predict(self, sweep: Sweep, tmp_path: Path) -> None:
-        model = load_model(sweep.export())
+        model = load_model(str(sweep.export()))
         data = open_training_data(CONFIG.data)
         pixels_HW = data.images_NHWC[3, :, :, 0]
         Image.fromarray(np.array(pixels_HW)).save(tmp_path / "digit.png")
