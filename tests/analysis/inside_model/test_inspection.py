@@ -262,7 +262,7 @@ class TestGuidedBackprop:
             guided_backprop(model, pixels(8, 1), "blocks.0.0", [0])
 
     def test_a_neuron_that_is_not_there(self, cnn: TrainedModel) -> None:
-        with pytest.raises(ConfigError, match=r"neuron 4: layer 'blocks\.0\.0' has 4 neurons, from 0 to 3"):
+        with pytest.raises(ConfigError, match=r"layer 'blocks\.0\.0' has 4 neurons, from 0 to 3"):
             guided_backprop(cnn, pixels(8, 1), "blocks.0.0", [0, 4])
 
     def test_strongest_neurons(self, cnn: TrainedModel) -> None:
