@@ -188,7 +188,7 @@ class TestTheSeal:
         config = sweep.best().config
         assert config is not None
         for own in (config.data.source, str(Path(config.data.source) / "a")):
-            with pytest.raises(SweepFolderError, match="its sealed test set too"):
+            with pytest.raises(SweepFolderError, match="including its sealed test set"):
                 evaluate(to, own)
         done = evaluate(to, str(images_of(home, "test", 2)))
         assert any(one.startswith("there is no record of the images") for one in done.remarks)
