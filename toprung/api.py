@@ -1,6 +1,6 @@
 """The Python interface: run a sweep, resume one, open one.
 
-Everything is checked first, without torch; torch and Tune are imported while Ray is starting.
+Everything is checked first, without torch; torch and Tune are imported while Ray starts.
 """
 
 from collections.abc import Mapping
@@ -56,59 +56,68 @@ def run(
 ) -> Sweep:
     """Search a space of image classifiers; the test set stays sealed.
 
+    Settings that are None are taken from the space (its `SWEEP`), or else from the defaults of
+    `SweepSettings`.
+
     >>> sweep = toprung.run("digits_cnn", trials=24)  # doctest: +SKIP
     >>> sweep.best(), sweep.test()  # doctest: +SKIP
 
     Args:
-        space: a shipped name, `path/to/file.py`, `package.module`, or a function
+        space: the name of a shipped space, `path/to/file.py`, `package.module`, or a function
             `search_space(trial: optuna.Trial) -> dict`.
         config: instead of a space, a trial's YAML file (such as an exported `trial.yaml`); exactly
             that trial is trained.
-        data: a named data set, a folder of class folders, or a CSV file; the space's own if not
-            given.
+        data: a named data set, a folder of class folders, or a CSV file; by default, the data set
+            that the space names.
         overrides: settings or parameters to fix, by path: `{"optimizer/lr": 0.01}`.
-        name: the sweep's name; the space's name and the time if not given.
-        out: the folder in which the sweep's folder is made; or the URL of a place in an object
-            store, such as `s3://bucket/sweeps`, without credentials.
-        trials: how many configurations to try.
-        max_epochs: how long a trial trains at the most.
-        grace_epochs: how long a trial trains at the least before it can be stopped early.
-        reduction_factor: ASHA lets the best 1/`reduction_factor` of a rung go on.
-        time_budget: of the search and of a confirmation that was not asked for; seconds, or a
-            duration such as `"2h"`.
-        concurrency: how many trials run at a time; as many as fit if not given, on a cluster as
-            its nodes come and go.
-        cpus_per_trial: CPUs of one trial; also its number of threads. One if not given; where
-            GPUs are packed ("auto"), a machine's CPUs are shared out, up to two for each.
-        gpus_per_trial: GPUs of one trial, whole or a fraction; one if there is one. `"auto"`: as
-            many trials on each as its memory holds; this is measured, and fewer if it was too many.
-        seed: of every random choice in the sweep. (The data's split has its own, see
-            `data/split_seed`.)
+        name: the sweep's name; by default, the space's name and the time.
+        out: the folder in which the sweep's folder is created; or the URL of a location in an
+            object store, such as `s3://bucket/sweeps`, without credentials.
+        trials: how many configs to try.
+        max_epochs: the most epochs for which a trial trains.
+        grace_epochs: the fewest epochs for which a trial trains before it can be stopped early.
+        reduction_factor: at each rung, ASHA lets the best 1/`reduction_factor` of the trials
+            continue.
+        time_budget: the time for the search, and for a confirmation that was not asked for; in
+            seconds, or a duration such as `"2h"`.
+        concurrency: how many trials run at a time; by default, as many as fit (on a cluster, this
+            follows the nodes that join and leave).
+        cpus_per_trial: the CPUs of one trial, and its number of threads. The default is 1; where
+            trials share GPUs (`"auto"`), they divide the machine's CPUs, up to two for each trial.
+        gpus_per_trial: the GPUs of one trial, a whole number or a fraction; by default 1 if the
+            machine has a GPU. `"auto"`: as many trials on each GPU as its memory holds; this is
+            measured, and lowered if a trial runs out of memory.
+        seed: the seed of every random choice in the sweep, except the split of the data, which has
+            its own (`data/split_seed`).
         sampler: `tpe`, `random`, `grid` or `gp`.
         trial_scheduler: `asha` or `none`.
         metric: `val_accuracy`, `val_mean_class_accuracy` or `val_loss`.
         confirm: how many of the best trials to train again after the search, in full and with
-            fresh seeds; the winner is the one with the best mean. 3 if not given and cheap, 0 none.
-        seeds: with how many seeds each, at least 2.
-        trial_timeout: end a trial that reports nothing for so long; seconds, or a duration.
-        keep_checkpoints: of how many of the best trials the checkpoint is kept.
-        warm_start: the folder or URL of another sweep: its best configs are tried first, and where
-            it trained the same, the sampler is given its trials.
+            fresh seeds; the winner is the one with the best mean. 0 for none; by default 3, if
+            that is cheap.
+        seeds: with how many fresh seeds each of these is trained, at least 2.
+        trial_timeout: end a trial that has reported nothing for this long; in seconds, or a
+            duration.
+        keep_checkpoints: how many of the best trials keep their checkpoints.
+        warm_start: the folder or URL of another sweep: its best configs are tried first, and its
+            trials that match the new space and data are added to the sampler's history.
         fresh_test: draw a test set of images that were not opened in any earlier sweep that is
             known here (beside the new sweep, or in the user's state folder): a value of
-            `data/test_draw`. Images that were opened may train then.
-        storage: where the study is to be, if not in the sweep's folder: a PostgreSQL URL without
-            a password, such as `postgresql://USER@HOST/DATABASE`.
-        address: of the Ray cluster on which the trials are to run, this process being the driver:
-            `"auto"` (this machine is one of its nodes) or `"HOST:6379"`, its head. A Ray of this
-            machine's own if not given. One that this process has joined is used anyhow.
-        console: where progress is shown; stderr if not given.
+            `data/test_draw`. Images that were opened before may then be used for training.
+        storage: the database of the study, if it is not to be a file in the sweep's folder: a
+            PostgreSQL URL without a password, such as `postgresql://USER@HOST/DATABASE`.
+        address: the address of the Ray cluster on which the trials run, with this process as the
+            driver: `"auto"` (this machine is one of its nodes), or the address of its head,
+            `"HOST:6379"`. By default, Ray is started on this machine; a cluster that this process
+            has joined already is used in any case.
+        console: where progress is shown; stderr by default.
 
-    Settings that are None are the space's own (its `SWEEP`), or the default of `SweepSettings`.
+    Returns:
+        The finished or interrupted sweep.
 
     Raises:
-        ValueError: for anything the user can mend, before any trial starts and with nothing
-            written. See `toprung.errors.USER_ERRORS` for its kinds.
+        ValueError: for any error that the user can fix, before any trial starts and before
+            anything is written. See `toprung.errors.USER_ERRORS` for its subclasses.
     """
     given = {
         "trials": trials,
@@ -162,35 +171,41 @@ def resume(
     trust: bool = False,
     console: Console | None = None,
 ) -> Sweep:
-    """Go on with a sweep that was interrupted or killed, or give one more to do.
+    """Resume a sweep that was interrupted or killed, or extend one by more trials, epochs or time.
 
-    Nothing that had ended is run again. Trials that ran go on from their last checkpoint, and what
-    is decided from now on is what would have been decided anyway. (Exactly so with one trial at a
-    time; with more of them, who reports first is up to the machine.)
+    No trial that has ended is run again. Trials that were running resume from their last
+    checkpoint, and the sweep's further decisions are those that it would have made without the
+    interruption. (This holds exactly with one trial at a time; with several, their order of
+    reporting depends on the machine.)
 
-    This runs the sweep's search space, whose source is kept in its folder. Nothing else of what
-    one can do with a sweep runs code from its folder.
+    This runs the sweep's search space, whose source is kept in its folder. It is the only operation
+    on a sweep that runs code from its folder.
 
     >>> sweep = toprung.resume("sweeps/digits", trials="+50")  # doctest: +SKIP
 
     Args:
         path: the sweep's folder, or its URL in an object store.
-        space: the search space, if it was given as a function.
-        trials: how many configurations to try in all, or `"+50"`: so many more.
-        max_epochs: how long a trial trains at the most, or `"+10"`; trials that had come to their
-            end, and whose checkpoint is kept, go on.
-        time_budget: of all that the sweep has run, or `"+1h"`.
-        concurrency: how many trials run at a time; as before, if so many fit.
-        cpus_per_trial: CPUs of one trial.
-        gpus_per_trial: GPUs of one trial, or `"auto"`.
-        trial_timeout: end a trial that reports nothing for so long.
-        address: of the Ray cluster on which it goes on, as for `run`.
-        trust: whether its code is to be run, and all that its files name outside the folder to be
-            used, though it is not in the user's record of sweeps; it is recorded then.
-        console: where progress is shown; stderr if not given.
+        space: the search space, if the sweep was started with a function.
+        trials: how many configs to try in total, or an addition such as `"+50"`.
+        max_epochs: the most epochs for which a trial trains, or an addition such as `"+10"`;
+            trials that had finished, and whose checkpoints are kept, continue.
+        time_budget: the time for all that the sweep runs, including what it has used before; or an
+            addition such as `"+1h"`.
+        concurrency: how many trials run at a time; by default, as many as before, if they fit.
+        cpus_per_trial: the CPUs of one trial.
+        gpus_per_trial: the GPUs of one trial, or `"auto"`.
+        trial_timeout: end a trial that has reported nothing for this long; in seconds, or a
+            duration.
+        address: the address of the Ray cluster on which the trials run, as for `run`.
+        trust: run the sweep's code, and use whatever its files name outside its folder, even if the
+            sweep is not in the user's record of sweeps; it is then added to that record.
+        console: where progress is shown; stderr by default.
+
+    Returns:
+        The finished or interrupted sweep.
 
     Raises:
-        ValueError: for anything the user can mend. See `toprung.errors.USER_ERRORS`.
+        ValueError: for any error that the user can fix. See `toprung.errors.USER_ERRORS`.
     """
     given = {
         "trials": trials,
@@ -206,7 +221,7 @@ def resume(
         if trust:
             _record_trust(record, shown)
         plan = plan_resume(record, given, space=space, console=shown)
-        record.close()  # one who reads would keep the driver from leaving one plain file behind
+        record.close()  # an open reader would keep the driver from leaving one plain file
         if plan is None:
             from toprung.tune.lost_lines import leave_in_order  # it needs Ray
 
@@ -229,18 +244,22 @@ def _import_launch() -> None:
 
 
 def open_sweep(path: str | Path, *, trust: bool = False) -> Sweep:
-    """Open the folder of a sweep, finished or still running; or its URL in an object store.
+    """Open a sweep, finished or still running, by its folder or its URL in an object store.
 
     Args:
         path: the folder, or the URL.
-        trust: whether all that its files name outside the folder may be used (a database, images,
-            weights), though it is not in the user's record of sweeps; it is recorded then.
+        trust: use whatever the sweep's files name outside its folder (a database, images, weights),
+            even if the sweep is not in the user's record of sweeps; it is then added to that
+            record.
+
+    Returns:
+        The sweep, for reading, testing, exporting and reporting.
 
     Raises:
-        SweepFolderError: if the folder holds no sweep, or its study is in a database that the user
-            has not agreed to.
-        ToprungError: if the URL holds none.
-        StoreError: if the store cannot be read.
+        SweepFolderError: if the folder does not hold a sweep, or its study is in a database that
+            the user has not agreed to.
+        ToprungError: if there is no sweep at the URL.
+        StoreError: if the object store cannot be read.
     """
     sweep = Sweep(local_path(path), trust=trust)
     if trust:

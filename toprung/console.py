@@ -1,4 +1,4 @@
-"""Lines for the user: one line each and without secrets, whatever names and errors in them hold."""
+"""Lines for the user, each on one line and without secrets, whatever names and errors contain."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BEGAN = "sweep began: "
-"""What the line begins with that a driver prints when the sweep is its own, and no other's."""
+"""Prefix of the line that a driver prints once it alone runs the sweep."""
 
 
 def show_line(console: "Console", text: str) -> None:
     """Show a line, above a live table if there is one.
 
-    It is shown as it is: rich would take [words] for markup, and break long paths.
+    The text is shown verbatim: rich would interpret [words] as markup, and wrap long paths.
     """
     line = printable_line(redacted(text))
     console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -30,5 +30,5 @@ def echo_line(text: object, *, err: bool = False) -> None:
 
 
 def joined(lines: Iterable[str]) -> str:
-    """Lines as one text, with as many lines."""
+    """Join lines to one text; a line break within a line is escaped."""
     return "\n".join(map(printable_line, lines))

@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend; the command line shows them as one clear message."""
+"""Errors that a user can fix; the command line shows each as one clear message."""
 
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.search_spaces import SearchSpaceError
@@ -10,16 +10,16 @@ from toprung.trainables.networks.freezing import FreezeError
 from toprung.trainables.system.typed_settings import ConfigError
 
 NOT_FINISHED = 130
-"""Exit code of a command whose sweep has not come to its end and can be resumed."""
+"""Exit code of a command whose sweep has not finished and can be resumed."""
 USER_ERROR = 2
-"""Exit code of a command that was refused."""
+"""Exit code of a command that the user has to correct."""
 
 
 class ToprungError(ValueError):
-    """Something that the user of a sweep can mend; the message says what."""
+    """An error that the user can fix; the message states what is wrong and what to do."""
 
     exit_code = USER_ERROR
-    """Of a command that ends with it."""
+    """The exit code of a command that ends with this error."""
 
 
 USER_ERRORS = (

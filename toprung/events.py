@@ -1,8 +1,8 @@
-"""The decision log: what a sweep decided, and what it decided it by, in order, one line each.
+"""The decision log: a sweep's decisions and the results they are based on, one event a line.
 
-With one trial at a time, two sweeps of the same seed have the same lines, also if one of them was
-killed and resumed. So nothing stands here that depends on time or machine, but in lines of the
-kinds `SWEEP` and `PACKING`.
+With one trial at a time, two sweeps with the same seed log the same lines, even if one of them was
+killed and resumed. So no event depends on the time or the machine, except those of the kinds
+`SWEEP` and `PACKING`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from optuna.trial import FrozenTrial
 from toprung.trainables.results.records import Record
 
 SWEEP = "sweep"
-"""Lines of this kind tell of the driver's life, and are not the same in a resumed sweep."""
+"""Events of the driver itself (start, resume, end); a resumed sweep has more of them."""
 REPORTED, ENDED, STAGE = "reported", "ended", "stage"
 PACKING = "packing"
-"""Lines of this kind tell what the GPUs' memory holds, and depend on the machine."""
+"""Events about how many trials share a GPU; they depend on the machine."""
 
 
 class WriteStudy(Protocol):
-    """Writes events with what they changed, all or nothing; see `StudyFile.write`."""
+    """Writes events and the changes that they made, all or nothing; see `StudyFile.write`."""
 
     def __call__(
         self,
@@ -28,16 +28,16 @@ class WriteStudy(Protocol):
         trials: Sequence[FrozenTrial] = (),
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write."""
+        """Write the events, with the changed trials and study attributes."""
 
 
 def sweep(what: str, **details: Any) -> dict[str, Any]:
-    """The sweep begins, is resumed, is extended, or ends."""
+    """The sweep starts, is resumed, is extended, or ends."""
     return {"event": SWEEP, "what": what, **details}
 
 
 def suggested(trial: FrozenTrial, confirms: int | None) -> dict[str, Any]:
-    """A trial begins; `confirms` names the trial whose config it trains again."""
+    """A trial starts; `confirms` is the number of the trial whose config it trains again."""
     again = {} if confirms is None else {"confirms": confirms}
     return {
         "event": "suggested",
@@ -60,30 +60,30 @@ def reported(number: int, record: Record, value: float, score: float) -> dict[st
 
 
 def promoted(number: int, rung: int) -> dict[str, Any]:
-    """ASHA lets a trial go on beyond a rung, of so many epochs."""
+    """ASHA lets a trial continue beyond a rung; `rung` is the rung's number of epochs."""
     return {"event": "promoted", "trial": number, "rung": rung}
 
 
 def ended(number: int, how: str, reason: str = "") -> dict[str, Any]:
-    """A trial has ended, or never started; `how` is a word of `attributes`."""
+    """A trial has ended, or never started; `how` is one of the constants in `attributes`."""
     because = {"reason": reason} if reason else {}
     return {"event": ENDED, "trial": number, "how": how, **because}
 
 
 def packing(trials_per_gpu: int, trial: int | None = None) -> dict[str, Any]:
-    """So many trials share a GPU, of those suggested from now on.
+    """The number of trials that share a GPU changes, for trials suggested from now on.
 
-    It was measured, or this trial has run out of memory.
+    It was measured; or `trial` has run out of memory, and the number is lowered.
     """
     because = {} if trial is None else {"trial": trial}
     return {"event": PACKING, "trials_per_gpu": trials_per_gpu, **because}
 
 
 def stage(name: str, fixed: dict[str, Any]) -> dict[str, Any]:
-    """A stage of the search begins, with these parameters fixed."""
+    """A search stage starts, with these parameters fixed."""
     return {"event": STAGE, "name": name, "fixed": fixed}
 
 
 def confirmation(candidates: list[int]) -> dict[str, Any]:
-    """It is decided which trials are trained again."""
+    """The trials to be confirmed have been chosen."""
     return {"event": "confirmation", "candidates": candidates}

@@ -13,9 +13,9 @@ _MOVED = ("analysis", "search_spaces", "trainables")
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds `search_spaces.loading` as `toprung.search_spaces.loading`, and its like.
+    """Finds `search_spaces.loading` as `toprung.search_spaces.loading`, and so on.
 
-    Python asks it last, so that a user's own module of such a name is found before.
+    Python asks this finder last, so that a user's own module with such a name is found first.
     """
 
     def find_spec(
@@ -24,10 +24,10 @@ class FormerNames(MetaPathFinder, Loader):
         path: Sequence[str] | None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """Where a former name leads; None if it is no such name.
+        """The module that a former name refers to; None if the name is not a former one.
 
         Raises:
-            ModuleNotFoundError: if there is no such module, naming those that may be meant.
+            ModuleNotFoundError: if there is no such module; the message suggests similar ones.
         """
         top, _, inner = name.partition(".")
         if top not in _MOVED:
@@ -35,12 +35,12 @@ class FormerNames(MetaPathFinder, Loader):
         if util.find_spec(f"toprung.{name}") is None:
             raise ModuleNotFoundError(f"No module named {name!r}{_nearest(name)}", name=name)
         if not inner:
-            message = f"import toprung.{name} in place of {name}, which will end with version 0.2"
+            message = f"import toprung.{name} instead of {name}, which ends with version 0.2"
             warnings.warn(message, FutureWarning, stacklevel=2)
         return ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """A module with the names of the one that is meant: the same classes, loaded once."""
+        """A module with the contents of the new one: the same classes, loaded once."""
         meant = vars(import_module(f"toprung.{spec.name}"))
         module = ModuleType(spec.name)
         public = {name: meant[name] for name in meant if name == "__all__" or name[:2] != "__"}
@@ -48,17 +48,17 @@ class FormerNames(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has all its names already."""
+        """Do nothing: `create_module` has filled the module."""
 
 
 def keep_former_names() -> None:
-    """Let former names be imported in this process."""
+    """Make the former names importable in this process."""
     if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
         sys.meta_path.append(FormerNames())
 
 
 def _nearest(name: str) -> str:
-    """The modules of this name that lie elsewhere in the same folder at the top."""
+    """A hint with the modules of this name elsewhere in the same top-level folder."""
     top, _, stem = name.partition(".")[0], *name.rpartition(".")[1:]
     folder = Path(__file__).parent
     found = sorted((folder / top).rglob(f"{stem}.py"))

@@ -1,4 +1,4 @@
-"""A sweep's own settings: its budget, its machine, its sampler and trial scheduler."""
+"""The settings of a sweep: its budget, its resources, its sampler and its trial scheduler."""
 
 import re
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ from toprung.trainables.system.typed_settings import (
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 GPU_RESOLUTION = 10_000
-"""Ray counts parts of a GPU in ten thousandths."""
+"""Ray counts fractions of a GPU in ten-thousandths."""
 MAX_RUNS = 1000
-"""Trials that are confirmed, and the seeds that each gets."""
+"""The most trials that can be confirmed, and the most seeds for each."""
 Count = Annotated[PositiveInt, Field(le=MAX_TRIALS)]
 DEFAULT_CONFIRM = 3
 """How many trials are confirmed where that is cheap."""
@@ -38,7 +38,7 @@ def seconds(duration: str | float) -> float:
     """Read a duration such as `90s`, `15m`, `2h` or `1h30m`; a bare number is seconds.
 
     Raises:
-        ValueError: if it is none of these, or not above zero.
+        ValueError: if it is not a duration, or not above zero.
     """
     text = str(duration).strip().lower()
     if re.fullmatch(r"(?:\d+(?:\.\d+)?[dhms])+", text):
@@ -57,8 +57,8 @@ def seconds(duration: str | float) -> float:
 class Stage(Settings):
     """One stage of a staged search.
 
-    `searches` are the names of its parameters, or patterns such as `optimizer/*`; `share` is its
-    part of the sweep's trials, relative to those of the other stages.
+    `searches` has the names of the parameters that the stage searches, or patterns such as
+    `optimizer/*`; `share` is its share of the sweep's trials, relative to the other stages' shares.
     """
 
     name: str
@@ -67,22 +67,24 @@ class Stage(Settings):
 
 
 class SweepSettings(Settings):
-    """One sweep: how much to try, on what, how to sample, when to stop a trial early.
+    """One sweep: how much to try, on which resources, how to sample, when to stop a trial early.
 
-    `max_epochs`, `grace_epochs` and `reduction_factor` are ASHA's (Li et al., 2020): a trial is
-    compared at rungs of `grace_epochs * reduction_factor**k` epochs and goes on if it is in the
-    best 1/`reduction_factor` of those that came so far. `concurrency` None means as many trials
-    as the CPUs and GPUs hold. `gpus_per_trial` None means one where there is one; "auto" as many
-    trials on a GPU as its memory holds. `cpus_per_trial` None means one, and with "auto" a part of
-    a machine's. Only a space says `stages`, and the values that the parameters of later stages
-    `start` from.
+    `max_epochs`, `grace_epochs` and `reduction_factor` are the settings of ASHA (Li et al., 2020):
+    a trial is compared at rungs of `grace_epochs * reduction_factor**k` epochs, and continues if it
+    is among the best 1/`reduction_factor` of the trials that have reached the rung so far. With
+    `concurrency` None, as many trials run at a time as the CPUs and GPUs have room for. With
+    `gpus_per_trial` None, a trial has one GPU if the machine has any; with "auto", as many trials
+    share a GPU as its memory holds. With `cpus_per_trial` None, a trial has one CPU; with GPUs
+    "auto", its share of the machine's CPUs. `stages`, and the values that the parameters of later
+    stages `start` from, can be set by a search space only.
 
     After the search, the best `confirm` trials are trained again in full, with `seeds` fresh seeds
-    each. With `confirm` None it is 3, if that costs less than a quarter of the search and there is
-    time for it; with 0, none. If `confirm` is given, the time budget is that of the search alone.
+    each. `confirm` None means 3, if that costs less than a quarter of the search and there is time
+    for it; 0 means none. If `confirm` is given, the time budget applies to the search alone.
 
-    A trial that reports nothing for `trial_timeout` seconds is ended; None waits for ever. Of the
-    trials that have ended, the best `keep_checkpoints` keep theirs (with those that are confirmed).
+    A trial that has reported nothing for `trial_timeout` seconds is ended; with None it never is.
+    Of the trials that have ended, the best `keep_checkpoints` keep their checkpoints, as do those
+    that are confirmed.
     """
 
     trials: Count = 20
@@ -106,25 +108,25 @@ class SweepSettings(Settings):
 
     @property
     def each_trial(self) -> dict[str, float]:
-        """What a trial is given, as Ray names it: `CPU` and `GPU`. To be asked when settled."""
+        """The resources of a trial by Ray's names, `CPU` and `GPU`; once "auto" is resolved."""
         assert self.gpus_per_trial != "auto"
         return {"CPU": float(self.cpus_per_trial or 1), "GPU": float(self.gpus_per_trial or 0)}
 
     @property
     def num_confirmed(self) -> int:
-        """How many trials are trained again, if any are."""
+        """How many trials are confirmed, if any are."""
         return DEFAULT_CONFIRM if self.confirm is None else self.confirm
 
     @property
     def max_at_once(self) -> int:
-        """How many trials, or runs that confirm them, could be trained at a time."""
+        """The most trials, or confirmation runs, that could train at a time."""
         return max(self.trials, (self.confirm or 0) * self.seeds)
 
     @field_validator("gpus_per_trial")
     @classmethod
     def _whole_or_a_fraction(cls, gpus: float | str | None) -> float | str | None:
         if isinstance(gpus, float) and gpus > 1 and not gpus.is_integer():
-            raise ValueError("must be whole, or a fraction below 1")
+            raise ValueError("must be a whole number, or a fraction below 1")
         if isinstance(gpus, float) and 0 < gpus < 1 / GPU_RESOLUTION:
             raise ValueError(f"a fraction must be at least {1 / GPU_RESOLUTION:g}")
         return gpus
@@ -133,7 +135,7 @@ class SweepSettings(Settings):
     def _stages_make_up_the_sweep(self) -> "SweepSettings":
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise ValueError(f"two stages have one name: {', '.join(names)}")
+            raise ValueError(f"two stages have the same name: {', '.join(names)}")
         if self.stages and self.sampler == "grid":
             raise ValueError("sampler = 'grid' tries everything at once; it has no stages")
         if self.start and not self.stages:
@@ -155,10 +157,10 @@ class SweepSettings(Settings):
 
 
 def resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SweepSettings:
-    """The space's defaults with what the user gave laid over them.
+    """Return the space's defaults, overridden by the settings that the user gave.
 
     Raises:
-        ConfigError: with every setting that is unknown or out of its range.
+        ConfigError: listing every setting that is unknown, out of range or without effect.
     """
     given = {key: value for key, value in given.items() if value is not None}
     values = {key: value for key, value in defaults.items() if key != "data"} | given

@@ -153,7 +153,7 @@ def test_former_import_names_work_with_a_warning_each(
     told = environment.run("python", "-P", "-c", load, at=tmp_path)
     assert told.startswith("former\n")
     assert told.count("FutureWarning") == len(FOLDERS)
-    assert "former.py:2: FutureWarning: import toprung.search_spaces in place of" in told
+    assert "former.py:2: FutureWarning: import toprung.search_spaces instead of" in told
 
 
 def test_a_clone_lets_only_toprung_be_imported(

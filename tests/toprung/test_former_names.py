@@ -19,7 +19,7 @@ def test_a_module_of_a_former_name_has_the_same_contents() -> None:
 
 
 def test_the_top_one_brings_a_warning_that_names_the_new() -> None:
-    with pytest.warns(FutureWarning, match=r"import toprung\.trainables in place of trainables"):
+    with pytest.warns(FutureWarning, match=r"import toprung\.trainables instead of trainables"):
         assert FormerNames().find_spec("trainables", None) is not None
 
 

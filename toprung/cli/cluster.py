@@ -23,7 +23,7 @@ ADDRESS = click.option(
     help="The cluster's job server, http://HOST:8265 (or set RAY_API_SERVER_ADDRESS).",
 )
 PYTHON = click.option(
-    "--python", metavar="PATH", help="Toprung's Python on the cluster (default: its Ray's)."
+    "--python", metavar="PATH", help="Toprung's Python on the cluster (default: Ray's)."
 )
 JOB = click.argument("job", metavar="JOB|SWEEP")
 
@@ -32,7 +32,7 @@ def submit_command(run: click.Command) -> click.Command:
     """The command `toprung submit`, with the arguments and options of `toprung run`."""
     params = [parameter for parameter in run.params if parameter.name not in ("address", "out")]
     command = click.Command("submit", params=params, callback=_submit, help=_submit.__doc__)
-    out = click.option("--out", help="Folder that all nodes share, or URL, of the sweep's folder.")
+    out = click.option("--out", help="Shared folder, or URL, for the sweep's folder.")
     return PYTHON(ADDRESS(out(command)))
 
 
@@ -42,10 +42,10 @@ def _submit(
     address: str | None,
     **given: Any,
 ) -> None:
-    """Hand a sweep to a Ray cluster, where it runs as a job.
+    """Submit a sweep to a Ray cluster, where it runs as a job.
 
-    SPACE is as for `toprung run`. Code and settings in the current folder travel along; data do
-    not. This returns when the cluster has checked the sweep and begins it.
+    SPACE is as for `toprung run`. Code and settings in the current folder are sent with it; data
+    are not. This command returns when the cluster has checked the sweep and started it.
     """
     from toprung.cluster.jobs.sweep_jobs import Cluster
 
@@ -59,7 +59,7 @@ def _submit(
 @click.command()
 @ADDRESS
 def jobs(address: str | None) -> None:
-    """List the sweeps that run, or ran, as jobs on a cluster."""
+    """List the sweeps that are running, or have run, as jobs on a cluster."""
     from toprung.cluster.jobs.sweep_jobs import Cluster
 
     found = Cluster(address).jobs()
@@ -72,13 +72,13 @@ def jobs(address: str | None) -> None:
 
 @click.command()
 @JOB
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the job ends.")
 @ADDRESS
 def logs(job: str, follow: bool, address: str | None) -> None:
-    """Show what a sweep's job has printed.
+    """Show the output of a sweep's job.
 
-    With -f the exit code is that of the job: 0 if its sweep came to its end, 130 if it can be
-    resumed. Ctrl-C ends only the showing.
+    With -f the exit code is that of the job: 0 if its sweep has finished, 130 if it can be
+    resumed. Ctrl-C ends this command only, not the job.
     """
     from toprung.cluster.jobs.sweep_jobs import Cluster
 
@@ -97,21 +97,21 @@ def logs(job: str, follow: bool, address: str | None) -> None:
 @JOB
 @ADDRESS
 def stop(job: str, address: str | None) -> None:
-    """Stop a sweep's job in order; the sweep can be resumed."""
+    """Stop a sweep's job in an orderly way; the sweep can be resumed."""
     from toprung.cluster.jobs.sweep_jobs import Cluster
 
     cluster = Cluster(address)
     found = cluster.job(job)
     if found.ended:
-        echo_line(f"{found.id} has ended already: {found.status}")
+        echo_line(f"{found.id} has already ended: {found.status}")
         return
-    echo_line(f"stopping {found.id} (it has 30 s to end its trials in order)")
+    echo_line(f"stopping {found.id} (its trials have 30 s to save their state)")
     after = cluster.stop(found)
     echo_line(f"{after.id}: {after.status}")
     if cluster.has_begun(after):
-        echo_line(f"  go on: toprung resume {shlex.quote(found.folder)} {_at(cluster)}")
+        echo_line(f"  resume: toprung resume {shlex.quote(found.folder)} {_at(cluster)}")
     else:
-        click.echo("  its sweep had not begun: submit it again")
+        click.echo("  its sweep had not started: submit it again")
 
 
 @click.command()
@@ -120,9 +120,9 @@ def stop(job: str, address: str | None) -> None:
 @ADDRESS
 @PYTHON
 def fetch(sweep: str, to: Path | None, address: str | None, python: str | None) -> None:
-    """Bring a sweep's study, report and export here; not its trials' checkpoints.
+    """Download a sweep's study, report and export, without its trials' checkpoints.
 
-    SWEEP is its folder, its URL, or with a cluster its name there.
+    SWEEP is the sweep's folder or URL, or, on a cluster, its name there.
     """
     from toprung.cluster.jobs.fetching import fetch as fetch_it
 
@@ -133,10 +133,11 @@ def fetch(sweep: str, to: Path | None, address: str | None, python: str | None) 
         echo_line(f"  report: {page}")
 
 
-def is_there(sweep: str, address: str | None) -> bool:
-    """Whether a sweep is meant that is on a cluster with a job server.
+def is_on_cluster(sweep: str, address: str | None) -> bool:
+    """Whether the sweep is on a cluster with a job server.
 
-    Without an address it is that of RAY_API_SERVER_ADDRESS, if there is no such sweep here.
+    Without an address, it is on the cluster that RAY_API_SERVER_ADDRESS names, if it is not on this
+    machine.
     """
     from toprung.analysis.sweep_folder.folder import SweepFolder
     from toprung.cluster.jobs.http_address import address_of_environment, is_http
@@ -145,28 +146,28 @@ def is_there(sweep: str, address: str | None) -> bool:
 
     if address is not None:
         return is_http(address)
-    if is_url(sweep) or IS_SENT in os.environ:  # the latter: this is what runs on the cluster
+    if is_url(sweep) or IS_SENT in os.environ:  # the latter: this process runs on the cluster
         return False
     is_here = SweepFolder(Path(sweep)).settings.is_file()
     return not is_here and address_of_environment() is not None
 
 
 def check_no_python(python: str | None) -> None:
-    """See that `--python` was not given for a sweep that is on no job server's cluster."""
+    """Refuse `--python` for a sweep that is not on a cluster with a job server."""
     if python is not None:
         raise click.UsageError("--python goes with a cluster's job server: --address http://…")
 
 
 def resume_job(sweep: str, address: str | None, python: str | None, given: dict[str, Any]) -> None:
-    """`toprung resume SWEEP --address http://…`: go on as a job on the cluster."""
+    """`toprung resume SWEEP --address http://…`: resume a sweep as a job on the cluster."""
     from toprung.cluster.jobs.sweep_jobs import Cluster
 
     cluster = Cluster(address)
     follow_the_start(cluster, cluster.resume(sweep, python=python, **given))
 
 
-def status_there(sweep: str, address: str | None, python: str | None, *, trust: bool) -> str:
-    """What `toprung status` says on the cluster, and how the sweep's job is."""
+def status_on_cluster(sweep: str, address: str | None, python: str | None, *, trust: bool) -> str:
+    """What `toprung status` prints on the cluster, and the status of the sweep's job."""
     from toprung.cluster.jobs.driver_command import DRIVER
     from toprung.cluster.jobs.options import as_options
     from toprung.cluster.jobs.sweep_jobs import Cluster, job_of
@@ -175,13 +176,13 @@ def status_there(sweep: str, address: str | None, python: str | None, *, trust: 
     folder = cluster.folder(sweep)
     options = as_options({"trust": trust})
     command = [DRIVER, "status", *options, "--", folder]
-    said = cluster.output_of(command, python)
+    output = cluster.output_of(command, python)
     job = job_of(cluster.jobs(), folder)
-    return said + (f"\n  job {job.id}: {job.status}" if job else "")
+    return output + (f"\n  job {job.id}: {job.status}" if job else "")
 
 
 def follow_the_start(cluster: "Cluster", job: "Job") -> None:
-    """Show what a job prints until its sweep begins; end with its exit code if it never does."""
+    """Show a job's output until its sweep starts; exit with the job's code if it never does."""
     from toprung.cluster.jobs.driver_command import STARTED
     from toprung.console import BEGAN
     from toprung.errors import ToprungError
@@ -194,27 +195,27 @@ def follow_the_start(cluster: "Cluster", job: "Job") -> None:
             if is_driver:
                 click.echo(line)
             if line.startswith(BEGAN):
-                click.echo(_how_to_go_on(cluster, job))
+                click.echo(_next_commands(cluster, job))
                 return
         after = cluster.now(job)
         if after.exit_code is not None and not is_driver:
             raise ToprungError(cluster.wrong_python(after))
         if code := _ended(after):
-            _tell_of_rival(cluster, after)
+            _show_rival(cluster, after)
             sys.exit(code)
 
 
-def _tell_of_rival(cluster: "Cluster", job: "Job") -> None:
-    """Name the job that has begun the sweep of this name in the place of one that was refused."""
+def _show_rival(cluster: "Cluster", job: "Job") -> None:
+    """Name the job that runs the sweep of this name, for which this job was refused."""
     if job.was_refused and (rival := cluster.rival(job)):
         echo_line(f"the sweep is run by the job {rival.id}: toprung logs -f {rival.id}", err=True)
 
 
-def _how_to_go_on(cluster: "Cluster", job: "Job") -> str:
+def _next_commands(cluster: "Cluster", job: "Job") -> str:
     at = _at(cluster)
     return "\n".join(
         [
-            f"{job.sweep} runs on the cluster; this machine is no longer needed",
+            f"{job.sweep} is running on the cluster; this machine is no longer needed",
             f"  follow: toprung logs -f {job.id} {at}",
             f"  stop:   toprung stop {job.id} {at}",
             f"  fetch:  toprung fetch {job.id} {at}",
@@ -227,12 +228,12 @@ def _at(cluster: "Cluster") -> str:
 
 
 def _ended(job: "Job") -> int:
-    """Say what became of a job if its log does not, and with which exit code."""
-    if job.status == "FAILED" and job.exit_code is None:  # it never began, or was lost
-        reason = last_line(job.message) or "failed, and Ray does not say why"
+    """Report how a job ended, unless its log does; returns the exit code."""
+    if job.status == "FAILED" and job.exit_code is None:  # it never started, or was lost
+        reason = last_line(job.message) or "failed, and Ray reports no reason"
         echo_line(f"error: {job.id}: {reason}", err=True)
     elif job.was_refused:
-        echo_line(f"{job.id}: was refused there; paths in the message are the cluster's", err=True)
+        echo_line(f"{job.id}: was refused; paths in the message are the cluster's", err=True)
     elif job.status != "SUCCEEDED":
         echo_line(f"{job.id}: {job.status}", err=True)
     return job.outcome
@@ -240,13 +241,13 @@ def _ended(job: "Job") -> int:
 
 @contextmanager
 def _left_running(job: "Job") -> Iterator[None]:
-    """Ctrl-C ends what is shown of a job, and not the job."""
+    """Let Ctrl-C end the display of a job, and not the job itself."""
     from toprung.errors import NOT_FINISHED
 
     try:
         yield
     except KeyboardInterrupt:
-        echo_line(f"{job.id} goes on without this; toprung stop ends it", err=True)
+        echo_line(f"{job.id} keeps running; toprung stop ends it", err=True)
         sys.exit(NOT_FINISHED)
 
 

@@ -16,15 +16,15 @@ PORT = click.IntRange(1, 65535)
 @click.argument("sweep", type=SWEEP_PLACE)
 @click.option("--port", type=PORT, help="optuna-dashboard's port (default: a free one).")
 @click.option("--tensorboard-port", type=PORT, help="TensorBoard's (default: a free one).")
-@click.option("--no-browser", is_flag=True, help="Open no browser.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @TRUST
 def dashboard(
     sweep: Path, port: int | None, tensorboard_port: int | None, no_browser: bool, trust: bool
 ) -> None:
     """Show a sweep in optuna-dashboard and TensorBoard, live, until Ctrl-C.
 
-    Both answer on this machine only (127.0.0.1, or localhost through an ssh tunnel), to no page of
-    another site, and can change nothing of the sweep.
+    Both can be reached from this machine only (127.0.0.1, or localhost through an ssh tunnel), and
+    not by other sites' pages; neither can change the sweep.
     """
     from toprung.api import open_sweep
     from toprung.dashboards.servers import serving, watch
@@ -43,7 +43,7 @@ def dashboard(
 
 
 def _has_desktop() -> bool:
-    """Whether somebody sits at a terminal of this machine's desktop."""
+    """Whether the command was started in a terminal on this machine's desktop."""
     is_unix = sys.platform not in ("darwin", "win32")
     has_screen = not is_unix or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     return has_screen and sys.stdout.isatty() and "SSH_CONNECTION" not in os.environ

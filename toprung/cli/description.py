@@ -1,4 +1,4 @@
-"""What `toprung describe` tells: of a search space, a trial's config, or an exported model."""
+"""What `toprung describe` shows of a search space, a trial's config, or an exported model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _NO_DATA = "none given"
 
 @dataclass(frozen=True)
 class Description:
-    """Text on what is described, the summary of its network, and what of it trains."""
+    """A text about the subject, the summary of its network, and which parts of that train."""
 
     text: list[str]
     input_shape: tuple[int, int, int]
@@ -42,18 +42,18 @@ class Description:
 def describe(
     what: str, *, data: str | None, overrides: Mapping[str, Any], trust: bool = False
 ) -> Description:
-    """Describe a search space by its parameters and one network that it can draw, or one model.
+    """Describe a search space (its parameters and an example network), or one model.
 
     Args:
         what: a search space as in `run`, a trial's YAML file, or an export's folder.
-        data: the data that decide the number of classes; the config's own if not given.
+        data: the data that decide the number of classes; by default those of the config.
         overrides: settings to fix, by path; for a search space only.
-        trust: whether the images that a YAML file names may be read, to count their classes,
-            though it belongs to no sweep in the user's record.
+        trust: read the images that a YAML file names, to count their classes, even if the file is
+            not part of a sweep in the user's record.
 
     Raises:
-        ToprungError: for overrides where there is nothing to override; and whatever loading
-            the space, config or model raises.
+        ToprungError: for overrides of a config or a model, or a network that cannot be built.
+        ValueError: whatever loading the space, config or model raises.
     """
     if data is not None:
         overrides = {**overrides, "data/source": data}
@@ -67,13 +67,13 @@ def describe(
         config, text = load_config(Path(what)), [f"config {what}"]
         if trust or _is_of_own_sweep(Path(what), config):
             return _describe(config, text, None)
-        text.append(_assumed(f"--trust reads the images that it names, {config.data.source!r}"))
+        text.append(_assumed(f"--trust reads the config's images, {config.data.source!r}"))
         return _describe(config, text, ASSUMED_CLASSES)
     return _describe_space(load(what), overrides)
 
 
 def _is_of_own_sweep(file: Path, config: TrialConfig) -> bool:
-    """Whether the user's record has the sweep in whose export this file lies, and its images."""
+    """Whether the file is in the export of a sweep that the user's record has, with its images."""
     sweep = SweepFolder(file.absolute().parent.parent)
     if not sweep.settings.is_file():
         return False
@@ -96,7 +96,7 @@ def _describe_space(space: SearchSpace, overrides: Mapping[str, Any]) -> Descrip
         "",
         *_parameter_lines(rehearsal),
         "",
-        "one network that it can draw:",
+        "an example network of this space:",
     ]
     return _describe(rehearsal.configs[0], text, None)
 
@@ -108,7 +108,7 @@ def _describe(config: TrialConfig, text: list[str], num_classes: int | None) -> 
         except DataError as error:
             if config.data.source != _NO_DATA:
                 text = [*text, f"({error})"]
-            text = [*text, _assumed("no data to count them in")]
+            text = [*text, _assumed("there are no data to count them")]
             num_classes = ASSUMED_CLASSES
     policy = config.model.freeze_policy
     try:
@@ -138,6 +138,6 @@ def _parameter_lines(rehearsal: Rehearsal) -> list[str]:
     if rehearsal.num_impossible:
         lines.append(
             f"{rehearsal.num_impossible} of {NUM_REHEARSALS} random networks cannot exist; "
-            "the sampler will be told"
+            "the sampler will learn to avoid them"
         )
     return lines

@@ -15,15 +15,15 @@ from toprung.console import echo_line
 @click.option(
     "--to", type=click.Path(path_type=Path), help="Folder for predictions, figures and pictures."
 )
-@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are not valid images.")
 @TRUST
 def evaluate(
     model: Path, data: str, as_json: bool, to: Path | None, skip_bad_images: bool, trust: bool
 ) -> None:
-    """Run MODEL on the labelled images of DATA that are not its sealed test set.
+    """Evaluate MODEL on labelled images, DATA, that are not in its sealed test set.
 
-    MODEL is an exported model's folder, or a sweep's for its winner. DATA is a folder of class
-    folders, a CSV file or a named data set; all its images are taken, whatever split they are in.
+    MODEL is the folder of an exported model, or of a sweep (for its winner). DATA is a folder of
+    class folders, a CSV file or a named data set; all its images are used, whatever their split.
     """
     from toprung.analysis.evaluating.evaluation import evaluate as evaluate_it
     from toprung.analysis.evaluating.evaluation_folder import prepare_folder, write_evaluation

@@ -29,22 +29,22 @@ def _numbers(
     "layers",
     multiple=True,
     metavar="PATH",
-    help="A layer as `toprung describe` lists it; may be repeated (default: the first and the "
+    help="A layer, as listed by `toprung describe`; may be repeated (default: the first and the "
     "last convolution).",
 )
 @click.option(
     "--neurons",
     callback=_numbers,
     metavar="0,3,7",
-    help="Of the last of these layers, for guided backpropagation (default: the 10 channels that "
-    "respond most).",
+    help="Channels of the last of these layers, for guided backpropagation (default: the 10 with "
+    "the strongest response).",
 )
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
-    help="New or empty folder for the pictures (default: inspect-IMAGE, here; with --json, no "
-    "pictures).",
+    help="New or empty folder for the pictures (default: inspect-IMAGE in the current folder; with "
+    "--json, no pictures).",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @TRUST
@@ -58,9 +58,9 @@ def inspect(
     as_json: bool,
     trust: bool,
 ) -> None:
-    """Show what MODEL makes of IMAGE: its classes, filters, activation maps, guided gradients.
+    """Show how MODEL classifies IMAGE: classes, filters, activation maps, guided gradients.
 
-    MODEL is an exported model's folder, or a sweep's for its winner.
+    MODEL is the folder of an exported model, or of a sweep (for its winner).
     """
     from toprung.analysis.drawing.style import short
     from toprung.analysis.inside_model import inspection
@@ -74,8 +74,8 @@ def inspect(
     if as_json and to is None:
         if layers or neurons is not None:
             raise click.UsageError(
-                "--layer and --neurons are for the pictures, which --json does not draw without a "
-                "folder for them: give --to FOLDER"
+                "--layer and --neurons apply to the pictures, which --json draws only into a "
+                "folder: give --to FOLDER"
             )
         alone = inspection.classes_alone(model, image, top, trust=trust)
         _warn(of_sealed_test(model, WEIGHTS_FILE, [image]))
@@ -100,6 +100,6 @@ def inspect(
 
 
 def _warn(sealed: str) -> None:
-    """Say that the image is of the sealed test set, if it is."""
+    """Warn if the image is in the sealed test set."""
     if sealed:
         echo_line(f"warning: {sealed}", err=True)

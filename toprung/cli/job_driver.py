@@ -1,4 +1,4 @@
-"""The driver of a sweep that was submitted: where its job begins, on the cluster."""
+"""The driver of a submitted sweep: the entry point of its job on the cluster."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from toprung.planning.kept_code import IS_SENT
 from toprung.trainables.system.terminal import print_only_printable
 
 _JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What Ray tells a job's driver: whose it is, and the environment for its workers."""
+"""The variable in which Ray passes its metadata and its workers' environment to a job's driver."""
 
 
 def main() -> None:
-    """Run `toprung` as it was asked for on the user's machine."""
+    """Run the `toprung` command that the user's machine submitted."""
     os.environ[IS_SENT] = "1"
     leave_workers_alone()
     sys.argv[0] = "toprung"
@@ -29,13 +29,13 @@ def main() -> None:
 
 
 def leave_workers_alone() -> None:
-    """Only the driver needs the user's files: trials begin at once in the workers that there are.
+    """Let trials start at once in the workers that exist: only the driver needs the user's files.
 
-    Otherwise each node would fetch the package, and start workers of their own for this job.
+    Otherwise each node would fetch the package, and start separate workers for this job.
     """
     if _JOB_CONFIG in os.environ:
-        told = json.loads(os.environ[_JOB_CONFIG])
-        os.environ[_JOB_CONFIG] = json.dumps({**told, "runtime_env": {}})
+        job_config = json.loads(os.environ[_JOB_CONFIG])
+        os.environ[_JOB_CONFIG] = json.dumps({**job_config, "runtime_env": {}})
 
 
 if __name__ == "__main__":

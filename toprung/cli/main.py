@@ -1,6 +1,6 @@
-"""The command line: a thin skin over the Python interface.
+"""The command line: a thin layer over the Python interface.
 
-Heavy packages are imported inside the commands, so that `toprung --help` answers at once.
+Heavy packages are imported inside the commands, so that `toprung --help` responds at once.
 """
 
 import io
@@ -19,17 +19,17 @@ from toprung.cli.cluster import (
     PYTHON,
     check_no_python,
     fetch,
-    is_there,
+    is_on_cluster,
     jobs,
     logs,
-    status_there,
+    status_on_cluster,
     stop,
     submit_command,
 )
 from toprung.cli.dashboard import dashboard
 from toprung.cli.evaluate import evaluate
 from toprung.cli.inspect import inspect
-from toprung.cli.report import report, tell_partial
+from toprung.cli.report import report, warn_if_partial
 from toprung.cli.resume import GPUS_PER_TRIAL, finish, resume
 from toprung.cli.sweep_argument import SWEEP_PLACE, TRUST
 from toprung.console import echo_line
@@ -38,20 +38,20 @@ from toprung.trainables.system.secrecy import redacted
 from toprung.trainables.system.terminal import print_only_printable
 
 SWEEP = click.argument("sweep", type=SWEEP_PLACE)
-TRIAL = click.option("--trial", type=int, help="Another trial than the winner, by its number.")
+TRIAL = click.option("--trial", type=int, help="Number of the trial to use (default: the winner).")
 
 
-# Click would drop escapes from what goes to a file or a pipe; they are to be seen there too.
+# Click would strip escape codes from output to a file or a pipe; they must be visible there too.
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.version_option(package_name="toprung")
 def toprung() -> None:
-    """Search the hyperparameters of image classifiers, with Ray Tune and Optuna."""
+    """Search for the best hyperparameters of image classifiers, with Ray Tune and Optuna."""
 
 
 def _overrides(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Read `path=value` pairs; a value is JSON where it can be, otherwise a word."""
+    """Read `path=value` pairs; a value that is not JSON is a string."""
     del context, parameter
     overrides = {}
     for text in values:
@@ -62,10 +62,10 @@ def _overrides(
             raise click.BadParameter(f"{path} is set twice")
         try:
             overrides[path] = json.loads(value, object_pairs_hook=_each_once)
-        except (ValueError, RecursionError) as error:  # of a number or a list without end
+        except (ValueError, RecursionError) as error:  # too many digits, too deep
             is_word = isinstance(error, json.JSONDecodeError) and not value.startswith(("[", "{"))
             if not is_word:
-                raise click.BadParameter(f"{path}: is no valid JSON: {error}") from None
+                raise click.BadParameter(f"{path}: is not valid JSON: {error}") from None
             overrides[path] = value
     return overrides
 
@@ -73,7 +73,7 @@ def _overrides(
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a key is given twice")
     return values
 
 
@@ -92,39 +92,39 @@ DATA = click.option("--data", help="A named data set, a folder of class folders,
 @click.argument("space", required=False)
 @click.option("--config", type=click.Path(path_type=Path), help="Train exactly this trial.yaml.")
 @DATA
-@click.option("--trials", type=int, help="How many configurations to try.")
-@click.option("--max-epochs", type=int, help="Epochs of a trial at the most.")
+@click.option("--trials", type=int, help="How many configs to try.")
+@click.option("--max-epochs", type=int, help="Most epochs of a trial.")
 @click.option("--grace-epochs", type=int, help="Epochs before a trial can be stopped early.")
-@click.option("--reduction-factor", type=int, help="ASHA: the best 1/R of a rung go on.")
+@click.option("--reduction-factor", type=int, help="ASHA: the best 1/R of a rung continue.")
 @click.option("--time-budget", help="End the search after 90s, 15m, 2h …")
 @click.option("--concurrency", type=int, help="Trials at a time (default: as many as fit).")
-@click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
+@click.option("--cpus-per-trial", type=int, help="CPUs, and threads, of a trial.")
 @GPUS_PER_TRIAL
 @SET
-@click.option("--seed", type=int, help="Seed of every random choice of the sweep.")
+@click.option("--seed", type=int, help="Seed of every random choice in the sweep.")
 @click.option("--sampler", help="tpe, random, grid or gp.")
 @click.option("--trial-scheduler", help="asha or none.")
 @click.option("--metric", help="Select by val_accuracy, val_mean_class_accuracy or val_loss.")
 @click.option("--confirm", type=int, help="Train the best K again in full; 0: none.", metavar="K")
-@click.option("--seeds", type=int, help="… with S fresh seeds each (default: 3).", metavar="S")
-@click.option("--trial-timeout", help="End a trial that reports nothing for 10m, 2h …")
-@click.option("--keep-checkpoints", type=int, help="Of the best so many (default: 5).")
+@click.option("--seeds", type=int, help="Fresh seeds for each of these (default: 3).", metavar="S")
+@click.option("--trial-timeout", help="End a trial that has reported nothing for 10m, 2h …")
+@click.option("--keep-checkpoints", type=int, help="Keep those of the best N (default: 5).")
 @click.option(
     "--warm-start",
     metavar="SWEEP",
     help="Try another sweep's best configs first, and learn from its trials.",
 )
 @click.option(
-    "--fresh-test", is_flag=True, help="Draw a test set of images that were never opened."
+    "--fresh-test", is_flag=True, help="Draw a test set of images that were not opened before."
 )
 @click.option("--storage", metavar="URL", help="Keep the study in this PostgreSQL database.")
-@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are no images.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files that are not valid images.")
 @click.option("--name", help="Name of the sweep (default: the space and the time).")
 @click.option(
     "--out",
     default="sweeps",
     show_default=True,
-    help="Folder or URL (s3://…) of the sweep's folder.",
+    help="Folder, or URL (s3://…), in which the sweep's folder is created.",
 )
 @click.option(
     "--address",
@@ -138,9 +138,10 @@ def run(
     address: str | None,
     **given: Any,
 ) -> None:
-    """Search SPACE, test the best model once, and export it.
+    """Search SPACE, evaluate the best model once on the test set, and export it.
 
-    SPACE is a shipped name (see `toprung spaces`), a path/to/file.py or a package.module.
+    SPACE is the name of a shipped space (see `toprung spaces`), a path/to/file.py or a
+    package.module.
     """
     from toprung import api
 
@@ -170,7 +171,7 @@ def spaces() -> None:
 @SET
 @TRUST
 def describe(what: str, data: str | None, overrides: dict[str, Any], trust: bool) -> None:
-    """Show a network's layers, parameters and multiply-accumulates; and what a space searches."""
+    """Show a network's layers, parameters and multiply-accumulates, and a space's parameters."""
     from toprung.cli import text_sweep
     from toprung.cli.description import describe as describe_it
 
@@ -184,12 +185,12 @@ def describe(what: str, data: str | None, overrides: dict[str, Any], trust: bool
 @PYTHON
 @TRUST
 def status(sweep: str, address: str | None, python: str | None, trust: bool) -> None:
-    """Show how far a sweep is: one here, or on a cluster its folder, name or job."""
+    """Show a sweep's progress; on a cluster, SWEEP is its folder, its name or its job."""
     from toprung.api import open_sweep
     from toprung.cli import text_sweep
 
-    if address is not None or is_there(sweep, address):
-        click.echo(status_there(sweep, address, python, trust=trust))
+    if address is not None or is_on_cluster(sweep, address):
+        click.echo(status_on_cluster(sweep, address, python, trust=trust))
         return
     check_no_python(python)
     click.echo(text_sweep.status(open_sweep(sweep, trust=trust)))
@@ -213,12 +214,12 @@ def best(sweep: Path, trust: bool) -> None:
     "--by",
     multiple=True,
     metavar="PATH",
-    help="A setting, such as model/freeze_policy; may be repeated; not needed for several SWEEPS.",
+    help="A setting, such as model/freeze_policy; may be repeated; optional for several SWEEPS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @TRUST
 def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool, trust: bool) -> None:
-    """Compare the values of settings, or SWEEPS: best, spread, gaps, test figures where opened."""
+    """Compare a setting's values, or SWEEPS: best, spread, gaps, and test figures, if there are."""
     from toprung.analysis.findings.comparison import compare_sweeps
     from toprung.analysis.sweep_folder.files import json_text
     from toprung.api import open_sweep
@@ -244,9 +245,9 @@ def compare(sweeps: tuple[Path, ...], by: tuple[str, ...], as_json: bool, trust:
 @click.option("--to", type=click.Path(path_type=Path), help="Folder (default: SWEEP/best).")
 @TRIAL
 @click.option(
-    "--format", "formats", multiple=True, metavar="onnx", help="Write model.onnx as well, checked."
+    "--format", "formats", multiple=True, metavar="onnx", help="Write and check model.onnx as well."
 )
-@click.option("--force", is_flag=True, help="Write over another model's export in --to.")
+@click.option("--force", is_flag=True, help="Overwrite another model's export in --to.")
 @TRUST
 def export(
     sweep: Path,
@@ -267,13 +268,13 @@ def export(
     if folder == opened.folder.best and before not in (None, after):
         echo_line(f"the winner has changed: {folder} held trial {before}, now trial {after}")
     echo_line(f"exported to {folder}")
-    tell_partial(opened)
+    warn_if_partial(opened)
 
 
 @toprung.command()
 @SWEEP
 @TRIAL
-@click.option("--force", is_flag=True, help="Open the test set for another model as well.")
+@click.option("--force", is_flag=True, help="Open the test set for a second model as well.")
 @TRUST
 def test(sweep: Path, trial: int | None, force: bool, trust: bool) -> None:
     """Open the sealed test set for the winner, once."""
@@ -307,7 +308,7 @@ def predict(model: Path, images: tuple[Path, ...], top: int) -> None:
 
 @toprung.command()
 def checks() -> None:
-    """Say what this machine has, and what of it is a problem."""
+    """Check this machine, and report what it has and what is a problem."""
     from toprung.cluster.machine_checks import run_checks
 
     results = run_checks()
@@ -330,8 +331,8 @@ toprung.add_command(report)
 
 
 def main() -> None:
-    """The command `toprung`: mistakes are one clear message and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding need not have every sign
+    """The command `toprung`: user errors become one clear message and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding may lack characters
         sys.stdout.reconfigure(errors="backslashreplace")
     print_only_printable()
     show_without_secrets()
@@ -339,13 +340,13 @@ def main() -> None:
 
 
 def _exit_code(command: Callable[[], Any]) -> int:
-    # So that what is half-written is taken away on the way out, as with Ctrl-C.
+    # As with Ctrl-C, so that half-written files are removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         command()
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:  # what click makes of a KeyboardInterrupt
+    except click.Abort:  # click raises it for a KeyboardInterrupt
         return _interrupted()
     except click.ClickException as error:
         error.show()
@@ -353,33 +354,31 @@ def _exit_code(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except SystemExit as error:
-        if error.code == signal.SIGTERM:  # from the handler that Ray has while it starts
+        if error.code == signal.SIGTERM:  # from Ray's signal handler during its start
             return _interrupted()
         raise
     except OSError as error:
-        _say_error(error)
+        _show_error(error)
         return 2
     except ValueError as error:
         from toprung.errors import USER_ERRORS
 
         if not isinstance(error, USER_ERRORS):
             raise
-        _say_error(error)
+        _show_error(error)
         return getattr(error, "exit_code", 2)
     return 0
 
 
-def _say_error(error: Exception) -> None:
-    """Show a mistake; further lines are indented, so that none is taken for another message."""
-    said = redacted(str(error)) or type(error).__name__  # a time that is up says nothing
-    message = re.sub(r"\n(?! )", "\n  ", said)
+def _show_error(error: Exception) -> None:
+    """Show an error; its further lines are indented, so that none looks like another message."""
+    text = redacted(str(error)) or type(error).__name__  # a TimeoutError may have no text
+    message = re.sub(r"\n(?! )", "\n  ", text)
     click.echo(f"error: {message}", err=True, color=True)
 
 
 def _interrupted() -> int:
     from toprung.errors import NOT_FINISHED
 
-    click.echo(
-        "interrupted at once; a sweep whose trials had begun goes on with: toprung resume SWEEP"
-    )
+    click.echo("interrupted at once; resume a sweep whose trials had started: toprung resume SWEEP")
     return NOT_FINISHED

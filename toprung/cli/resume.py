@@ -1,4 +1,4 @@
-"""The command `toprung resume`, and what it has in common with `toprung run`: the sweep's end."""
+"""The command `toprung resume`, and what `toprung run` shares with it: the end of a sweep."""
 
 import os
 import shlex
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toprung.cli.cluster import PYTHON, check_no_python, is_there, resume_job
-from toprung.cli.report import tell_problems
+from toprung.cli.cluster import PYTHON, check_no_python, is_on_cluster, resume_job
+from toprung.cli.report import warn_of_problems
 from toprung.cli.sweep_argument import TRUST
 from toprung.console import echo_line
 
@@ -34,7 +34,7 @@ GPUS_PER_TRIAL = click.option(
     "--gpus-per-trial",
     callback=_number_or_auto,
     metavar="N",
-    help="GPUs of a trial, whole or a fraction; auto: as many trials on each as its memory holds.",
+    help="GPUs of a trial, or a fraction of one; auto: as many trials on each as its memory holds.",
 )
 
 
@@ -47,31 +47,32 @@ CLUSTER = click.option(
 
 @click.command()
 @click.argument("sweep", metavar="SWEEP")
-@click.option("--trials", help="In all, or +50: so many more.")
-@click.option("--max-epochs", help="Epochs of a trial at the most, or +10: so many more.")
-@click.option("--time-budget", help="Of all that the sweep runs: 4h, or +1h.")
-@click.option("--concurrency", type=int, help="Trials at a time (default: as before).")
-@click.option("--cpus-per-trial", type=int, help="CPUs and threads of a trial.")
+@click.option("--trials", help="How many configs to try in total, or +50: that many more.")
+@click.option("--max-epochs", help="Most epochs of a trial, or +10: that many more.")
+@click.option("--time-budget", help="End after this time in total: 4h, or +1h for an hour more.")
+@click.option("--concurrency", type=int, help="Trials at a time (default: as many as before).")
+@click.option("--cpus-per-trial", type=int, help="CPUs, and threads, of a trial.")
 @GPUS_PER_TRIAL
-@click.option("--trial-timeout", help="End a trial that reports nothing for so long.")
+@click.option("--trial-timeout", help="End a trial that has reported nothing for 10m, 2h …")
 @click.option(
     "--address",
     metavar="auto|HOST:6379|ray://…|http://…",
-    help="Run the trials on this Ray cluster; with http://HOST:8265, all of it as a job there.",
+    help="Run the trials on this Ray cluster; with http://HOST:8265, as a job there.",
 )
 @PYTHON
 @TRUST
 def resume(sweep: str, address: str | None, python: str | None, **given: Any) -> None:
-    """Go on with a SWEEP that was interrupted or killed, or give it more to do.
+    """Resume a SWEEP that was interrupted or killed, or extend it.
 
-    It ends as a run does: test, export, report. It runs the sweep's search space, whose source is
-    kept in its folder. SWEEP is a folder or a URL; for a job, also its name or the earlier job's.
-    Without --address, one that is not here goes on where RAY_API_SERVER_ADDRESS says.
+    It ends like a run: with test, export and report. This runs the code of the sweep's search
+    space, which is kept in its folder. SWEEP is a folder or a URL; for a job, also the sweep's name
+    or the earlier job. Without --address, a sweep that is not on this machine is resumed on the
+    cluster that RAY_API_SERVER_ADDRESS names.
     """
     from toprung import api
     from toprung.trainables.files.object_store import is_url
 
-    if is_there(sweep, address):
+    if is_on_cluster(sweep, address):
         resume_job(sweep, address, python, given)
         return
     check_no_python(python)
@@ -80,12 +81,12 @@ def resume(sweep: str, address: str | None, python: str | None, **given: Any) ->
 
         sys.exit(resume_there(address, sweep, given))
     place = sweep if is_url(sweep) else Path(sweep).absolute()
-    _go_where_it_began(place, trust=bool(given["trust"]))
+    _change_to_first_directory(place, trust=bool(given["trust"]))
     finish(api.resume(place, address=address, **given))
 
 
-def _go_where_it_began(sweep: str | Path, *, trust: bool) -> None:
-    """What the sweep has been told of relative paths is meant from there, if it is still there."""
+def _change_to_first_directory(sweep: str | Path, *, trust: bool) -> None:
+    """Relative paths in the sweep's settings are relative to this folder; it may be gone."""
     from toprung.analysis.sweep_folder.outside import fixed_places
     from toprung.api import open_sweep
 
@@ -97,7 +98,7 @@ def _go_where_it_began(sweep: str | Path, *, trust: bool) -> None:
 
 
 def finish(sweep: "Sweep") -> None:
-    """Test the winner of a sweep that has come to its end, export it, write the report."""
+    """Test the winner of a sweep, export it, and write the report; or show how to resume."""
     from toprung.analysis.sweep_folder import attributes
     from toprung.analysis.sweep_folder.folder import SweepFolderError
     from toprung.cli import text_sweep
@@ -115,8 +116,8 @@ def finish(sweep: "Sweep") -> None:
             echo_line(line, err=True)
         if sweep.ended == attributes.GAVE_UP:
             echo_line(
-                "  once data or machine are mended: toprung resume "
-                f"{shlex.quote(sweep.folder.address)}; with another search space: a new sweep",
+                "  once the data or the machine are fixed: toprung resume "
+                f"{shlex.quote(sweep.folder.address)}; for another search space: a new sweep",
                 err=True,
             )
         sys.exit(1)
@@ -124,12 +125,12 @@ def finish(sweep: "Sweep") -> None:
     sweep.export()
     click.echo(text_sweep.outcome(sweep, best, test, untested))
     written = sweep.report()
-    tell_problems(written)
+    warn_of_problems(written)
     echo_line(f"  report:       {sweep.folder.shown(written.path)}")
 
 
 def _test(sweep: "Sweep") -> "tuple[TestResult | None, str]":
-    """The winner's test; or why it has none, if the test set was opened for another model."""
+    """The winner's test result; or the reason why it has none."""
     from toprung.analysis.seal.evidence import read_seal
     from toprung.analysis.sweep_folder.folder import SweepFolderError
 

@@ -1,4 +1,4 @@
-"""What the commands take for a sweep: its folder, or its URL in an object store."""
+"""The argument by which the commands name a sweep: its folder, or its URL in an object store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ else:
 
 
 class SweepPlace(_PathType):
-    """A path; of a URL, that of a working copy as the store has the sweep now."""
+    """A path; for a URL, the path of a working copy with the sweep's present state."""
 
     name = "path"
 
@@ -28,12 +28,12 @@ SWEEP_PLACE = SweepPlace()
 
 
 def trust_sweep(model: Path) -> None:
-    """Record that the user trusts the sweep whose winner is the model that a command is given."""
+    """Record that the user trusts the sweep that a command is given as its model."""
     from toprung.analysis.sweep_folder.folder import SweepFolder
     from toprung.api import open_sweep
 
     if not SweepFolder(model).settings.is_file():
-        raise click.UsageError("--trust: goes with a sweep's folder; of an export nothing is asked")
+        raise click.UsageError("--trust: applies to a sweep's folder; an export needs none")
     open_sweep(model, trust=True)
 
 
@@ -41,5 +41,5 @@ TRUST = click.option(
     "--trust",
     is_flag=True,
     help="Use what the sweep's files name outside its folder (database, images, weights, code), "
-    "though you did not make it here; asked once.",
+    "even if it was not made by you here; needed once.",
 )

@@ -1,4 +1,4 @@
-"""What `toprung run` and `toprung status` print of failures: some lines for each kind."""
+"""What `toprung run` and `toprung status` print about failures: a few lines for each kind."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from toprung.analysis.findings.failures import FailureGroup
 
 MAX_REASON = 200
-"""Letters of a reason."""
+"""The most characters of a reason that are shown."""
 MAX_NUMBERS = 10
 
 
 def failures_in_short(sweep: Sweep) -> Iterator[str]:
-    """One line for each kind of failure: how many trials, and where in the search space."""
+    """One line for each kind of failure: the number of trials, and where in the search space."""
     for group in _groups(sweep):
         where = f"; {_one_line(group.region)}" if group.region else ""
         yield f"  {_how_many(group)}{where}"
@@ -35,7 +35,7 @@ def failures(sweep: Sweep) -> Iterator[str]:
 
 
 def _groups(sweep: Sweep) -> "Sequence[FailureGroup]":
-    """By kind; what it takes to sort them is not imported where nothing went wrong."""
+    """The failures by kind; the code that groups them is not imported if there are none."""
     wrong = {attributes.FAILED, attributes.INFEASIBLE}
     if not any(trial.ended in wrong for trial in read_trials(sweep.study)):
         return ()
@@ -63,5 +63,5 @@ def _shortened(reason: str) -> str:
 
 
 def _one_line(text: object) -> str:
-    """A text as one line that a terminal shows as it is."""
+    """The text as one line of printable characters."""
     return " ".join(printable(str(text)).split())

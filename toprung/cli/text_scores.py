@@ -13,7 +13,7 @@ MAX_NAME = 40
 
 
 def evaluation(done: Evaluation) -> str:
-    """The remarks, the figures with intervals, each class, and what was confused most often."""
+    """The remarks, the figures with intervals, each class, and the most frequent confusions."""
     scores = Scores(done.predictions)
     lines = [
         f"{done.model} on {len(done.predictions.labels_N)} images of {done.data}",

@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""What the commands print about a sweep."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untested: str) -> str:
-    """A sweep's end: the winner, its parameters, its figures, where everything lies."""
+    """A finished sweep: the winner, its parameters, its figures, and where everything is stored."""
     parameters = [f"    {name}: {_value(value)}" for name, value in winner.parameters.items()]
     searched = ["  searched parameters:", *parameters] if parameters else []
     ended = [f"  ended by its {sweep.ended}"] if sweep.ended != attributes.FINISHED else []
@@ -41,14 +41,14 @@ def outcome(sweep: Sweep, winner: TrialResult, result: TestResult | None, untest
 
 
 def _places(folder: SweepFolder) -> list[str]:
-    """Where everything lies, and how to look at it."""
+    """Where everything is stored, and how to look at it."""
     places = [
         f"  everything:   {folder.address}",
         f"  best model:   {folder.shown(folder.best)}",
         f"  its config:   {folder.shown(folder.best / 'trial.yaml')}",
     ]
     if folder.store is not None:
-        return [*places, f"  bring it here: toprung fetch {_quoted(folder)}"]
+        return [*places, f"  download:     toprung fetch {_quoted(folder)}"]
     return [
         *places,
         f"  all curves:   tensorboard --logdir {shlex.quote(str(folder.path))}",
@@ -57,12 +57,12 @@ def _places(folder: SweepFolder) -> list[str]:
 
 
 def _quoted(folder: SweepFolder) -> str:
-    """What the user calls it, as a shell takes it."""
+    """The sweep's folder or URL, quoted for a shell."""
     return shlex.quote(folder.address)
 
 
 def _confirmed(sweep: Sweep) -> Iterator[str]:
-    """What to expect of the winner: its runs with other seeds, or that there are none."""
+    """The winner's mean over its runs with fresh seeds; or why there are none."""
     confirmation = sweep.confirmation()
     if confirmation is None:
         return
@@ -72,26 +72,26 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
         return
     yield (
         f"  confirmed: trial {chosen.trial.number} with {len(chosen.runs)} fresh seeds: mean "
-        f"{sweep.metric} {chosen.mean:.4f} ({chosen.spread_in_words}); the search had told "
+        f"{sweep.metric} {chosen.mean:.4f} ({chosen.spread_in_words}); in the search "
         f"{chosen.first:.4f}"
     )
 
 
 def partial(sweep: Sweep) -> str:
-    """An interrupted sweep: what there is, and that the test set stayed shut."""
+    """An interrupted sweep: its results so far, and how to resume it."""
     return joined(
         [
             f"sweep {sweep.name} is partial ({sweep.ended}): {_counts(sweep)}",
             *failures_in_short(sweep),
             "  the test set was not opened; nothing was exported",
-            f"  go on:        toprung resume {_quoted(sweep.folder)}",
+            f"  resume:       toprung resume {_quoted(sweep.folder)}",
             f"  best so far:  toprung best {_quoted(sweep.folder)}",
         ]
     )
 
 
 def status(sweep: Sweep) -> str:
-    """How far a sweep is."""
+    """A sweep's progress, best trial, confirmation, test and failures."""
     asked = sweep.description["settings"]["trials"]
     lines = [f"sweep {sweep.name}: {sweep.ended}", f"  {_counts(sweep)}, of {asked} asked for"]
     if any(has_score(trial) for trial in sweep.trials()):
@@ -99,7 +99,7 @@ def status(sweep: Sweep) -> str:
     confirmation = sweep.confirmation()
     if confirmation:
         num_runs = sum(len(candidate.runs) for candidate in confirmation.candidates)
-        begun = f" (runs begun: {num_runs})" if num_runs else ""
+        begun = f" (runs started: {num_runs})" if num_runs else ""
         lines.append(f"  {confirmation.summary}{begun}")
         if confirmation.chosen:
             lines += _confirmed(sweep)
@@ -111,7 +111,7 @@ def status(sweep: Sweep) -> str:
     if not seal.results and not seal.unknown and can_test:
         lines.append(f"  the test set has not been opened: toprung test {_quoted(sweep.folder)}")
     if sweep.ended in (attributes.INTERRUPTED, attributes.KILLED):
-        lines.append(f"  partial; go on: toprung resume {_quoted(sweep.folder)}")
+        lines.append(f"  partial; resume: toprung resume {_quoted(sweep.folder)}")
     lines += failures(sweep)
     return joined(lines)
 
@@ -131,14 +131,14 @@ def _test(sweep: Sweep, result: TestResult | None, untested: str) -> list[str]:
 
 
 def test(result: TestResult, sweep: Sweep) -> list[str]:
-    """One opening of the test set, and the images of it that the model had seen before.
+    """One opening of the test set, and how many of its images the model had seen before.
 
-    A second line says what had been opened of these images before.
+    A second line names earlier openings of these images.
     """
     forced = ", forced" if result.forced else ""
     try:
         config = sweep.trial(result.trial).config
-    except SweepFolderError:  # the study has no such trial any more
+    except SweepFolderError:  # the study no longer has this trial
         config = None
     seen = "".join(f"; {told}" for told in seen_before(sweep.folder, config, "test"))
     lines = [
@@ -152,7 +152,7 @@ def test(result: TestResult, sweep: Sweep) -> list[str]:
 
 
 def description(described: "Description") -> str:
-    """A network's layers and cost, after what the space searches."""
+    """The parameters of a search space, followed by a network's layers and cost."""
     summary = described.summary
     rows = [
         (
@@ -177,7 +177,7 @@ def description(described: "Description") -> str:
 
 
 def _frozen(described: "Description") -> Iterator[str]:
-    """What of the network trains, stage by stage, and by which rules of its freeze policy."""
+    """What trains in each network stage, and by which rules of the freeze policy."""
     yield f"freeze policy {described.freeze_policy}:"
     yield from (f"  {line}" for line in described.frozen.lines())
     rows = [
@@ -188,7 +188,7 @@ def _frozen(described: "Description") -> Iterator[str]:
 
 
 def comparison(compared: Comparison) -> str:
-    """The trials grouped by settings, the best group first, and what is to be known of it."""
+    """The trials grouped by settings, the best group first, and warnings about the comparison."""
     groups = compared.groups
     columns = dict.fromkeys(name for group in groups for name in group.figures)
     rows = [
@@ -200,7 +200,7 @@ def comparison(compared: Comparison) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
-    """Lines with aligned columns, the first of them to the left and the others to the right."""
+    """Lines with aligned columns, the first `num_left` to the left and the others to the right."""
     shown = [list(map(printable_line, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:

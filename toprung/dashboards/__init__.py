@@ -1,1 +1,1 @@
-"""What the servers of `toprung dashboard` have in common."""
+"""The two servers of `toprung dashboard`: optuna-dashboard and TensorBoard."""

@@ -1,6 +1,6 @@
-"""One of the dashboard's two servers, as a process of its own, for this machine only.
+"""One of the dashboard's two servers, in a separate process, reachable from this machine only.
 
-It ends when its standard input does, so that it never outlives the process that started it.
+It ends when its standard input is closed, so that it never outlives the process that started it.
 """
 
 import os
@@ -18,16 +18,16 @@ HOST = "127.0.0.1"
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
-    """A slow plot does not keep the others waiting."""
+    """A server with a thread per request, so that a slow plot does not delay the others."""
 
     daemon_threads = True
 
 
 def serve_optuna(study: str, port: int) -> None:
-    """optuna-dashboard on a study's SQLite file, opened for reading only: nothing can be changed.
+    """Serve optuna-dashboard for a study's SQLite file, which is opened read-only.
 
-    It holds no connection between requests, so that a sweep that ends meanwhile can leave one
-    plain file behind.
+    It has no open connection between requests, so that a sweep that ends meanwhile can merge
+    SQLite's log into the one plain file.
     """
     from optuna.storages import RDBStorage
     from optuna_dashboard import wsgi
@@ -44,7 +44,7 @@ def serve_optuna(study: str, port: int) -> None:
 
 
 def serve_tensorboard(folder: str, port: int) -> None:
-    """TensorBoard on a folder."""
+    """Serve TensorBoard for a folder."""
     from tensorboard import program
 
     server = program.TensorBoard(server_class=_tensorboard_server)
@@ -63,7 +63,7 @@ SERVERS = {"optuna": serve_optuna, "tensorboard": serve_tensorboard}
 
 
 def main() -> None:
-    """`python -m toprung.dashboards.child SERVER PATH PORT`."""
+    """Run `python -m toprung.dashboards.child SERVER PATH PORT`."""
     _, name, path, port = sys.argv
     threading.Thread(target=_end_with_parent, daemon=True).start()
     SERVERS[name](path, int(port))

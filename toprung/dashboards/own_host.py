@@ -1,9 +1,9 @@
-"""Answers only requests that were meant for this machine: no page of another site gets one.
+"""Refuses requests of other sites' pages to a server on this machine.
 
-A server on the loopback address is reached by every page that the user's browser shows. A page
-whose name is made to point to 127.0.0.1 afterwards (DNS rebinding) may even read what it answers:
-its requests have that name as their host. One that sends forms or scripts to 127.0.0.1 has its own
-name as their origin. See Jackson et al., Protecting Browsers from DNS Rebinding Attacks, 2007.
+Every page that the user's browser shows can send requests to a server on the loopback address. A
+page whose name is later made to resolve to 127.0.0.1 (DNS rebinding) could even read the responses;
+its requests have that name as their host. A page that sends forms or scripts to 127.0.0.1 has its
+own name as their origin. See Jackson et al., Protecting Browsers from DNS Rebinding Attacks, 2007.
 """
 
 import re
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-"""With any port, because that of an ssh tunnel is another."""
+"""With any port, because an ssh tunnel may have a different one."""
 
 
 def own_host_only(application: WSGIApplication) -> WSGIApplication:
-    """The application for requests to this machine by name or address, from its own pages.
+    """Wrap an application to respond only to requests to this machine, from its own pages.
 
-    What has another `Host`, none or several, or asks for a whole URL as a proxy is asked, gets
-    421 (Misdirected Request); what has another `Origin` gets 403 (Forbidden).
+    A request with another `Host`, none or several, or with a full URL as to a proxy, gets the
+    status 421 (Misdirected Request); one with another `Origin` gets 403 (Forbidden).
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -32,8 +32,8 @@ def own_host_only(application: WSGIApplication) -> WSGIApplication:
 
 
 def _refusal(environ: WSGIEnvironment) -> str | None:
-    """The status of a request that is not answered."""
-    host = environ.get("HTTP_HOST", "").lower()  # "a,b" of two
+    """The status for a request that is refused; None if it is not."""
+    host = environ.get("HTTP_HOST", "").lower()  # two headers are joined: "a,b"
     target = str(environ.get("REQUEST_URI", environ["PATH_INFO"]))  # as it was sent, if known
     if not _OWN_HOST.fullmatch(host) or not target.startswith("/"):
         return "421 Misdirected Request"

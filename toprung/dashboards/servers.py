@@ -1,4 +1,4 @@
-"""A sweep in the browser: optuna-dashboard and TensorBoard, live, each in a process of its own."""
+"""A sweep in the browser: optuna-dashboard and TensorBoard, live, each in its own process."""
 
 import os
 import socket
@@ -30,13 +30,13 @@ _LINES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Server:
-    """One that was started.
+    """A running server process.
 
     Attributes:
-        name: of the program.
-        url: where it answers.
-        process: it runs in.
-        output: what it has printed.
+        name: the name of the program.
+        url: the URL of its start page.
+        process: the process.
+        output: the file with its stdout and stderr.
     """
 
     name: str
@@ -45,20 +45,20 @@ class Server:
     output: IO[bytes]
 
     def check(self) -> None:
-        """See whether it still runs.
+        """Check that the process is still running.
 
         Raises:
-            ToprungError: if it does not; with the last that it printed.
+            ToprungError: if it is not; the message has the last lines of its output.
         """
         code = self.process.poll()
         if code is not None:
             self.output.seek(0)
             lines = self.output.read().decode(errors="replace").splitlines()[-_LINES_SHOWN:]
-            said = "\n  ".join(["; it said:", *lines]) if lines else ""
-            raise ToprungError(f"{self.name} has ended by itself (exit code {code}){said}")
+            printed = "\n  ".join(["; its output:", *lines]) if lines else ""
+            raise ToprungError(f"{self.name} ended unexpectedly (exit code {code}){printed}")
 
     def answers(self) -> bool:
-        """Whether it answers over HTTP."""
+        """Whether the server responds over HTTP."""
         try:
             with build_opener(ProxyHandler({})).open(self.url, timeout=10) as response:
                 return bool(response.status == 200)
@@ -70,19 +70,19 @@ class Server:
 def serving(
     folder: SweepFolder, port: int | None, tensorboard_port: int | None
 ) -> Iterator[tuple[Server, Server]]:
-    """optuna-dashboard and TensorBoard on a sweep, once both answer; both end at the end.
+    """Run optuna-dashboard and TensorBoard for a sweep; yields once both respond.
 
     Args:
-        folder: the sweep's.
-        port: of optuna-dashboard; a free one if None.
-        tensorboard_port: of TensorBoard; a free one if None.
+        folder: the sweep's folder.
+        port: the port of optuna-dashboard; a free one if None.
+        tensorboard_port: the port of TensorBoard; a free one if None.
 
     Raises:
-        ToprungError: if a port is taken, or one of the two does not come up.
+        ToprungError: if a port cannot be used, or one of the servers does not start.
         SweepFolderError: if the study cannot be read.
     """
     if port is not None and port == tensorboard_port:
-        raise ToprungError(f"port {port} is given to both servers; they need one each")
+        raise ToprungError(f"port {port} is given for both servers; each needs its own")
     _check_study(folder)
     ports = _free_ports(port, tensorboard_port)
     with ExitStack() as stack:
@@ -97,10 +97,10 @@ def serving(
 
 
 def watch(servers: Sequence[Server]) -> None:
-    """Wait until one of them ends, which it should not.
+    """Wait until one of the servers ends, which it should not.
 
     Raises:
-        ToprungError: then.
+        ToprungError: when a server has ended.
     """
     while True:
         for server in servers:
@@ -121,7 +121,7 @@ def _check_study(folder: SweepFolder) -> None:
 
 
 def _free_ports(*asked: int | None) -> list[int]:
-    """Each port that is asked for, if it is free, and any free one for None; none twice."""
+    """The ports that are asked for, if they are free, and any free port for None; all distinct."""
     with ExitStack() as stack:
         return [
             _bound(stack.enter_context(socket.socket()), port).getsockname()[1] for port in asked
@@ -144,10 +144,10 @@ def _started(name: str, server: str, path: str, port: int) -> Iterator[Server]:
         process = subprocess.Popen(
             command,
             env=without_secrets(os.environ),
-            stdin=subprocess.PIPE,  # it ends when that does
+            stdin=subprocess.PIPE,  # the child ends when it is closed
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us; we end it
+            start_new_session=True,  # Ctrl-C reaches only this process, which ends the child
         )
         try:
             yield Server(name, f"http://{HOST}:{port}/", process, output)
@@ -171,5 +171,5 @@ def _wait_until_up(servers: Sequence[Server]) -> None:
         while not server.answers():
             server.check()
             if time.monotonic() > deadline:
-                raise ToprungError(f"{server.name} has not answered in {_SECONDS_TO_START} s")
+                raise ToprungError(f"{server.name} has not responded within {_SECONDS_TO_START} s")
             time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -1,8 +1,8 @@
-"""What of the user's files travels with a sweep to a cluster: code and settings, never data.
+"""Which of the user's files are sent to a cluster with a sweep: code and settings, never data.
 
-What stays behind: hidden files and folders (`.git`, `.env`, `.ssh`, `.venv` …), caches, virtual
-environments, other sweeps, what `.gitignore` and `.rayignore` name, whatever is neither code nor
-settings nor a small table, and what seems to hold a secret, by its name or its content.
+Not sent are hidden files and folders (`.git`, `.env`, `.ssh`, `.venv` …), caches, virtual
+environments, other sweeps, whatever `.gitignore` and `.rayignore` exclude, any file that is neither
+code nor settings nor a small table, and any whose name or content looks like a secret.
 """
 
 import logging
@@ -18,12 +18,12 @@ from toprung.errors import ToprungError
 from toprung.secrecy.detector import ALLOWED, Finding, find_secret
 
 FOLDER = "packaged"
-"""In it the files lie in the package; the package's own folder comes before Python's packages."""
+"""The package's folder for the files; the package itself comes before Python's own packages."""
 _TRAVEL = {".py", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"}
 _MAX_FILE_BYTES = 10 * 2**20
 _FOLDERS_LEFT_OUT = {"__pycache__", "node_modules", "site-packages"}
 _MARKS_LEFT_OUT = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG", "sweep.yaml")
-"""What lies in a virtual environment, a cache, a sweep's folder."""
+"""Files that mark a virtual environment, a cache, or a sweep's folder."""
 _SECRET_NAME = re.compile(
     r"id_(rsa|dsa|ecdsa|ed25519)|credential|passw(or)?d|secret|auth_token|api_?key"
     r"|kube_?config|service[-_]account|pgpass|netrc|(^|[/_.-])(tokens?([/_.-]|$)|keys?\.)",
@@ -39,18 +39,18 @@ _LARGE = f"over {_MAX_FILE_BYTES // 2**20} MiB"
 _SECRET = "that may hold a secret"
 _LEADS_OUT = "that link to somewhere else"
 _NAMED = (_LARGE, _SECRET, _LEADS_OUT)
-"""Reasons that may surprise: these files are told by name."""
+"""Reasons that may surprise the user: files left out for these are listed by name."""
 
 _Ignores = list[Callable[[Path], bool]]
 
 
 @dataclass
 class Package:
-    """The files that travel, by their names in it; and those that do not, by reason.
+    """The files that are sent, by their names in the package; those that are not, by reason.
 
     Attributes:
-        root: the folder that they are in; a trial's config may come from elsewhere.
-        secrets: why files were left out that hold a secret by their content.
+        root: the folder that contains them; a trial's config may come from elsewhere.
+        secrets: the secrets found in files that were left out because of their content.
     """
 
     root: Path | None
@@ -59,10 +59,10 @@ class Package:
     secrets: dict[Path, Finding] = field(default_factory=dict)
 
     def place(self, file: Path) -> str:
-        """The path of one of the user's files on the cluster; it is added if it is not there.
+        """The path on the cluster of one of the user's files, which is added to the package.
 
         Raises:
-            ToprungError: if there is no such file, or it holds a secret.
+            ToprungError: if the file does not exist, or contains a secret.
         """
         path = whole_path(file)
         if not path.is_file():
@@ -75,19 +75,19 @@ class Package:
         return name
 
     def check_code(self, imported: Iterable[Path]) -> None:
-        """See that none of the user's modules that a search space imports was left out as a secret.
+        """Check that no module that a search space imports was left out because of a secret.
 
         Raises:
-            ToprungError: if one was, because the sweep could not begin without it.
+            ToprungError: if one was, because the sweep could not start without it.
         """
         for path in sorted(self.secrets.keys() & set(imported)):
             raise ToprungError(_holds_secret(path, self.secrets[path]))
 
     def write(self, archive: Path) -> None:
-        """Write it as a zip file, the same bytes for the same files.
+        """Write the package as a zip file; the same files result in the same bytes.
 
         Raises:
-            ToprungError: if that is more than Ray takes.
+            ToprungError: if the file is larger than Ray accepts.
         """
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
             written.mkdir(FOLDER)
@@ -101,16 +101,16 @@ class Package:
             raise ToprungError(self._too_large(size, most))
 
     def told(self) -> str:
-        """What travels and what does not, in one line."""
+        """What is sent and what is not, in one line."""
         size = sum(path.stat().st_size for path in self.files.values())
         files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         where = f" of {self.root}" if self.root else ""
         line = f"sends {files}, {in_words(size)}{where}" if self.files else "sends no files"
         doubtful = [name for name in sorted(self.files) if _SECRET_NAME.search(name)]
         if doubtful:
-            line += f" (see that there is no secret in {', '.join(doubtful)})"
+            line += f" (check that there is no secret in {', '.join(doubtful)})"
         reasons = [self._left_out(reason, names) for reason, names in self.left_out.items()]
-        return f"{line}; stays behind: {', '.join(reasons)}" if reasons else line
+        return f"{line}; not sent: {', '.join(reasons)}" if reasons else line
 
     def _left_out(self, reason: str, names: list[str]) -> str:
         num_shown = _NUM_SECRETS_NAMED if reason == _SECRET else _NUM_NAMED
@@ -124,26 +124,26 @@ class Package:
         ]
         return "\n".join(
             [
-                f"{self.root}: its files are {in_words(size)} as a package, and Ray takes at most "
-                f"{in_words(most)}. Name what need not travel in {self.root}/.rayignore (as in a "
-                ".gitignore). The largest:",
+                f"{self.root}: its files are {in_words(size)} as a package, and Ray accepts at "
+                f"most {in_words(most)}. List what need not be sent in {self.root}/.rayignore (as "
+                "in a .gitignore). The largest:",
                 *largest,
             ]
         )
 
 
 def package(root: Path | None) -> Package:
-    """What travels of this folder, and what does not; nothing if it is None.
+    """Sort a folder's files into those that are sent and those that are not; none for None.
 
     Raises:
-        ToprungError: if it is the home folder, or that of the whole machine.
+        ToprungError: if the folder is the home folder, or the root of the file system.
     """
     if root is None:
         return Package(None)
     root = whole_path(root)
     if root in (Path.home(), Path(root.anchor)):
         raise ToprungError(
-            f"{root}: all code below it would travel; put the search space in a folder of its own"
+            f"{root}: all code below it would be sent; put the search space in its own folder"
         )
     found = Package(root)
     for path in _walk(root, _ignores_above(root), found.left_out):
@@ -159,25 +159,25 @@ def package(root: Path | None) -> Package:
 
 
 def whole_path(path: str | Path) -> Path:
-    """Absolute and without `..`; links are left as they are."""
+    """The absolute path, without `..`; links are not resolved."""
     return Path(os.path.normpath(Path(path).absolute()))
 
 
 def most_bytes() -> int:
-    """How large a package Ray takes: its store, and its job server before that."""
+    """The largest package, in bytes, that both Ray's job server and Ray's store accept."""
     limits = (ray_internals.MOST_BYTES_KEPT, ray_internals.MOST_BYTES_OF_UPLOAD)
     return min(int(limit.needed()) for limit in limits)
 
 
 def in_words(size: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes for people to read."""
     if size < 2**20:
         return f"{size / 2**10:.0f} KiB" if size >= 2**10 else f"{size} bytes"
     return f"{size / 2**20:.1f} MiB"
 
 
 def _walk(folder: Path, ignores: _Ignores, left_out: dict[str, list[str]]) -> Iterator[Path]:
-    """The files below the folder that are not hidden, not ignored, in no cache or environment."""
+    """The files below the folder that are not hidden, ignored, or in a cache or environment."""
     ignores = ignores + _ignores_in(folder)
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
@@ -198,7 +198,7 @@ def _walk(folder: Path, ignores: _Ignores, left_out: dict[str, list[str]]) -> It
 
 
 def _why_not(path: Path, root: Path) -> str | None:
-    """Why a file does not travel; None if it does."""
+    """Why a file is not sent; None if it is."""
     if path.suffix.lower() not in _TRAVEL or not path.is_file():
         return _NO_CODE
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
@@ -212,13 +212,14 @@ def _why_not(path: Path, root: Path) -> str | None:
 
 def _holds_secret(file: Path, found: Finding) -> str:
     return (
-        f"{file}: {found}: looks like a secret, and would travel to the cluster; read it from a "
-        f"variable of the cluster's nodes; if it is none, write '{ALLOWED}' behind it, in a comment"
+        f"{file}: {found}: looks like a secret, and would be sent to the cluster; read it from an "
+        f"environment variable of the cluster's nodes; if it is not a secret, append the comment "
+        f"'{ALLOWED}' to the line"
     )
 
 
 def _ignores_above(root: Path) -> _Ignores:
-    """What the .gitignore files above the folder say, if it is in a git repository."""
+    """The rules of the .gitignore files above the folder, if it is in a git repository."""
     above = [*root.parents]
     is_top = [(folder / ".git").exists() for folder in above]
     if (root / ".git").exists() or not any(is_top):
@@ -228,7 +229,7 @@ def _ignores_above(root: Path) -> _Ignores:
 
 
 def _ignores_in(folder: Path) -> _Ignores:
-    """What the folder's .gitignore and .rayignore say, as Ray reads them."""
+    """The rules of the folder's .gitignore and .rayignore, as Ray reads them."""
     of_git = os.environ.get(ray_internals.IGNORE_GITIGNORE.needed(), "0") != "1"
     quiet = logging.getLogger("toprung.package")
     found: _Ignores = ray_internals.READ_IGNORE_FILES.needed()(folder, of_git, quiet)

@@ -1,4 +1,4 @@
-"""Each trial's data, prepared once and pinned into its config by their content."""
+"""Prepares each trial's data once, and pins the digest of their content in the trial's config."""
 
 from rich.console import Console
 
@@ -9,10 +9,10 @@ from toprung.trainables.data import DataSettings, PreparedData, prepare
 
 
 class DataPins:
-    """Prepares the data of every config that comes by, each kind of data once.
+    """Prepares the data of every config it is called with; each data setting once.
 
-    A sweep usually has one kind; a space that searches, say, the image size has several, all of
-    the same images in the same splits.
+    A sweep usually has one data setting; a space that searches the image size, for example, has
+    several, all with the same images in the same splits.
     """
 
     def __init__(self, console: Console) -> None:
@@ -26,15 +26,15 @@ class DataPins:
 
     @property
     def kinds(self) -> list[DataSettings]:
-        """Each kind of data that there was, its digest pinned."""
+        """Each data setting so far, with its digest pinned."""
         return [prepared.settings for prepared in self._prepared.values()]
 
     def __call__(self, config: TrialConfig) -> TrialConfig:
-        """The config with its data's content pinned.
+        """Return the config with the digest of its data pinned.
 
         Raises:
             DataError: for data that cannot be used.
-            ToprungError: if it would not have the same splits as the trials before.
+            ToprungError: if the config's splits differ from those of the trials before.
         """
         if config.data not in self._prepared:
             prepared = prepare(config.data, show_progress=True)
@@ -44,10 +44,10 @@ class DataPins:
                     "same images in the same splits, but the space changes them"
                 )
             self._prepared[config.data] = prepared
-            self._tell(prepared)
+            self._show(prepared)
         return config.model_copy(update={"data": self._prepared[config.data].settings})
 
-    def _tell(self, prepared: PreparedData) -> None:
+    def _show(self, prepared: PreparedData) -> None:
         counts = f"{prepared.num_train} train, {prepared.num_validation} validation, "
         counts += f"{prepared.num_test} test" if prepared.num_test else "no test set"
         text = f"data {prepared.settings.source}: {len(prepared.class_names)} classes, {counts}"

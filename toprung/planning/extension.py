@@ -1,4 +1,4 @@
-"""What changes when a sweep is resumed with more to do."""
+"""What changes when a sweep is extended on resuming: by more trials, epochs or time."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -18,7 +18,7 @@ from toprung.trainables.config import dump_config
 
 
 def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
-    """The settings with what the user gave on resuming laid over them.
+    """The settings, overridden by those that the user gave on resuming.
 
     `trials`, `max_epochs` and `time_budget` may be given as an addition, such as `+50`.
 
@@ -33,7 +33,9 @@ def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
     if "time_budget" in values:
         values["time_budget"] = _more_time(settings.time_budget, values["time_budget"])
     if settings.sampler == "grid" and values.get("trials", 0) > settings.trials:
-        raise ToprungError("trials: a grid has all its combinations from the start, and no more")
+        raise ToprungError(
+            "trials: a grid tries all its combinations from the start; it has no more"
+        )
     before = settings.model_dump()
     if values.get("trials", settings.trials) > settings.trials and settings.stages:
         before["stages"] = _longer_last_stage(settings, values["trials"])
@@ -41,14 +43,16 @@ def changed(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
 
 
 def _more(name: str, now: int, given: int | str) -> int:
-    """The new number: as it is, or added to the old one."""
+    """The new number, given as such or as an addition to the old one."""
     text = str(given)
     try:
         number = now + int(text) if text.startswith("+") else int(text)
     except ValueError:
-        raise ToprungError(f"{name} = {given!r}: must be a number, or an addition as +50") from None
+        raise ToprungError(
+            f"{name} = {given!r}: must be a number, or an addition such as +50"
+        ) from None
     if number < now:
-        raise ToprungError(f"{name} = {given}: the sweep has {now}, and can only be given more")
+        raise ToprungError(f"{name} = {given}: must be at least {now}, which the sweep already has")
     return number
 
 
@@ -59,21 +63,24 @@ def _more_time(now: float | None, given: float | str) -> float:
     except ValueError as error:
         raise ToprungError(f"time_budget = {given!r}: {error}") from None
     if now is not None and total < now:
-        raise ToprungError(f"time_budget = {given}: the sweep has {now:g} s, and can only get more")
+        raise ToprungError(
+            f"time_budget = {given}: must be at least {now:g} s, which the sweep already has"
+        )
     return total
 
 
 def _longer_last_stage(settings: SweepSettings, num_trials: int) -> list[dict[str, Any]]:
-    """The stages, of which those before the last keep their numbers of trials."""
+    """The search stages; all but the last keep their numbers of trials."""
     ends = [0, *stage_ends(settings)[:-1], num_trials]
     lengths = [end - start for start, end in pairwise(ends)]
     return [
-        stage.model_dump() | {"share": max(length - 1, 1e-9)}  # each has one besides its share
+        stage.model_dump()
+        | {"share": max(length - 1, 1e-9)}  # besides its share, each has one trial
         for stage, length in zip(settings.stages, lengths, strict=True)
     ]
 
 
-def taken_up_again(
+def continued_trials(
     trials: Sequence[FrozenTrial],
     folder: SweepFolder,
     before: SweepSettings,
@@ -81,21 +88,22 @@ def taken_up_again(
     *,
     has_more_time: bool,
 ) -> tuple[list[FrozenTrial], list[int]]:
-    """The trials that go on although they had ended, as they are to stand in the study.
+    """The trials that continue although they had ended, as the study is to record them.
 
-    With more epochs those go on that had come to their end, if their checkpoint has been kept;
-    with more time those that the time budget had cut short.
+    With more epochs, trials that had finished continue, if their checkpoints were kept; with more
+    time, trials that the time budget had stopped.
 
     Args:
-        trials: of the study.
-        folder: the sweep's.
+        trials: the trials of the study.
+        folder: the sweep's folder.
         before: the settings so far.
-        now: the new ones.
-        has_more_time: whether trials that were cut short by the time budget may go on.
+        now: the new settings.
+        has_more_time: whether trials that the time budget had stopped may continue.
 
     Returns:
-        These trials (with them runs that are to end, because what they confirm goes on), and the
-        numbers of those that would go on if their checkpoint had been kept.
+        These trials (and with them the confirmation runs that end, because the trials that they
+        confirm continue), and the numbers of those that would continue if their checkpoints had
+        been kept.
     """
     again, left = [], []
     kept = folder.checkpoints()
@@ -106,16 +114,14 @@ def taken_up_again(
         longer = now.max_epochs > before.max_epochs and (
             result.config.training.epochs == before.max_epochs
         )
-        came_to_its_end = (
-            result.ended == attributes.FINISHED and result.last_epoch >= before.max_epochs
-        )
+        finished = result.ended == attributes.FINISHED and result.last_epoch >= before.max_epochs
         running = trial.state == TrialState.RUNNING
         if result.confirms is not None:
             if longer and running:
                 again.append(_ended(trial))
             continue
         cut = result.ended == attributes.TIME_BUDGET and has_more_time
-        if not (cut or (longer and (came_to_its_end or running))):
+        if not (cut or (longer and (finished or running))):
             continue
         trained = result.last is not None and not running
         if trained and trial.number not in kept:
@@ -130,7 +136,7 @@ def taken_up_again(
 
 
 def _ended(trial: FrozenTrial) -> FrozenTrial:
-    """A run as one that has ended: what it confirms is to be trained for longer."""
+    """A confirmation run, marked as ended: the trial that it confirms will train for longer."""
     ended = deepcopy(trial)
     ended.state = TrialState.PRUNED if attributes.BEST in trial.user_attrs else TrialState.FAIL
     ended.datetime_complete = datetime.now()
@@ -139,13 +145,13 @@ def _ended(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _running(trial: FrozenTrial, config: str) -> FrozenTrial:
-    """The trial as one that runs."""
-    taken_up = deepcopy(trial)
-    taken_up.state = TrialState.RUNNING
-    taken_up.values = None
-    taken_up.datetime_complete = None
-    told = {attributes.CONFIG: config}
+    """The trial, marked as running, with this config."""
+    running = deepcopy(trial)
+    running.state = TrialState.RUNNING
+    running.values = None
+    running.datetime_complete = None
+    changes = {attributes.CONFIG: config}
     if attributes.ENDED in trial.user_attrs:
-        told |= {attributes.ENDED: attributes.RUNNING, attributes.REASON: ""}
-    taken_up.user_attrs |= told
-    return taken_up
+        changes |= {attributes.ENDED: attributes.RUNNING, attributes.REASON: ""}
+    running.user_attrs |= changes
+    return running

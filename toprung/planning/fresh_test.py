@@ -1,4 +1,4 @@
-"""Whether a new sweep's test images were opened before, and others in their place if asked for."""
+"""Whether a new sweep's test images were opened before; with `--fresh-test`, others instead."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from toprung.trainables.data import DataSettings, PreparedData, drawn_test_sets,
 from toprung.trainables.provenance.image_set import ImageSet
 
 _MOST_COPIES = 0.01
-"""Share of a fresh test set that may be opened images: where no draw has none, because the data
-have the same picture several times."""
+"""The largest share of opened images in a fresh test set. It is not 0, because data that have the
+same picture several times may have no draw without one."""
 _OTHER_SEEDS = 20
-"""Split seeds of earlier openings whose draws are tried too."""
+"""How many split seeds of earlier openings are tried as well."""
 
 
 def opened_before(data: PreparedData, history: History) -> str:
-    """What is known of earlier openings of a sweep's test images; empty if there were none."""
+    """A line about earlier openings of a sweep's test images; empty if there were none."""
     earlier = history.earlier(_test_images(data), "")
     if not earlier.openings:
         return ""
     return (
         f"{earlier_in_words(earlier)} before: its test figures will be those of one of "
-        f"{earlier.models + 1} models. To draw others for the test: --fresh-test"
+        f"{earlier.models + 1} models. To draw other test images: --fresh-test"
     )
 
 
@@ -32,24 +32,26 @@ def fresh_test(
 ) -> tuple[dict[str, Any], str]:
     """The settings of a test set of which no image was opened before, as far as is known here.
 
-    Of the disjoint test sets that the split's seed deals out (`data/test_draw`) it is the first
-    that is fresh; then of those of the seeds by which the opened images were drawn, because their
-    draws are disjoint from these.
+    It is the first fresh one of the disjoint test sets that the split's seed deals out
+    (`data/test_draw`); otherwise, the first fresh one for the seeds by which the opened images were
+    drawn, because all draws of one seed are disjoint.
 
     Args:
-        settings: of the sweep's data.
-        overrides: what the user has fixed, by path.
-        history: the openings that are known.
+        settings: the settings of the sweep's data.
+        overrides: the settings that the user has fixed, by path.
+        history: the known openings.
 
     Returns:
-        What to fix besides, and a line for the user.
+        Further settings to fix, and a line for the user.
 
     Raises:
-        ToprungError: if there is no such test set, or the user has fixed which it is.
+        ToprungError: if there is no such test set, or the user has already fixed the test set.
         DataError: if the data cannot be prepared.
     """
     if fixed := [path for path in ("data/test_draw", "data/digest") if overrides.get(path)]:
-        raise ToprungError(f"fresh_test: {fixed[0]} is fixed, which says what the test set is")
+        raise ToprungError(
+            f"fresh_test: {fixed[0]} is fixed, which already determines the test set"
+        )
     first = settings.model_copy(update={"test_draw": 0, "digest": None})
     data = prepare(first, show_progress=True)
     if not data.num_test:
@@ -63,21 +65,21 @@ def fresh_test(
     if num_opened > _MOST_COPIES * num_images:
         raise ToprungError(
             f"fresh_test: {everything.num_in([opened])} of the {len(everything)} images were "
-            f"opened before, and each of the {len(drawn)} disjoint test sets of them that can be "
-            f"drawn (data/test_fraction = {settings.test_fraction:g}) has some of these, the best "
+            f"opened before, and each of the {len(drawn)} disjoint test sets that can be drawn "
+            f"(data/test_fraction = {settings.test_fraction:g}) contains some of these, the best "
             f"{num_opened} of {num_images}; add images, or draw a smaller share"
         )
     left = everything.num_in([opened]) - num_opened
     same = f"{num_opened} (the same pictures)" if num_opened else "none"
     return {"data/digest": None, **choice}, (
         f"fresh test set ({', '.join(f'{name}={value}' for name, value in choice.items())}): "
-        f"{num_images} images, of which {same} were opened before; {left} that were opened train, "
-        "validate or are left out"
+        f"{num_images} images, of which {same} were opened before; {left} opened images train, "
+        "validate, or are left out"
     )
 
 
 def _opened(images: ImageSet, history: History) -> ImageSet:
-    """All images of the test sets that share some with these and were opened."""
+    """All images of the opened test sets that have images in common with these."""
     opened = ImageSet()
     for one in {intent.images for intent in history.openings_of(images)}:
         known = images if one == images.id else history.set_of(one)
@@ -88,7 +90,7 @@ def _opened(images: ImageSet, history: History) -> ImageSet:
 def _drawn(
     settings: DataSettings, hash_of: Mapping[str, str], opened: ImageSet, history: History
 ) -> Iterator[tuple[dict[str, Any], int, int]]:
-    """The test sets to choose from: what to fix, how many images, how many that were opened."""
+    """The candidate test sets: the settings to fix, the number of images, and of opened ones."""
     images = ImageSet.of(hash_of.values())
     seeds = [intent.split_seed for intent in history.openings_of(images)]
     others = dict.fromkeys(s for s in seeds if s not in (None, settings.split_seed))

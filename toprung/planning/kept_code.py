@@ -1,6 +1,6 @@
-"""The user's code of a sweep that was submitted, kept in its folder.
+"""The user's code of a submitted sweep, kept in the sweep's folder.
 
-The job's own copy is gone when the job has ended, and the sweep may be resumed then.
+Ray deletes the job's copy when the job has ended, but the sweep may be resumed later.
 """
 
 import os
@@ -11,15 +11,15 @@ from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.planning.code_package import package
 
 IS_SENT = "TOPRUNG_CODE_IS_SENT"
-"""The environment variable of a driver whose code was sent to it."""
+"""The environment variable that marks a driver whose code was sent to the cluster."""
 
 
 def keep_code(origin: str, folder: SweepFolder) -> None:
-    """Keep what the search space can import from its folder, if it was sent from elsewhere.
+    """Keep the modules that the search space can import from its folder, if they were sent here.
 
     Args:
-        origin: of the search space; see `SearchSpace`.
-        folder: of the sweep.
+        origin: the origin of the search space; see `SearchSpace`.
+        folder: the sweep's folder.
     """
     if IS_SENT not in os.environ or "." not in origin:
         return

@@ -1,4 +1,4 @@
-"""What is only known once a network is built: whether its freeze policy and its loss fit it."""
+"""Checks that need a network that is built: whether its freeze policy and its loss fit it."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,21 +11,21 @@ from toprung.trainables.training.compatibility import check_network
 
 
 class NetworkChecks:
-    """Checks each kind of network once, on the meta device, and says what of it trains.
+    """Checks each kind of network once, on the meta device, and reports which parts train.
 
     Args:
-        num_classes: of the data.
-        tell: shows the user a line.
+        num_classes: the number of classes in the data.
+        show: shows the user a line.
     """
 
-    def __init__(self, num_classes: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, num_classes: int, show: Callable[[str], None]) -> None:
         self._num_classes = num_classes
-        self._tell = tell
+        self._show = show
         self._fitting: set[object] = set()
-        self._told: set[tuple[str, str]] = set()
+        self._shown: set[tuple[str, str]] = set()
 
     def __call__(self, config: TrialConfig) -> TrialConfig:
-        """The same config, if it fits.
+        """Return the same config, if its parts fit its network.
 
         Raises:
             FreezeError: if its freeze policy does not fit its network.
@@ -39,21 +39,21 @@ class NetworkChecks:
             assignment = check_network(config, self._num_classes)
             self._fitting.add(kind)
             freezes = config.model.freeze_policy, config.model.architecture
-            if freezes[0] not in ALL_TRAINS and freezes not in self._told:
-                self._told.add(freezes)
-                self._tell(f"{freezes[1]}, freeze policy {freezes[0]}:")
+            if freezes[0] not in ALL_TRAINS and freezes not in self._shown:
+                self._shown.add(freezes)
+                self._show(f"{freezes[1]}, freeze policy {freezes[0]}:")
                 for line in assignment.lines():
-                    self._tell(f"  {line}")
+                    self._show(f"  {line}")
                 if config.model.weights == NO_WEIGHTS:
-                    self._tell("  what is frozen has random weights (model/weights = none)")
+                    self._show("  the frozen parts have random weights (model/weights = none)")
         return config
 
     def rehearse(self, configs: Iterable[TrialConfig]) -> None:
-        """Check what a space can draw; if nothing of it fits, there is nothing to search.
+        """Check example configs of a space; if none of them fits, there is nothing to search.
 
         Raises:
             FreezeError: if no config's freeze policy fits its network.
-            ConfigError: if the loss or optimizer of one does not fit, or the weights in a file.
+            ConfigError: if a config's loss, optimizer or weights file does not fit its network.
         """
         misfit, fitting = None, []
         for config in configs:
@@ -69,7 +69,7 @@ class NetworkChecks:
 
 
 def _fits_anyhow(config: TrialConfig) -> bool:
-    """Whether there is nothing to check, so that no network need be built."""
+    """Whether there is nothing to check, so that no network has to be built."""
     unweighted = getattr(config.loss, "class_weights", "none") == "none"
     one_lr = config.optimizer.stage_lr_decay == 1
     return config.model.freeze_policy in ALL_TRAINS and unweighted and one_lr

@@ -1,4 +1,4 @@
-"""Recording what a sweep that the user runs uses outside its folder, so that no one asks later."""
+"""Recording what the user's own sweep uses outside its folder, so that it is trusted later."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,11 +17,11 @@ from toprung.trainables.config import TrialConfig
 
 
 class OwnPlaces:
-    """Records a sweep's places in the user's record; each config's as they come.
+    """Adds what a sweep uses outside its folder to the user's record, then what each config uses.
 
     Args:
-        plan: of the sweep, whose search space is in its folder.
-        description: what its `sweep.yaml` says, or will say, as it is read from there.
+        plan: the plan of the sweep, whose search space is in its folder.
+        description: the content of its `sweep.yaml`, as it is or will be read from the file.
     """
 
     def __init__(self, plan: SweepPlan, description: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class OwnPlaces:
         )
 
     def __call__(self, config: TrialConfig) -> TrialConfig:
-        """The config, what it uses recorded."""
+        """Return the config, after recording what it uses."""
         self._record(places_of_config(config))
         return config
 

@@ -1,4 +1,4 @@
-"""A sweep that has been checked and prepared, and not started: nothing is written yet."""
+"""A sweep that has been checked and prepared, but not started: nothing is written yet."""
 
 import json
 import os
@@ -45,7 +45,7 @@ _SEARCHING = (
     "trial_scheduler",
     "metric",
 )
-"""Settings of a search, which mean nothing for one trial."""
+"""Settings of a search, which have no meaning for a single trial."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,21 @@ class SweepPlan:
     """What a sweep will do, where, and on which data.
 
     Attributes:
-        space: what is searched.
-        settings: budget, sampler, machine.
-        overrides: what is fixed, by path.
+        space: the search space.
+        settings: budget, sampler, resources.
+        overrides: the fixed settings and parameters, by path.
         proposals: makes the trials' configs.
-        folder: the sweep's.
+        folder: the sweep's folder.
         study_place: where its study is.
-        data: of the trials, prepared.
-        weights: the files that trials start from, and what these have seen of the data.
+        data: the prepared data of the trials.
+        weights: the weights files that trials start from, and the sweep's images they were made
+            with.
         console: where progress is shown.
         grid: the combinations to try, in order, for the sampler `grid`; empty for others.
-        warm_start: what the study begins with, from another sweep.
-        config: the one that is trained, instead of a space.
-        said: what `sweep.yaml` says of a sweep that is resumed; None for a new one.
-        id: by which the user's records know the sweep.
+        warm_start: what the study starts with from another sweep.
+        config: the one config to train, instead of a space.
+        said: the content of `sweep.yaml` if the sweep is resumed; None for a new one.
+        id: the sweep's identifier in the user's records.
     """
 
     space: SearchSpace
@@ -86,7 +87,7 @@ class SweepPlan:
 
     @property
     def store(self) -> ObjectStore | None:
-        """Where the sweep lies, if not in a folder; `folder` is then the driver's working copy."""
+        """The sweep's object store, if it has one; `folder` is then the driver's working copy."""
         return self.folder.store
 
 
@@ -111,8 +112,8 @@ def plan_sweep(
     settings = resources.settle(
         asked, resources.nodes(), elastic=resources.is_joined(), grows=grows
     )
-    if told := resources.without_gpus(asked, settings, grows=grows):
-        show_line(console, told)
+    if line := resources.without_gpus(asked, settings, grows=grows):
+        show_line(console, line)
     fixed = _with_data(overrides, data)
     if name is None:
         name = f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -135,10 +136,10 @@ def plan_sweep(
         digest = pins.first.settings.digest
         assert digest is not None
         begins_with = find_warm_start(other, proposals, settings, digest)
-        for line in begins_with.told:
+        for line in begins_with.messages:
             show_line(console, line)
-        if told := shared_with(other.name, other.folder, pins.first):
-            show_line(console, told)
+        if warning := shared_with(other.name, other.folder, pins.first):
+            show_line(console, warning)
     return SweepPlan(
         found,
         settings,
@@ -158,9 +159,9 @@ def plan_sweep(
 def _with_fresh_test(
     proposals: Proposals, fixed: Mapping[str, Any], history: History, console: Console
 ) -> dict[str, Any]:
-    """What `--fresh-test` fixes; the user is told which test set that is."""
-    found, told = find_fresh_test(proposals.rehearsal.configs[0].data, fixed, history)
-    show_line(console, told)
+    """The settings that `--fresh-test` fixes; shows the user which test set they select."""
+    found, line = find_fresh_test(proposals.rehearsal.configs[0].data, fixed, history)
+    show_line(console, line)
     return found
 
 
@@ -172,14 +173,14 @@ def check_before(
     overrides: Mapping[str, Any],
     data: str | Path | None,
 ) -> tuple[SearchSpace, Proposals]:
-    """Check what of a sweep needs neither its data nor its cluster; see `plan_sweep`."""
+    """Make those checks of `plan_sweep` that need neither the data nor the cluster."""
     _, found = _find_space(space, config, given)
     return found, Proposals(found, resolve(found.defaults, given), _with_data(overrides, data))
 
 
 def prepared(proposals: Proposals, console: Console) -> tuple[DataPins, WeightsPins]:
-    """Have all there that the trials will ask for: images, weights."""
-    limit_bytes()  # told here if it is no size
+    """Prepare the images and fetch the weights that the trials will need."""
+    limit_bytes()  # raises here if it is not a size
     pins = DataPins(console)
     with_weights = with_each_weights(proposals.rehearsal.configs)
     for config in with_weights:
@@ -195,7 +196,7 @@ def prepared(proposals: Proposals, console: Console) -> tuple[DataPins, WeightsP
 def _find_space(
     space: str | SpaceFunction | None, config: str | Path | None, given: Mapping[str, Any]
 ) -> tuple[TrialConfig | None, SearchSpace]:
-    """The one config that is trained, if it is one; and the space that is searched."""
+    """The one config to train, if one was given; and the space to search."""
     of_one = _find_config(space, config, given)
     if of_one:
         return of_one, space_of_one(Path(str(config)).stem, of_one)
@@ -212,14 +213,14 @@ def _find_config(
     searching = [name for name in _SEARCHING if given.get(name) is not None]
     if searching:
         raise ToprungError(
-            f"{', '.join(searching)}: goes with a search space; with a config exactly that trial "
-            "is trained. Change the trial itself with --set"
+            f"{', '.join(searching)}: applies to a search space only; with a config, exactly that "
+            "trial is trained. Change the trial itself with --set"
         )
     return load_config(Path(config))
 
 
 def with_each_weights(configs: Sequence[TrialConfig]) -> list[TrialConfig]:
-    """A config for each of the pretrained weights that these configs begin with."""
+    """One config for each of the pretrained weights that these configs start from."""
     decides = {"architecture", "backbone", "weights"}
     return list(
         {str(config.model.model_dump(include=decides)): config for config in configs}.values()
@@ -227,7 +228,7 @@ def with_each_weights(configs: Sequence[TrialConfig]) -> list[TrialConfig]:
 
 
 def space_of_one(name: str, config: TrialConfig) -> SearchSpace:
-    """The space that holds exactly this config, trained for its full length."""
+    """A space that contains exactly this config, trained for all its epochs."""
     return SearchSpace(
         name=name,
         function=lambda _: as_plain(config),
@@ -246,17 +247,17 @@ def _with_data(overrides: Mapping[str, Any], data: str | Path | None) -> dict[st
     if data is not None and "data/source" in overrides:
         raise ToprungError("data is given twice: as the data and as the override data/source")
     plain: dict[str, Any] = json.loads(json.dumps(dict(overrides), default=plain_value))
-    # Other data have another content than the one that a trial's config may have pinned.
+    # A trial's config may have pinned the digest of its data; other data have another digest.
     return plain if data is None else {"data/digest": None, **plain, "data/source": str(data)}
 
 
 def plain_value(value: Any) -> Any:
-    """NumPy's numbers as Python's; paths and the like as text."""
+    """NumPy's numbers as Python's; any other object, such as a path, as text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 def _new_folder(out: str | Path, name: str) -> SweepFolder:
-    """Where the sweep will go; nothing is made there yet."""
+    """The sweep's future folder; nothing is created yet."""
     if not name or "/" in name or name in (".", ".."):
         raise ToprungError(f"name = {name!r}: must be the name of a folder")
     if isinstance(out, str) and is_url(out):
@@ -266,10 +267,12 @@ def _new_folder(out: str | Path, name: str) -> SweepFolder:
         exists = folder.path.exists()
         parent = next(parent for parent in folder.path.parents if parent.exists())
     except OSError as error:
-        raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
+        raise ToprungError(f"{folder.path}: cannot be created: {error.strerror}") from None
     if exists:
         what = "another sweep" if folder.settings.exists() else "something else"
-        raise ToprungError(f"{folder.path}: holds {what} already; choose another --name or --out")
+        raise ToprungError(
+            f"{folder.path}: already contains {what}; choose another --name or --out"
+        )
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ToprungError(f"{folder.path}: cannot be made, because {parent} cannot be written")
+        raise ToprungError(f"{folder.path}: cannot be created, because {parent} is not writable")
     return folder

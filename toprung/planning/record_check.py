@@ -1,4 +1,4 @@
-"""Whether a sweep's record is whole: what must hold of every sweep, however often it was killed."""
+"""Whether a sweep's record is complete: invariants that hold however often a sweep was killed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ _SHOWN = 5
 
 
 def problems(trials: Sequence[FrozenTrial], past: Sequence[Event]) -> str:
-    """What does not hold, in a line that names the trials; empty if all does.
+    """The violated invariants, in a line that names the trials; empty if all hold.
 
-    The validations of each trial are 1, 2, 3 …, each once; the study has the values that the
-    decisions have; every trial that has ended has ended once.
+    The validations of each trial are 1, 2, 3 …, each once; the study has the same values as the
+    decision log; every trial that has ended has ended once.
 
     Args:
-        trials: of the study.
-        past: all that was decided, in order.
+        trials: the trials of the study.
+        past: all events of the decision log, in order.
     """
     found = [*_of_validations(past), *_of_values(trials, past), *_of_ends(trials, past)]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -32,10 +32,10 @@ def _reported(past: Sequence[Event]) -> Iterator[Event]:
 
 
 def _of_validations(past: Sequence[Event]) -> Iterator[str]:
-    told: dict[int, Counter[int]] = defaultdict(Counter)
+    counts: dict[int, Counter[int]] = defaultdict(Counter)
     for event in _reported(past):
-        told[event["trial"]][event["validation"]] += 1
-    for trial, times in sorted(told.items()):
+        counts[event["trial"]][event["validation"]] += 1
+    for trial, times in sorted(counts.items()):
         missing = [number for number in range(1, max(times) + 1) if number not in times]
         doubled = [number for number, count in sorted(times.items()) if count > 1]
         if missing:
@@ -45,13 +45,13 @@ def _of_validations(past: Sequence[Event]) -> Iterator[str]:
 
 
 def _of_values(trials: Sequence[FrozenTrial], past: Sequence[Event]) -> Iterator[str]:
-    told: dict[int, dict[int, float]] = defaultdict(dict)
+    logged: dict[int, dict[int, float]] = defaultdict(dict)
     for event in _reported(past):
-        told[event["trial"]][event["validation"]] = event["value"]
+        logged[event["trial"]][event["validation"]] = event["value"]
     for trial in trials:
         if attributes.TAKEN_FROM not in trial.user_attrs:
             values = trial.intermediate_values
-            if not _same(values, told[trial.number]):
+            if not _same(values, logged[trial.number]):
                 yield f"trial {trial.number} has other values in the study than in the decisions"
 
 

@@ -1,4 +1,4 @@
-"""Taking up a sweep that was interrupted or killed, or that is to be given more to do."""
+"""Planning to resume a sweep that was interrupted or killed, or to extend it."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -35,32 +35,32 @@ def plan_resume(
     space: SpaceFunction | None,
     console: Console,
 ) -> SweepPlan | None:
-    """Check that the sweep can go on as it began, and prepare its data; see `toprung.resume`.
+    """Check that the sweep can resume as it started, and prepare its data; see `toprung.resume`.
 
-    Its search space is run again: this is the one thing that runs code from a sweep's folder.
+    This runs the search space again; nothing else runs code from a sweep's folder.
 
     Returns:
-        The plan; None if the sweep has ended and is given nothing more to do.
+        The plan; None if the sweep has finished and is not extended.
 
     Raises:
         NotConfirmedError: if the user has not agreed to that code, or to what the sweep uses
             outside its folder.
     """
-    check_folder(record.folder.path)  # many libraries will write there
+    check_folder(record.folder.path)  # many libraries will write to it
     record.outside.confirm(*places_of(record))
     said, before = _said(record), _settings(record)
     asked = changed(before, given)
     settings = _on_this_machine(asked, given)
-    if told := resources.without_gpus(asked, settings, grows=resources.autoscales()):
-        show_line(console, told)
+    if line := resources.without_gpus(asked, settings, grows=resources.autoscales()):
+        show_line(console, line)
     if record.ended in (attributes.FINISHED, attributes.TIME_BUDGET) and not _is_more(
         before, settings
     ):
         given_now = ", ".join(name for name, value in given.items() if value is not None)
         unused = f"; without effect: {given_now}" if given_now else ""
-        show_line(console, f"{record.name}: has come to its end, with nothing more to run{unused}")
+        show_line(console, f"{record.name}: has finished, with nothing more to run{unused}")
         return None
-    _check_more(said, before, settings)
+    _check_extension(said, before, settings)
     if said.config is not None:
         found = space_of_one(said.space, parse(TrialConfig, said.config, "the sweep's config"))
     else:
@@ -68,7 +68,7 @@ def plan_resume(
     proposals = Proposals(found, settings, said.overrides)
     pins, weights = prepared(proposals, console)
     _check_data(said.data, pins)
-    _tell(record, console)
+    _show_progress(record, console)
     return SweepPlan(
         found,
         settings,
@@ -90,8 +90,8 @@ class _Data(BaseModel):
     test_sha256: str | None
 
 
-class _Said(BaseModel):
-    """What of `sweep.yaml` is needed to go on; it has more."""
+class _Description(BaseModel):
+    """The part of `sweep.yaml` that is needed to resume."""
 
     space: str
     space_origin: str
@@ -100,25 +100,27 @@ class _Said(BaseModel):
     config: dict[str, Any] | None = None
 
 
-def _said(record: SweepRecord) -> _Said:
+def _said(record: SweepRecord) -> _Description:
     try:
-        return typed(_Said, record.description)
+        return typed(_Description, record.description)
     except ValueError as error:
-        raise ToprungError(f"{record.folder.settings}: cannot be resumed from: {error}") from None
+        raise ToprungError(f"{record.folder.settings}: cannot be used to resume: {error}") from None
 
 
 def _settings(record: SweepRecord) -> SweepSettings:
-    """Those with which the sweep was begun, or resumed at last."""
+    """The settings with which the sweep was started, or last resumed."""
     attrs = record.study.user_attrs
     if attributes.SETTINGS not in attrs:
-        raise ToprungError(f"{record.name}: was run by a Toprung that could not resume sweeps")
+        raise ToprungError(
+            f"{record.name}: was run by a version of Toprung that could not resume sweeps"
+        )
     return parse(SweepSettings, attrs[attributes.SETTINGS], "the sweep's settings")
 
 
-def _check_more(said: _Said, before: SweepSettings, now: SweepSettings) -> None:
-    """See that what is given more of means something in this sweep."""
+def _check_extension(said: _Description, before: SweepSettings, now: SweepSettings) -> None:
+    """Refuse an extension that would have no effect in this sweep."""
     if said.config is not None and now.trials > before.trials:
-        raise ToprungError("trials: goes with a search space; this sweep trains one config")
+        raise ToprungError("trials: applies to a search space only; this sweep trains one config")
     if now.max_epochs > before.max_epochs and "training/epochs" in said.overrides:
         raise ToprungError("max_epochs: has no effect, because training/epochs was fixed (--set)")
 
@@ -129,16 +131,17 @@ def _is_more(before: SweepSettings, now: SweepSettings) -> bool:
 
 
 def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> SweepSettings:
-    """As many trials at a time as before, or as fit here, if those are fewer.
+    """As many trials at a time as before, or as fit here, if that is fewer.
 
-    A sweep that took what a cluster had goes on so: on a cluster as its nodes come and go.
+    A sweep whose concurrency followed a cluster's nodes continues to follow those that join and
+    leave.
     """
     nodes, elastic = resources.nodes(), settings.concurrency is None and resources.is_joined()
     grows = resources.autoscales()
     if elastic or grows or given.get("concurrency") is not None:
         return resources.settle(settings, nodes, elastic=elastic, grows=grows)
     fitting = resources.settle(settings.model_copy(update={"concurrency": None}), nodes)
-    if fitting.concurrency is None:  # GPUs are packed as they are found
+    if fitting.concurrency is None:  # trials per GPU are measured
         packs_anew = given.get("gpus_per_trial") is not None
         at_once = None if packs_anew else settings.concurrency
         return fitting.model_copy(update={"concurrency": at_once})
@@ -149,21 +152,21 @@ def _on_this_machine(settings: SweepSettings, given: Mapping[str, Any]) -> Sweep
 def _space(
     record: SweepRecord, origin: str, space: SpaceFunction | None, console: Console
 ) -> SearchSpace:
-    """The space that the sweep began with."""
+    """The search space with which the sweep started."""
     copy = _text(record.folder.search_space)
     if space is not None or not origin:
         return _function(record, space, copy)
-    if record.folder.code.is_dir():  # what was sent to the cluster then
+    if record.folder.code.is_dir():  # the code that was sent to the cluster
         return load_copy(record.folder.search_space, origin, record.folder.code)
-    if not origin.endswith(".py") or _text(Path(origin)) == copy:  # else it is not to be run
+    if not origin.endswith(".py") or _text(Path(origin)) == copy:  # otherwise it must not be run
         with suppress(SearchSpaceError):
             found = load(origin)
             if found.source_code == copy:
                 return found
     show_line(
         console,
-        f"search space {origin} has changed since, or is gone; the sweep's own copy "
-        f"is used: {record.folder.search_space}",
+        f"search space {origin} has changed or no longer exists; using the sweep's own copy: "
+        f"{record.folder.search_space}",
     )
     return load_copy(record.folder.search_space, origin)
 
@@ -177,7 +180,7 @@ def _function(record: SweepRecord, space: SpaceFunction | None, copy: str | None
     found = load(space)
     if found.source_code != copy:
         raise ToprungError(
-            f"{record.name}: began with another search space; its source is in "
+            f"{record.name}: started with another search space, whose source is in "
             f"{record.folder.search_space}"
         )
     return found
@@ -188,27 +191,28 @@ def _text(path: Path) -> str | None:
 
 
 def _check_data(then: _Data, pins: DataPins) -> None:
-    """The images and their splits are those that the sweep began with."""
+    """Check that the images and their splits are those with which the sweep started."""
     now = pins.first
     if (now.settings.digest, now.test_digest) != (then.sha256, then.test_sha256):
         raise ToprungError(
-            f"data {now.settings.source}: has other images, or other splits, than when the sweep "
-            "began; its trials could not be compared. Start a new sweep (--warm-start this one)"
+            f"data {now.settings.source}: the images or their splits have changed since the sweep "
+            "started, so its trials could not be compared. Start a new sweep (--warm-start this "
+            "one)"
         )
 
 
-def _tell(record: SweepRecord, console: Console) -> None:
-    """Say how many trials have ended and which ones resume.
+def _show_progress(record: SweepRecord, console: Console) -> None:
+    """Show how many trials have ended and which ones resume.
 
-    This process already counts as the one that runs the sweep, so the state of the sweep itself
-    is not shown.
+    This process is already recorded as the sweep's driver, so the state of the sweep itself is not
+    shown.
     """
     trials = record.trials()
-    going_on = [
+    resuming = [
         f"trial {trial.number} (after epoch {trial.last_epoch:g})"
         for trial in trials
         if trial.ended in (attributes.RUNNING, attributes.INTERRUPTED)
     ]
-    ended = len(trials) - len(going_on)
-    on = f"; these go on: {', '.join(going_on)}" if going_on else ""
-    show_line(console, f"resuming {record.name}: {ended} of its trials ended{on}")
+    ended = len(trials) - len(resuming)
+    rest = f"; these resume: {', '.join(resuming)}" if resuming else ""
+    show_line(console, f"resuming {record.name}: {ended} of its trials have ended{rest}")

@@ -9,13 +9,14 @@ from toprung.trainables.provenance.overlap import overlap
 def shared_with(sweep: str, other: SweepFolder, data: PreparedData) -> str:
     """A warning for the user; empty if no such image makes a figure too optimistic.
 
-    The same validation images in both sweeps are what a warm start is for. Test images by which
-    the other's configs were trained or selected are not, nor the other's test images in training.
+    A warm start is meant for the same validation images in both sweeps. It is not meant for test
+    images by which the other sweep's configs were trained or selected, nor for training on the
+    other sweep's test images.
 
     Args:
-        sweep: the other's name.
-        other: its folder.
-        data: the new sweep's.
+        sweep: the other sweep's name.
+        other: the other sweep's folder.
+        data: the new sweep's data.
     """
     if not other.splits.exists():
         return ""
@@ -28,7 +29,7 @@ def shared_with(sweep: str, other: SweepFolder, data: PreparedData) -> str:
     names, _, splits = zip(*data.splits, strict=True)
     seen = overlap(names, splits, data.pixel_hashes, theirs)
     found = [seen.in_words("test", "that sweep"), seen.tested_in_words("that sweep")]
-    told = "; ".join(words for words in found if words)
-    if not told:
+    shared = "; ".join(words for words in found if words)
+    if not shared:
         return ""
-    return f"warning: warm start from {sweep}: {told}: figures of these images are too optimistic"
+    return f"warning: warm start from {sweep}: {shared}: figures on these images are too optimistic"

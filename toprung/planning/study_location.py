@@ -1,4 +1,4 @@
-"""Where a new sweep's study goes: to a file in its folder, or to a database that the user names."""
+"""The location of a new sweep's study: a file in its folder, or a database that the user names."""
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -10,11 +10,11 @@ from toprung.errors import ToprungError
 
 
 def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
-    """Check the user's storage, and name the sweep's study there.
+    """Check the database that the user names, and return the location of the sweep's study.
 
     Raises:
-        ToprungError: for what is no PostgreSQL URL, one with a password, a database that cannot be
-            reached, or one that has a study of this sweep's name.
+        ToprungError: if the URL is not one of PostgreSQL or has a password, or if the database
+            cannot be reached or already has a study of this name.
     """
     if storage is None:
         return study_in_file(folder.study)
@@ -25,14 +25,14 @@ def new_study_place(storage: str | None, folder: SweepFolder) -> StudyPlace:
 
 
 def checked_url(storage: str) -> str:
-    """A storage URL that the sweep's folder can keep: one of PostgreSQL, without a password.
+    """Check that the sweep's folder can keep a storage URL: PostgreSQL, without a password.
 
     Raises:
-        ToprungError: if it is not.
+        ToprungError: if the URL is anything else.
     """
     try:
         url = make_url(storage)
-    except (ArgumentError, ValueError):  # the second of a port that is not a number
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         raise ToprungError(
             f"storage = {storage!r}: must be a URL such as postgresql://USER@HOST/DATABASE"
         ) from None
@@ -46,18 +46,18 @@ def checked_url(storage: str) -> str:
     if url.password is not None or asked != url.query:
         raise ToprungError(
             f"storage = {plain!r}: leave the password out, because the sweep's folder keeps the "
-            "URL; it is taken from the variable PGPASSWORD or the file ~/.pgpass"
+            "URL; it is read from the variable PGPASSWORD or the file ~/.pgpass"
         )
     return url.render_as_string()
 
 
 def _check_driver(url: str) -> None:
-    """See that what speaks to the database is installed where the sweep's driver runs."""
+    """Check that a database driver is installed where the sweep's driver runs."""
     try:
         with_driver(make_url(url)).get_dialect().import_dbapi()
     except (ImportError, NoSuchModuleError):
         raise ToprungError(
-            f"storage = {url!r}: needs a driver: pip install 'toprung[postgresql]'"
+            f"storage = {url!r}: needs a database driver: pip install 'toprung[postgresql]'"
         ) from None
 
 
@@ -71,5 +71,5 @@ def _check_there(place: StudyPlace) -> None:
         raise ToprungError(f"storage = {place.url!r}: cannot be used: {reason(error)}") from None
     if place.name in names:
         raise ToprungError(
-            f"storage = {place.url!r}: has a study {place.name!r} already; choose another --name"
+            f"storage = {place.url!r}: already has a study {place.name!r}; choose another --name"
         )

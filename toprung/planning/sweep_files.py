@@ -1,4 +1,4 @@
-"""What is written of a sweep besides its study: what was asked for, its space, its splits."""
+"""The files of a sweep besides its study: its settings, its search space, its splits."""
 
 import sys
 from dataclasses import asdict
@@ -23,11 +23,11 @@ _KEPT = "a secret, and the sweep's folder keeps the source of its search space: 
 
 
 def write_files(plan: SweepPlan) -> OwnPlaces:
-    """Write the files of a new sweep; `sweep.yaml` last, which makes the folder a sweep's.
+    """Write the files of a new sweep; `sweep.yaml` last, which marks the folder as a sweep.
 
     Returns:
-        The record of what the sweep uses outside its folder; written before `sweep.yaml`, so that a
-        sweep that is killed just then is known when it is resumed.
+        The record of what the sweep uses outside its folder. It is written before `sweep.yaml`, so
+        that a sweep that is killed in between is trusted when it is resumed.
 
     Raises:
         ToprungError: if the folder cannot be written.
@@ -52,13 +52,13 @@ def write_files(plan: SweepPlan) -> OwnPlaces:
 
 
 def write_changed_settings(plan: SweepPlan) -> None:
-    """Let `sweep.yaml` say that the sweep was resumed, and with which settings."""
+    """Record in `sweep.yaml` that the sweep was resumed, and with which settings."""
     said = dict(plan.said or {})
     resumed = [*said.get("resumed", []), {"at": _now(), "command": redacted_command(sys.argv)}]
     said |= {"id": plan.id, "settings": plan.settings.model_dump(mode="json"), "resumed": resumed}
     said |= _starting_weights(plan)
     plan.weights.write(plan.folder)
-    if not has_pixel_hashes(plan.folder.splits):  # the sweep was begun by an older Toprung
+    if not has_pixel_hashes(plan.folder.splits):  # started by an older Toprung
         plan.data.first.write_splits(plan.folder.splits)
     write_atomically(plan.folder.settings, write_yaml(said))
 

@@ -1,4 +1,4 @@
-"""The state in which a sweep begins, or is resumed: its study in memory, and the study's file."""
+"""The state in which a sweep starts or resumes: the study in memory, and its persistent mirror."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.console import show_line
 from toprung.errors import ToprungError
 from toprung.planning import record_check
-from toprung.planning.extension import taken_up_again
+from toprung.planning.extension import continued_trials
 from toprung.planning.own_places import OwnPlaces
 from toprung.planning.plan import SweepPlan
 from toprung.planning.sweep_files import write_changed_settings, write_files
@@ -35,13 +35,13 @@ BEGUN, RESUMED, SEARCHING = "begun", "resumed", "searching"
 
 @dataclass(frozen=True)
 class SweepState:
-    """What a driver works with.
+    """The study of a sweep and its records, for the driver.
 
     Attributes:
-        study: in memory.
-        file: follows it.
+        study: the in-memory study.
+        file: its persistent mirror.
         places: records what each config uses outside the sweep's folder.
-        past: what happened before the sweep was resumed, each with its time.
+        past: the events before the sweep was resumed, each with its time.
     """
 
     study: optuna.Study
@@ -51,28 +51,28 @@ class SweepState:
 
     @property
     def confirmation(self) -> dict[str, Any] | None:
-        """What was decided of the confirmation before the sweep was resumed."""
-        told: dict[str, Any] = self.file.attributes.get(attributes.CONFIRMATION, {})
-        return told if told.get("decided") else None
+        """The confirmation that was decided before the sweep was resumed, if any."""
+        kept: dict[str, Any] = self.file.attributes.get(attributes.CONFIRMATION, {})
+        return kept if kept.get("decided") else None
 
 
 @contextmanager
 def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
-    """Make a new sweep's folder and study. It is taken away again if no trial gets to start.
+    """Create a new sweep's folder and study; both are removed again if no trial reports anything.
 
     Raises:
-        ToprungError: if the folder cannot be written, or has been made by another in the meantime.
+        ToprungError: if the folder cannot be written, or another process has just created it.
     """
     folder = plan.folder
     try:
-        folder.trials.mkdir(parents=True)  # of two at once, one does
+        folder.trials.mkdir(parents=True)  # of two at once, one succeeds
     except FileExistsError:
         raise ToprungError(
-            f"{folder.path}: another sweep of this name has begun there just now (see toprung "
+            f"{folder.path}: another sweep of this name has just started there (see toprung "
             "status); choose another --name"
         ) from None
     except OSError as error:
-        raise ToprungError(f"{folder.path}: cannot be made: {error.strerror}") from None
+        raise ToprungError(f"{folder.path}: cannot be created: {error.strerror}") from None
     try:
         with ExitStack() as stack:
             stack.enter_context(driver_lock(folder))
@@ -96,46 +96,46 @@ def begun(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
 
 
 def _discard_unused(file: StudyFile, folder: SweepFolder, raised: object, *_: object) -> None:
-    """Leave no study in a database of the user's, if no trial got to start."""
+    """Delete the study from the user's database, if no trial has reported anything."""
     if raised is not None and not folder.any_trial_reported:
         file.discard()
 
 
 @contextmanager
 def resumed(plan: SweepPlan, patience: Patience) -> Iterator[SweepState]:
-    """Take a sweep up where its study is. The caller holds the sweep's lock.
+    """Resume a sweep from its study. The caller holds the sweep's lock.
 
     Raises:
-        ToprungError: if its study cannot be opened, or it is given more to do and no time.
-        RecordLostError: if nothing can be written.
+        ToprungError: if its study cannot be opened, or it is extended with no time left.
+        RecordLostError: if the study cannot be written.
     """
     with ExitStack() as stack:
         file = StudyFile(plan.study_place, plan.folder.decisions, patience)
         stack.callback(file.close)
         past = file.events()
         if not past:
-            raise ToprungError(f"{plan.folder.path}: the study has lost its log of decisions")
-        tell_problems(plan.console, plan.folder, file, [event for _, event in past])
+            raise ToprungError(f"{plan.folder.path}: the study has lost its decision log")
+        show_problems(plan.console, plan.folder, file, [event for _, event in past])
         before, has_time = _settings(file), _has_time(plan, past)
         _check_time(before, plan.settings, has_time=has_time)
-        again, left = taken_up_again(
+        again, left = continued_trials(
             file.trials, plan.folder, before, plan.settings, has_more_time=has_time
         )
-        _tell(plan, again, left)
+        _show_continued(plan, again, left)
         by_number = {trial.number: trial for trial in [*file.trials, *again]}
         study = optuna.create_study(
             sampler=sampler_of(plan.settings), direction=_direction(plan.settings)
         )
         study.add_trials(trial for _, trial in sorted(by_number.items()))
-        went_on = events.sweep(RESUMED, taken_up_again=[trial.number for trial in again])
+        resumption = events.sweep(RESUMED, taken_up_again=[trial.number for trial in again])
         undecided = _undecided(plan, file, bool(again), has_time=has_time)
-        file.write([went_on], again, _driven(plan.settings) | undecided)
+        file.write([resumption], again, _driven(plan.settings) | undecided)
         patience(lambda: write_changed_settings(plan))
         yield SweepState(study, file, OwnPlaces(plan, plan.said or {}), past)
 
 
 def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
-    """For how long trials have run; with a driver that was killed, up to what it wrote at last."""
+    """How long the sweep has run trials; with a killed driver, up to its last written event."""
     total, before, searches = 0.0, 0.0, False
     for at, event in past:
         total += at - before if searches else 0.0
@@ -145,38 +145,38 @@ def seconds_used(past: Sequence[tuple[float, Event]]) -> float:
     return total
 
 
-def tell_problems(
+def show_problems(
     console: Console, folder: SweepFolder, file: StudyFile, past: Sequence[Event]
 ) -> None:
-    """Say where the record is not whole; the sweep can go on all the same."""
+    """Show where the record is incomplete; the sweep can resume all the same."""
     if file.num_unknown_lines:
         log = folder.shown(folder.decisions)
-        told = f"{file.num_unknown_lines} of its lines are not in the study, and left out"
-        show_line(console, f"{log}: {told}")
+        problem = f"{file.num_unknown_lines} of its lines are not in the study, and are dropped"
+        show_line(console, f"{log}: {problem}")
     if found := record_check.problems(file.trials, past):
-        show_line(console, f"the sweep's record is not whole, and stays so: {found}")
+        show_line(console, f"the sweep's record is incomplete, and will remain so: {found}")
 
 
-def _tell(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
+def _show_continued(plan: SweepPlan, again: Sequence[FrozenTrial], left: Sequence[int]) -> None:
     if again:
         numbers = ", ".join(str(trial.number) for trial in again)
-        show_line(plan.console, f"taken up again: trial {numbers}")
+        show_line(plan.console, f"continuing: trial {numbers}")
     if left:
         numbers = ", ".join(map(str, left))
-        show_line(plan.console, f"as they are, because they have no checkpoint: trial {numbers}")
+        show_line(plan.console, f"not continued, for lack of a checkpoint: trial {numbers}")
 
 
 def _undecided(
     plan: SweepPlan, file: StudyFile, any_again: bool, *, has_time: bool
 ) -> dict[str, Any]:
-    """Let what confirms the winner be decided anew, if there will be more trials to choose from."""
-    told = file.attributes.get(attributes.CONFIRMATION)
+    """Let the confirmation be decided again, if there will be more trials to choose from."""
+    kept = file.attributes.get(attributes.CONFIRMATION)
     search = [t for t in file.trials if attributes.CONFIG in t.user_attrs]
     begun = [t for t in search if attributes.CONFIRMS not in t.user_attrs]
     more = has_time and len(begun) < plan.settings.trials
-    if not told or not (more or any_again):
+    if not kept or not (more or any_again):
         return {}
-    return {attributes.CONFIRMATION: told | {"decided": False, "done": False}}
+    return {attributes.CONFIRMATION: kept | {"decided": False, "done": False}}
 
 
 def _has_time(plan: SweepPlan, past: Sequence[tuple[float, Event]]) -> bool:
@@ -189,7 +189,7 @@ def _settings(file: StudyFile) -> SweepSettings:
 
 
 def _check_time(before: SweepSettings, now: SweepSettings, *, has_time: bool) -> None:
-    """More trials or epochs need time.
+    """Check that there is time left for more trials or epochs.
 
     Raises:
         ToprungError: if the time budget is used up.
@@ -197,7 +197,7 @@ def _check_time(before: SweepSettings, now: SweepSettings, *, has_time: bool) ->
     grown = now.trials > before.trials or now.max_epochs > before.max_epochs
     if grown and not has_time:
         raise ToprungError(
-            f"time_budget = {now.time_budget:g} s: is used up; give more, such as --time-budget +1h"
+            f"time_budget = {now.time_budget:g} s: is used up; add more, such as --time-budget +1h"
         )
 
 

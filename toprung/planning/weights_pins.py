@@ -1,4 +1,4 @@
-"""What the weights that trials start from were made with, held against the sweep's own images."""
+"""Compares the images that starting weights were made with to the sweep's own images."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ from toprung.trainables.provenance.record import Provenance, read_provenance
 
 
 class WeightsPins:
-    """Reads the record of images in every file of weights that a config names, each file once.
+    """Reads the record of images in every weights file that a config names, each file once.
 
-    Weights of torchvision's are not asked: they carry no record, and everybody knows it.
+    Torchvision's weights are not checked: it is well known that they carry no record.
 
     Args:
-        data: the sweep's.
-        console: where the user is warned.
+        data: the sweep's data.
+        console: where warnings are shown.
     """
 
     def __init__(self, data: PreparedData, console: Console) -> None:
@@ -36,7 +36,7 @@ class WeightsPins:
         self._folder: SweepFolder | None = None
 
     def __call__(self, config: TrialConfig) -> TrialConfig:
-        """The same config; the user is warned if its weights know images of the sweep."""
+        """Return the same config; warn if its weights were made with images of the sweep."""
         if config.model.weights_file and config.model.weights not in self._known:
             self._known[config.model.weights] = self._read(config)
             if self._folder is not None:
@@ -44,14 +44,14 @@ class WeightsPins:
         return config
 
     def write(self, folder: SweepFolder) -> None:
-        """Keep in the sweep's folder what is known, and what will be known from now on.
+        """Write the findings to the sweep's folder, and from now on each new one as well.
 
-        What was kept there before stays: a file may have changed since, and some trials have
-        started from what it was.
+        Earlier findings there are kept: a weights file may have changed since, and some trials
+        have started from its earlier content.
 
         Raises:
-            SweepFolderError: if what was kept there cannot be read.
-            OSError: if it cannot be written.
+            SweepFolderError: if the earlier findings cannot be read.
+            OSError: if the findings cannot be written.
         """
         self._folder = folder
         kept = read_starting_weights(folder.starting_weights)
@@ -61,7 +61,7 @@ class WeightsPins:
             write_atomically(folder.starting_weights, as_bytes([*kept, *new]))
 
     def as_plain(self) -> list[dict[str, Any]]:
-        """For `sweep.yaml`: each file, and the counts."""
+        """Each weights file with its counts, for `sweep.yaml`."""
         return [
             {"weights": one.weights}
             | (one.overlap.as_plain() if one.overlap else {"images": "not recorded"})
@@ -87,11 +87,11 @@ class WeightsPins:
         names, _, splits = zip(*self._data.splits, strict=True)
         seen = overlap(names, splits, self._data.pixel_hashes, found.all)
         if seen.is_found:
-            told = "; ".join(seen.all_in_words("these weights"))
+            shared = "; ".join(seen.all_in_words("these weights"))
             show_line(
                 self._console,
-                f"warning: weights {weights}: {told} (such as {', '.join(seen.examples)}): figures "
-                "of these images are too optimistic",
+                f"warning: weights {weights}: {shared} (such as {', '.join(seen.examples)}): "
+                "figures on these images are too optimistic",
             )
         return StartingWeights(weights, found.all, seen)
 

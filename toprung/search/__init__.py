@@ -1,1 +1,1 @@
-"""The search: which trial is next."""
+"""The search: choosing the next trial and its config, stopping trials, confirming the best."""

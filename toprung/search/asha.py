@@ -10,9 +10,9 @@ class Asha:
     """Stops a trial at a rung if it is not among the best `1 / reduction_factor` there so far.
 
     The rungs are at `grace_epochs * reduction_factor**k` epochs, up to `max_epochs`. A report
-    counts at the highest rung that it has reached and that does not know the trial yet; the first
-    trial at a rung always passes. It decides as Ray Tune's `AsyncHyperBandScheduler` with one
-    bracket does (Ray 2.60).
+    counts at the highest rung that it has reached and where the trial has not been recorded yet;
+    the first trial at a rung always continues. The decisions are those of Ray Tune's
+    `AsyncHyperBandScheduler` with one bracket (Ray 2.60).
 
     Args:
         settings: the sweep's settings.

@@ -1,4 +1,4 @@
-"""After the search: its best trials are trained again, in full and with fresh seeds."""
+"""Confirmation: after the search, its best trials are trained again, in full, with fresh seeds."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ from toprung.trainables.config import TrialConfig
 from toprung.trainables.results.records import Record
 
 MAX_SHARE = 0.25
-"""Of the search's cost: what a confirmation that nobody asked for may cost."""
+"""The largest cost of a confirmation that was not asked for, as a share of the search's cost."""
 
 
 class Confirmation:
-    """Decides what is trained again, and makes its trials.
+    """Decides which trials are confirmed, and creates the runs.
 
     Args:
         study: the sweep's study.
-        settings: the sweep's.
+        settings: the sweep's settings.
         proposals: derives the seeds.
-        keep: writes down an event, and the study's attributes that come with it.
-        tell: shows the user a line.
-        decided: what was decided before the sweep was resumed: the study's attribute.
+        keep: writes an event, with the study attributes that it changes.
+        show: shows the user a line.
+        decided: the study's attribute for a confirmation decided before the sweep was resumed.
     """
 
     def __init__(
@@ -41,39 +41,41 @@ class Confirmation:
         proposals: Proposals,
         *,
         keep: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
-        tell: Callable[[str], None],
+        show: Callable[[str], None],
         decided: Mapping[str, Any] | None = None,
     ) -> None:
         self._study = study
         self._settings = settings
         self._proposals = proposals
         self._keep = keep
-        self._tell = tell
+        self._show = show
         self._cost: dict[int, tuple[float, float]] = {}
         self._candidates: list[TrialResult] = []
-        self._told = f"not confirmed: {'the sweep ended before' if self.wanted else 'not wanted'}"
+        self._summary = (
+            f"not confirmed: {'the sweep ended before' if self.wanted else 'not asked for'}"
+        )
         self._waiting: deque[TrialResult] | None = None
         for trial in study.get_trials(deepcopy=False):
             if attributes.LAST in trial.user_attrs:
                 self.note(trial.number, Record(**trial.user_attrs[attributes.LAST]))
         if decided:
             by_number = {trial.number: trial for trial in read_trials(study)}
-            self._told = decided["told"]
+            self._summary = decided["told"]
             self._prepare([by_number[number] for number in decided["candidates"]])
 
     def note(self, number: int, last: Record) -> None:
-        """Take note of what a trial has cost, by its last validation."""
+        """Record the epochs and seconds that a trial has taken, as of its last validation."""
         self._cost[number] = last.epoch, last.seconds
 
     @property
     def wanted(self) -> bool:
-        """Whether anything may be trained again when the search is over."""
+        """Whether trials may be confirmed when the search is over."""
         return self._settings.confirm != 0
 
     def next(self) -> tuple[optuna.Trial, TrialConfig, int] | None:
-        """The next run: its trial, its config, and the trial that it confirms.
+        """The next run: its trial, its config, and the number of the trial that it confirms.
 
-        To be asked when every trial of the search has ended.
+        To be called once every trial of the search has ended; None if no run is left.
         """
         if self._waiting is None:
             self._decide()
@@ -82,8 +84,8 @@ class Confirmation:
         candidate = self._waiting.popleft()
         return (*self._started(candidate), candidate.number)
 
-    def told(self, *, any_run_cut: bool) -> dict[str, Any]:
-        """What was done, as attributes of the study, when the sweep has ended."""
+    def result(self, *, any_run_cut: bool) -> dict[str, Any]:
+        """The confirmation as attributes of the study, when the sweep has ended."""
         all_begun = bool(self._candidates) and not self._waiting
         return self._attribute(done=all_begun and not any_run_cut)
 
@@ -91,7 +93,7 @@ class Confirmation:
         best = best_configs(read_trials(self._study), self._settings.metric)
         candidates = best[: self._settings.num_confirmed]
         if not candidates:
-            self._told = "not confirmed: no trial has a result"
+            self._summary = "not confirmed: no trial has a result"
         elif not self._choose(candidates):
             candidates = []
         self._prepare(candidates)
@@ -99,7 +101,7 @@ class Confirmation:
         self._keep(events.confirmation(numbers), self._attribute(done=False))
 
     def _prepare(self, candidates: list[TrialResult]) -> None:
-        """Let those runs wait that there are not yet: every candidate gets its turn."""
+        """Queue the runs that do not exist yet, round-robin over the candidates."""
         runs = [trial for trial in read_trials(self._study) if trial.confirms is not None]
         self._candidates = candidates
         self._waiting = deque(
@@ -109,27 +111,27 @@ class Confirmation:
         )
 
     def _choose(self, candidates: list[TrialResult]) -> bool:
-        """Whether to train these again; says so, or keeps why not."""
+        """Whether to confirm these; keeps the decision in words, and shows it if positive."""
         share = self._share_of_cost(candidates)
         if self._settings.confirm is None and share >= MAX_SHARE:
-            self._told = (
+            self._summary = (
                 f"not confirmed: training the best {len(candidates)} again with "
                 f"{self._settings.seeds} seeds each would cost about {share:.0%} of the search; "
-                f"from a quarter on it has to be asked for (--confirm {len(candidates)})"
+                f"from a quarter on, it has to be asked for (--confirm {len(candidates)})"
             )
             return False
         numbers = ", ".join(str(candidate.number) for candidate in candidates)
         trials = f"trial{'s' if len(candidates) > 1 else ''} {numbers}"
-        self._told = (
+        self._summary = (
             f"the best of the search ({trials}) trained again in full, with "
             f"{self._settings.seeds} fresh seeds each, for about {share:.0%} of what the "
             "search cost"
         )
-        self._tell(f"confirmation: {self._told}")
+        self._show(f"confirmation: {self._summary}")
         return True
 
     def _share_of_cost(self, candidates: list[TrialResult]) -> float:
-        """What the runs would cost, as a share of what the search has cost, in seconds."""
+        """The cost of the runs as a share of the search's cost, both in seconds."""
         of_search = {trial.number for trial in read_trials(self._study) if trial.confirms is None}
         spent = sum(seconds for number, (_, seconds) in self._cost.items() if number in of_search)
         cost = 0.0
@@ -137,13 +139,13 @@ class Confirmation:
             assert candidate.config is not None
             epochs, seconds = self._cost[candidate.number]
             in_full = candidate.config.training.epochs / epochs
-            # One that came to its end, by its patience or as an SVM does, takes as long again.
+            # A trial that finished, also before its last epoch, takes as long again.
             finished = candidate.ended == attributes.FINISHED
             cost += self._settings.seeds * seconds * (1 if finished else in_full)
         return cost / spent if spent else 1.0
 
     def _started(self, candidate: TrialResult) -> tuple[optuna.Trial, TrialConfig]:
-        """A new trial of the study with the candidate's parameters, and another seed."""
+        """Add a trial to the study with the candidate's parameters and a fresh seed."""
         of_candidate = self._study.get_trials(deepcopy=False)[candidate.number]
         self._study.add_trial(
             optuna.trial.create_trial(
@@ -162,5 +164,5 @@ class Confirmation:
     def _attribute(self, *, done: bool) -> dict[str, Any]:
         numbers = [candidate.number for candidate in self._candidates]
         decided = self._waiting is not None
-        told = {"done": done, "decided": decided, "told": self._told, "candidates": numbers}
-        return {attributes.CONFIRMATION: told}
+        state = {"done": done, "decided": decided, "told": self._summary, "candidates": numbers}
+        return {attributes.CONFIRMATION: state}

@@ -1,4 +1,4 @@
-"""The stage that a staged search is in: the sampler leaves alone what it does not search."""
+"""The current stage of a staged search: the sampler draws its parameters only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from toprung.settings import Stage
 
 
 class CurrentStage:
-    """Begins one stage after the other.
+    """Starts one search stage after the other.
 
     Args:
-        study: the sweep's, whose sampler it sets.
-        plan: of the stages.
-        metric: what trials are judged by.
-        past: what happened before the sweep was resumed.
+        study: the sweep's study, whose sampler is set for each stage.
+        plan: the search stages.
+        metric: the metric by which trials are compared.
+        past: the events before the sweep was resumed.
         record: writes an event.
-        tell: shows the user a line.
+        show: shows the user a line.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class CurrentStage:
         *,
         past: Sequence[Mapping[str, Any]],
         record: Callable[[dict[str, Any]], None],
-        tell: Callable[[str], None],
+        show: Callable[[str], None],
     ) -> None:
         self._study = study
         self._plan = plan
         self._metric = metric
         self._record = record
-        self._tell = tell
+        self._show = show
         self._sampler = study.sampler
         self._fixed: dict[str, dict[str, Any]] = {
             event["name"]: event["fixed"] for event in past if event["event"] == events.STAGE
@@ -45,23 +45,23 @@ class CurrentStage:
         self._stage: Stage | None = None
 
     def is_to_begin(self, stage: Stage) -> bool:
-        """Whether this stage, of the next trial, is another than that of the last."""
+        """Whether this stage, the one of the next trial, has not started yet."""
         return stage != self._stage
 
     def begin(self, stage: Stage) -> bool:
-        """Fix what this stage leaves alone; False if the stages before have found nothing."""
+        """Start a stage; False if no trial of the stages before it has a result."""
         fixed = self.fix(stage)
         if fixed is None:
-            self._tell(f"stage {stage.name}: cannot begin, because no trial before it succeeded")
+            self._show(f"stage {stage.name}: cannot start, because no earlier trial succeeded")
             return False
         values = ", ".join(f"{name} = {value}" for name, value in fixed.items()) or "nothing"
-        self._tell(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
+        self._show(f"stage {stage.name}: searches {', '.join(stage.searches)}; fixed: {values}")
         if stage.name not in self._fixed:
             self._record(events.stage(stage.name, fixed))
         return True
 
     def fix(self, stage: Stage) -> dict[str, Any] | None:
-        """Let the sampler leave alone what this stage does; None if nothing is known to fix."""
+        """Fix the parameters that the stage does not search; None if there are no values yet."""
         before = self._plan.before(stage, read_trials(self._study))
         best = select_best(before, self._metric)
         if best is None and not self._plan.is_first(stage):

@@ -1,4 +1,4 @@
-"""What a parameter can be, in words, and whether a value is such."""
+"""The values that a parameter can have: a check, and a description in words."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.trial import create_trial
 def can_be(value: Any, distribution: BaseDistribution) -> bool:
     """Whether a parameter with this distribution can have the value.
 
-    Optuna itself only warns of a value out of range that is enqueued, and then uses it.
+    Optuna itself only warns of an enqueued value that is out of range, and then uses it.
     """
     if not isinstance(distribution, CategoricalDistribution) and not isinstance(value, int | float):
         return False  # Optuna would read text as a number
@@ -27,7 +27,7 @@ def can_be(value: Any, distribution: BaseDistribution) -> bool:
 
 
 def in_words(distribution: BaseDistribution) -> str:
-    """What a parameter with this distribution is drawn from."""
+    """The values from which a parameter with this distribution is drawn."""
     match distribution:
         case CategoricalDistribution():
             return "one of " + ", ".join(map(str, distribution.choices))

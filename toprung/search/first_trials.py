@@ -1,4 +1,4 @@
-"""Whether a sweep is worth going on with, when its first trials all fail."""
+"""Whether a sweep should continue when its first trials all fail."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from toprung.trainables.results.failures import CODE_ERROR
 
 MAX_ALIKE = 3
 MAX_ALIKE_OF_THE_SPACE = 10
-"""How many may fail for a reason that the sampler can move away from."""
+"""How many may fail for a reason that depends on the parameters, which the sampler can avoid."""
 
 
 class FirstTrials:
@@ -27,11 +27,11 @@ class FirstTrials:
     def since_the_last_end(
         cls, past: Sequence[Mapping[str, Any]], trials: Sequence[FrozenTrial]
     ) -> "FirstTrials":
-        """With those that had ended before the sweep was resumed, since it came to an end at last.
+        """Start with the trials that ended before the sweep was resumed, since its last end.
 
         Args:
-            past: what happened before.
-            trials: of the study, by their numbers.
+            past: the events before the sweep was resumed.
+            trials: the trials of the study, in the order of their numbers.
         """
         ends = [events.sweep(end) for end in (GAVE_UP, FINISHED, TIME_BUDGET)]
         first = cls()
@@ -48,7 +48,7 @@ class FirstTrials:
         return first
 
     def succeeded(self) -> None:
-        """A trial has a result, so the sweep is worth going on with."""
+        """A trial has a result, so the sweep should continue."""
         self._any_succeeded = True
 
     def failed(self, kind: str, reason: str) -> None:
@@ -58,17 +58,17 @@ class FirstTrials:
 
     @property
     def verdict(self) -> str:
-        """Why the sweep is to end; empty if it is to go on."""
+        """Why the sweep should end; empty if it should continue."""
         if self._any_succeeded or not self._failures:
             return ""
         kind, reason = self._failures[0]
         enough = MAX_ALIKE_OF_THE_SPACE if kind in OF_THE_SPACE else MAX_ALIKE
-        alike = {_sort(*failure) for failure in self._failures}
+        alike = {_similarity_key(*failure) for failure in self._failures}
         if len(self._failures) < enough or len(alike) > 1:
             return ""
         return f"the first {len(self._failures)} trials all failed alike ({kind}): {reason}"
 
 
-def _sort(kind: str, reason: str) -> tuple[str, str]:
-    """What two failures have in common that are alike; the numbers in a reason may differ."""
+def _similarity_key(kind: str, reason: str) -> tuple[str, str]:
+    """A key that is the same for similar failures; the numbers in their reasons may differ."""
     return kind, "" if kind in OF_THE_SPACE else reason.partition(":")[0]

@@ -1,6 +1,6 @@
 """Every combination of a define-by-run search space.
 
-Optuna's own BruteForceSampler takes .2 s a combination where a parameter has a million values.
+Optuna's own BruteForceSampler takes .2 s for each combination if a parameter has a million values.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from toprung.errors import ToprungError
 
 
 class _Walk(optuna.samplers.RandomSampler):
-    """Leads one trial after the other through a space, as an odometer counts.
+    """Gives each trial the next combination, in the order of an odometer.
 
-    `_ahead` has the values that are still to come of each parameter, in the order in which the
-    space asks for them; the first of them is the current one.
+    `_ahead` has the current and the remaining values of each parameter, the current one first; the
+    parameters are in the order in which the space asks for them.
     """
 
     def __init__(self, max_values: int) -> None:
@@ -63,10 +63,10 @@ class _Walk(optuna.samplers.RandomSampler):
 
 
 def combinations(ask: Callable[[optuna.Trial], object], max_number: int) -> list[dict[str, Any]]:
-    """The parameters of every combination that `ask` can ask a trial for.
+    """Every combination of the parameters that `ask` asks a trial for.
 
     Raises:
-        ToprungError: if there are infinitely many, or more than `max_number`.
+        ToprungError: if the combinations are infinitely many, or more than `max_number`.
     """
     walk = _Walk(max_number + 1)
     study = optuna.create_study(sampler=walk)
@@ -81,8 +81,8 @@ def combinations(ask: Callable[[optuna.Trial], object], max_number: int) -> list
         ask(trial)
         if walk.endless:
             raise ToprungError(
-                f"sampler = 'grid': a grid is infinite where a parameter has no steps, as "
-                f"{', '.join(walk.endless)}; give steps or choices, or fix it with --set"
+                f"sampler = 'grid': the grid is infinite, because of {', '.join(walk.endless)}: "
+                "without a step; give a step or choices, or fix the value with --set"
             )
         found.append(trial.params)
     return found

@@ -24,7 +24,7 @@ MAX_GRID = 10_000
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What random draws of a space showed: parameters, example configs, impossible networks."""
+    """Results of random draws of a space: parameters, example configs, impossible networks."""
 
     parameters: dict[str, optuna.distributions.BaseDistribution]
     configs: tuple[TrialConfig, ...]
@@ -34,8 +34,8 @@ class Rehearsal:
 class Proposals:
     """Makes trial configs out of Optuna trials, for one space and one sweep.
 
-    A `--set` path that the space asks for as a parameter is pinned wherever it is asked for; any
-    other is laid over every config.
+    A `--set` path that the space asks for as a parameter is pinned wherever it asks for it; any
+    other path overrides the setting in every config.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Proposals:
         self.stages = StagePlan(space.name, settings, searched, pinned)
 
     def config(self, trial: optuna.Trial, stage: str | None = None) -> TrialConfig:
-        """The config of this trial, tried in this stage of the sweep.
+        """The config of this trial, in this search stage.
 
         Raises:
-            ConfigError: if the space's config, with the user's settings, has mistakes.
-            SearchSpaceError: if the space raises or does not use a parameter it asked for.
+            ConfigError: if the space's config, with the user's settings, is invalid.
+            SearchSpaceError: if the space raises, or does not use a parameter that it asked for.
             ImpossibleNetworkError: if the network cannot exist for its images.
         """
         values, asked = self._ask(trial)
@@ -67,7 +67,7 @@ class Proposals:
             _set_default(values, "data/source", self._space.defaults["data"])
         elif "data/source" not in flatten(values):
             raise ToprungError(
-                f"search space {self._space.name} has no data of its own; give data (--data): "
+                f"search space {self._space.name} names no data; give some (--data): "
                 "a named data set (cifar10, digits …), a folder of class folders, or a CSV file"
             )
         if stage is not None:
@@ -83,25 +83,25 @@ class Proposals:
 
     @property
     def metric(self) -> str:
-        """What trials are selected by."""
+        """The metric by which trials are compared."""
         return self._settings.metric
 
     def grid(self) -> list[dict[str, Any]]:
         """Every combination of the space's parameters, in random order by the sweep's seed.
 
         Raises:
-            ToprungError: if there are infinitely many, or more than `MAX_GRID`.
+            ToprungError: if the combinations are infinitely many, or more than `MAX_GRID`.
         """
         found = combinations(self._ask, MAX_GRID)
         order = np.random.default_rng(self._settings.seed).permutation(len(found))
         return [found[index] for index in order]
 
     def trial_seed(self, number: int) -> int:
-        """The seed of the trial of this number, derived from the sweep's."""
+        """The seed of the trial with this number, derived from the sweep's seed."""
         return int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
 
     def _rehearse(self) -> Rehearsal:
-        """Draw at random, so that mistakes come to light before anything is started."""
+        """Draw configs at random, so that errors are found before anything is started."""
         self._check_paths()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._settings.seed))
@@ -121,7 +121,7 @@ class Proposals:
         if not configs:
             raise ImpossibleNetworkError(
                 f"search space {self._space.name}: none of {NUM_REHEARSALS} random networks can "
-                f"exist; the last one: {impossible}"
+                f"exist; the last error: {impossible}"
             )
         parameters = {name: d for trial in trials for name, d in trial.distributions.items()}
         return Rehearsal(parameters, tuple(configs), NUM_REHEARSALS - len(configs))
@@ -144,22 +144,22 @@ class Proposals:
             raise ToprungError("\n  ".join(mistakes))
 
     def _check_labels(self) -> None:
-        """Labels are free, unless the space has some: then another one is a slip."""
+        """Any label may be set, unless the space has labels: then any other must be a typo."""
         known = {name for name in self._parameters if name.startswith("labels/")}
         for path in self._overrides:
             if known and path.startswith("labels/") and path not in known:
                 raise ToprungError(
-                    f"--set {path}: search space {self._space.name} asks for no such label"
+                    f"--set {path}: search space {self._space.name} does not have this label"
                     f"{nearest(path, known)}"
                 )
 
     def _check_names(self, asked: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """A parameter is named by the path of the setting that it becomes."""
+        """Check that each parameter is named by the path of its setting in the config."""
         flat = flatten(values)
         for name, value in asked.items():
             if name not in flat:
                 hint = nearest(name, set(setting_paths(TrialConfig)))
-                problem = f"its config has no setting of that path (or labels/<anything>){hint}"
+                problem = f"its config has no setting at that path (or labels/<anything>){hint}"
             elif flat[name] != value:
                 problem = f"got {value!r}, but its config has {flat[name]!r} at that path"
             else:
@@ -169,7 +169,7 @@ class Proposals:
             )
 
     def _check_settings(self, config: TrialConfig) -> None:
-        """The sweep and its trials agree on the metric and on the limit of epochs."""
+        """Check that the sweep and its trials have the same metric and limit of epochs."""
         metric, limit = self._settings.metric, self._settings.max_epochs
         if config.training.metric != metric:
             raise ToprungError(
@@ -198,10 +198,10 @@ def _set_default(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _check_secrets(config: TrialConfig) -> None:
-    """A trial's config is in every record of its sweep, so it cannot hold a secret.
+    """Refuse a config with a secret: every record of the sweep contains its trials' configs.
 
     Raises:
-        ToprungError: if it seems to, naming the setting and not its value.
+        ToprungError: if a value looks like a secret; the message names only its setting.
     """
     for path, value in flatten(as_plain(config)).items():
         if isinstance(value, str) and is_secret(path, value):

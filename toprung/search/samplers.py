@@ -1,8 +1,8 @@
-"""The sweep's Optuna sampler, without a memory of its own.
+"""The sweep's Optuna sampler, which has no state of its own.
 
-What a sampler of Optuna draws depends on all that it drew before. This one draws each trial from a
-stream of its own, derived from the sweep's seed and the trial's number, so that a suggestion is a
-function of the study alone: a sweep that was killed goes on with what it would have tried anyway.
+The draws of an Optuna sampler depend on all its earlier draws. This one draws each trial from a
+separate random stream, derived from the sweep's seed and the trial's number, so that a suggestion
+is a function of the study alone: a killed sweep resumes with the trials that it would have tried.
 """
 
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from toprung.settings import SweepSettings
 
 
 def sampler_of(settings: SweepSettings) -> BaseSampler:
-    """The sampler of these settings; a grid is enqueued, so its sampler is never asked."""
+    """The sampler for these settings; a grid is enqueued, so its sampler never draws."""
     return SeededByTrial(settings.sampler, settings.seed)
 
 
 class SeededByTrial(BaseSampler):
-    """A fresh sampler of this name for each trial.
+    """Delegates each trial to a new Optuna sampler, seeded by the trial's number.
 
     Args:
-        name: `tpe`, `gp`, `random` or `grid`.
-        seed: the sweep's.
+        name: the method: `tpe`, `gp`, `random` or `grid`.
+        seed: the sweep's seed.
     """
 
     def __init__(self, name: str, seed: int) -> None:
@@ -36,7 +36,7 @@ class SeededByTrial(BaseSampler):
         self._of_trial: BaseSampler = RandomSampler(seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Take a sampler that has drawn nothing yet."""
+        """Create the trial's sampler."""
         stream = np.random.SeedSequence([self._seed, trial.number, _SAMPLING])
         self._of_trial = _fresh(self._name, int(stream.generate_state(1)[0]))
         self._of_trial.before_trial(study, trial)
@@ -44,13 +44,13 @@ class SeededByTrial(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """As the sampler of this name."""
+        """The parameters that the trial's sampler draws jointly."""
         return self._of_trial.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As the sampler of this name."""
+        """Draw these parameters jointly, by the trial's sampler."""
         return self._of_trial.sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -60,7 +60,7 @@ class SeededByTrial(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """As the sampler of this name."""
+        """Draw one parameter alone, by the trial's sampler."""
         return self._of_trial.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
@@ -70,12 +70,12 @@ class SeededByTrial(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """As the sampler of this name."""
+        """Notify the trial's sampler that the trial has ended."""
         self._of_trial.after_trial(study, trial, state, values)
 
 
 _SAMPLING = 1
-"""Tells this stream from the one of the trial's own seed."""
+"""Separates this random stream from the one of the trial's own seed."""
 
 
 def _fresh(name: str, seed: int) -> BaseSampler:

@@ -1,8 +1,7 @@
-"""Staged search: each stage searches some parameters and leaves the others as they were found.
+"""Staged search: each search stage searches some parameters while the others are fixed.
 
-While a stage runs, the parameters of the other stages are fixed: to the values of the best trial
-so far, or before there is one to the values that the space starts from. Every trial has all
-parameters, so that the one study of the sweep compares them all.
+They are fixed to the values of the best trial so far or, before there is one, to the values that
+the space starts from. Every trial has all parameters, so that one study compares all the trials.
 """
 
 import warnings
@@ -21,21 +20,21 @@ from toprung.settings import Stage, SweepSettings
 from toprung.trainables.config import TrialConfig
 
 STAGE_LABEL = "labels/stage"
-"""The path in a trial's config of the stage in which it was tried."""
+"""The path in a trial's config of the search stage in which it was tried."""
 
 
 class StagePlan:
-    """Which stage a sweep is in, and what it fixes. A sweep without stages is one stage.
+    """The search stages of a sweep: which trials belong to each, and what each one fixes.
 
     Args:
         space: the name of the search space.
-        settings: the sweep's, with its stages and the values that it starts from.
-        searched: the parameters that the sampler chooses, with what it chooses from.
-        pinned: those that the user has fixed.
+        settings: the sweep's settings, with its stages and the values that they start from.
+        searched: the parameters that the sampler draws, with their distributions.
+        pinned: the parameters that the user has fixed.
 
     Raises:
-        SearchSpaceError: if a parameter belongs to no stage or to several, a stage has none, or a
-            parameter of a later stage has no value to start from.
+        SearchSpaceError: if a parameter does not belong to exactly one stage, a stage has no
+            parameter, or a parameter of a later stage has no value to start from.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class StagePlan:
         self._start = {k: value for k, value in settings.start.items() if k not in pinned}
 
     def stage_of(self, num_started: int) -> Stage | None:
-        """The stage of the next trial, after so many; None without stages, or after the last."""
+        """The next trial's stage, after `num_started` trials; None if there is none (any more)."""
         for stage, end in zip(self._stages, self._ends, strict=True):
             if num_started < end:
                 return stage
@@ -63,12 +62,12 @@ class StagePlan:
         return stage == self._stages[0]
 
     def before(self, stage: Stage, trials: Sequence[TrialResult]) -> list[TrialResult]:
-        """Those of these trials that were tried in an earlier stage."""
+        """The trials that were tried in an earlier stage than this one."""
         later = {later.name for later in self._stages[self._stages.index(stage) :]}
         return [trial for trial in trials if trial.config and _stage_of(trial.config) not in later]
 
     def fixed(self, stage: Stage, best: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters that this stage leaves alone, with their values.
+        """The parameters that this stage does not search, with the values they are fixed to.
 
         Args:
             stage: the stage.
@@ -94,17 +93,19 @@ def _check(
     for stage in stages:
         if not any(_searches(stage, name) for name in searched):
             patterns = ", ".join(stage.searches)
-            mistakes.append(f"stage {stage.name!r} has no parameter left to search: {patterns}")
+            mistakes.append(f"stage {stage.name!r} has no parameter to search: {patterns}")
     for name in sorted(searched):
         homes = [stage for stage in stages if _searches(stage, name)]
         if len(homes) != 1:
             where = f"the stages {', '.join(s.name for s in homes)}" if homes else "no stage"
-            mistakes.append(f"the parameter {name} belongs to {where}; it must be one")
+            mistakes.append(f"the parameter {name} belongs to {where}; it must belong to one")
         elif homes[0] != stages[0] and name not in start:
-            mistakes.append(f"{name}, of a later stage, has no value in SWEEP['start']")
+            mistakes.append(
+                f"{name} is searched in a later stage: SWEEP['start'] must have its value"
+            )
     for name, value in start.items():
         if name not in searched and name not in pinned:
-            mistakes.append(f"SWEEP['start'] has {name}, which is no parameter")
+            mistakes.append(f"SWEEP['start'] has {name}, which is not a parameter")
         elif name in searched and not can_be(value, searched[name]):
             mistakes.append(
                 f"SWEEP['start']: {name} = {value!r} must be {in_words(searched[name])}"
@@ -120,7 +121,7 @@ def _searches(stage: Stage, name: str) -> bool:
 
 
 def stage_ends(settings: SweepSettings) -> list[int]:
-    """After how many trials each stage ends: one for each, and the others by their shares."""
+    """The number of trials after which each stage ends: one each, the rest by their shares."""
     spare = settings.trials - len(settings.stages)
     total = sum(stage.share for stage in settings.stages)
     parts = accumulate(stage.share for stage in settings.stages)

@@ -1,4 +1,4 @@
-"""A trial that Ray runs: what it has told, and what becomes of it in the study when it ends."""
+"""A running trial: its reports so far, and how the study records its end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ OF_THE_SPACE = {
     OUT_OF_MEMORY: "fits in memory",
     GPU_OUT_OF_MEMORY: "fits in memory",
 }
-"""Constraints that failures of these kinds break: the sampler moves away from there."""
+"""The constraint that each of these kinds of failure violates; the sampler learns to avoid it."""
 
 
 @dataclass
@@ -27,14 +27,14 @@ class RunningTrial:
     """A trial that Ray runs.
 
     Attributes:
-        trial: in the study.
-        metric: what it is judged by.
-        resources: what it was given of a machine, as Ray names it.
-        confirms: the number of the trial that it trains again.
+        trial: the trial in the study.
+        metric: the metric by which trials are compared.
+        resources: its CPUs and GPUs, by Ray's names.
+        confirms: the number of the trial that it confirms, if any.
         last: its last validation so far.
-        best: its best one.
+        best: its best validation so far.
         failure: the kind and the reason, if it has failed, or its process has died.
-        traceback: what is told of the failure.
+        traceback: the traceback of the failure, if there is one.
     """
 
     trial: optuna.Trial
@@ -66,13 +66,13 @@ class RunningTrial:
         )
 
     def note(self, result: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What is new in a report; one that a resumed trial repeats has nothing."""
-        told = dict(result)
-        if columns.FAILURE in told:
-            self.failure = told[columns.FAILURE_KIND], told[columns.FAILURE]
-            self.traceback = told[columns.TRACEBACK] or ""
+        """Record a report; returns its events: none if a resumed trial repeats the report."""
+        report = dict(result)
+        if columns.FAILURE in report:
+            self.failure = report[columns.FAILURE_KIND], report[columns.FAILURE]
+            self.traceback = report[columns.TRACEBACK] or ""
             return []
-        record, best = columns.record_of(told), columns.best_record_of(told)
+        record, best = columns.record_of(report), columns.best_record_of(report)
         if self.last and record.validation <= self.last.validation:
             return []
         value = getattr(record, self.metric)
@@ -81,10 +81,10 @@ class RunningTrial:
         if best != self.best:
             self.trial.set_user_attr(attributes.BEST, asdict(best))
         self.last, self.best = record, best
-        return [events.reported(self.trial.number, record, value, told[columns.SCORE])]
+        return [events.reported(self.trial.number, record, value, report[columns.SCORE])]
 
     def end(self, ended: str) -> tuple[TrialState, str, float | None]:
-        """The state, the reason and the value with which it ends so in the study."""
+        """The state, the reason and the value that the study records for this end."""
         match ended:
             case attributes.FAILED:
                 return self._fail()
@@ -102,7 +102,7 @@ class RunningTrial:
             self.trial.set_user_attr(attributes.TRACEBACK, self.traceback)
         if kind in OF_THE_SPACE and self.confirms is None:
             self.trial.set_constraint(OF_THE_SPACE[kind], 1.0)
-            return TrialState.PRUNED, reason, None  # samplers do not look at those that FAIL
+            return TrialState.PRUNED, reason, None  # samplers ignore trials in state FAIL
         return TrialState.FAIL, reason, None
 
 

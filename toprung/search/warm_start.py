@@ -1,8 +1,8 @@
-"""A new sweep that begins with what another one has found.
+"""Warm start: a new sweep that starts with the results of another one.
 
-The other's best configs are tried first. And a trial of which the new space can make exactly the
-same config, on the same data, tells the new sweep's sampler what a trial of its own would have told
-it; whether the two spaces are written alike does not matter.
+The other sweep's best configs are tried first. In addition, its trials are added to the sampler's
+history if they match: if the data are the same, and the new space can make exactly the same config.
+The two spaces need not be written alike.
 """
 
 from collections import Counter
@@ -31,37 +31,37 @@ from toprung.trainables.networks.freezing import FreezeError
 NUM_ENQUEUED = 5
 """How many of the other sweep's best configs are tried first."""
 _NOT_COMPARED = {"seed", "data/source", "data/root", "data/download", "data/digest"}
-"""Settings that may differ in two configs that train the same, if the data's content is the same;
-labels may as well."""
+"""Settings in which two configs may differ and still train the same, if the data have the same
+content. (Labels may differ too.)"""
 _ABSENT = "absent"
-_MOST_TOLD = 4
-"""Of the settings that differ besides the parameters."""
+_MAX_DIFFERENCES_SHOWN = 4
+"""How many differing settings that are not parameters are listed."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a new sweep begins with.
+    """The configs and trials that a new sweep starts with.
 
     Attributes:
         enqueued: the parameters of each config that is tried first.
-        taken: trials for the sampler to learn from; they are no results of the new sweep.
-        told: what was done, and what did not fit, in lines for the user.
+        taken: trials for the sampler to learn from; they are not results of the new sweep.
+        messages: lines for the user about what was taken, and what did not fit.
         sweep: the other sweep's name.
-        test_openings: how often its test set had been opened.
+        test_openings: how often the other sweep's test set had been opened.
     """
 
     enqueued: tuple[dict[str, Any], ...]
     taken: tuple[FrozenTrial, ...]
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     sweep: str
     test_openings: int
 
     def as_plain(self) -> dict[str, Any]:
-        """As `sweep.yaml` keeps it."""
+        """The entry for `sweep.yaml`."""
         return {"sweep": self.sweep, "test_openings": self.test_openings}
 
     def begin(self, study: optuna.Study) -> None:
-        """Put all of it into the study of a sweep that has no trial yet."""
+        """Add the trials and configs to the study of a sweep that has no trial yet."""
         study.add_trials(self.taken)
         for parameters in self.enqueued:
             study.enqueue_trial(parameters)
@@ -70,23 +70,26 @@ class WarmStart:
 def warm_start(
     other: SweepRecord, proposals: Proposals, settings: SweepSettings, data_sha256: str | None
 ) -> WarmStart:
-    """Find out what of another sweep a new one can begin with.
+    """Find the configs and trials of another sweep that a new sweep can start with.
 
-    In a staged sweep the configs are tried whole, in its first stage, as if they were found there.
-    What the other sweep has itself taken from a third one is not passed on.
+    In a staged search, the configs are tried in the first search stage with all their parameters,
+    as if they had been found there. Trials that the other sweep has itself taken from a third one
+    are not passed on.
 
     Args:
         other: the other sweep, finished or still running.
-        proposals: of the new sweep.
-        settings: the new sweep's.
-        data_sha256: of the new sweep's training and validation images.
+        proposals: the proposals of the new sweep.
+        settings: the settings of the new sweep.
+        data_sha256: the digest of the new sweep's training and validation images.
 
     Raises:
-        ToprungError: if the new sweep tries everything, or has nothing to search.
-        SweepFolderError: if the other sweep cannot be read, or no trial of it has a result.
+        ToprungError: if the new sweep is a grid, or has no parameter to search.
+        SweepFolderError: if the other sweep cannot be read, or none of its trials has a result.
     """
     if settings.sampler == "grid":
-        raise ToprungError("sampler = 'grid': tries everything, so it takes no warm start")
+        raise ToprungError(
+            "sampler = 'grid': a grid tries every combination, so a warm start has no effect"
+        )
     if not proposals.rehearsal.parameters:
         raise ToprungError("a warm start needs a search space with a parameter to search")
     best = [_translate(trial, proposals) for trial in _best(other, proposals, settings)]
@@ -94,33 +97,33 @@ def warm_start(
     for one in best:
         if one.fits and not one.refused:
             distinct.setdefault(frozenset(one.fits.items()), one)
-    taken, told_of_taken = _taken(other, proposals, settings, data_sha256)
-    enqueued = _told_of_enqueued(list(distinct.values()), staged=bool(settings.stages))
+    taken, message_on_taken = _taken(other, proposals, settings, data_sha256)
+    enqueued = _message_on_enqueued(list(distinct.values()), staged=bool(settings.stages))
     refused = [f"trial {one.trial.number}: {one.refused}" for one in best if one.refused]
     seal = read_seal(other)
     openings = len(seal.results) + len(seal.unknown)
-    told = (
-        *(enqueued, *_told_of_misfits(best), *refused, told_of_taken),
-        *([_told_of_openings(openings)] if openings else []),
+    messages = (
+        *(enqueued, *_messages_on_misfits(best), *refused, message_on_taken),
+        *([_message_on_openings(openings)] if openings else []),
     )
     return WarmStart(
         tuple(one.fits for one in distinct.values()),
         tuple(taken),
-        tuple(f"warm start from {other.name}: {line}" for line in told),
+        tuple(f"warm start from {other.name}: {line}" for line in messages),
         other.name,
         openings,
     )
 
 
-def _told_of_openings(number: int) -> str:
+def _message_on_openings(number: int) -> str:
     return (
         f"its test set was opened ({count(number, 'time')}): on the same test images, the figures "
-        "of this sweep are not independent of what is known from there (--fresh-test)"
+        "of this sweep are not independent of that result (--fresh-test)"
     )
 
 
 def _best(other: SweepRecord, proposals: Proposals, settings: SweepSettings) -> list[TrialResult]:
-    """The other's best trials, the confirmed one first; no more than the first stage can try."""
+    """The other sweep's best trials, the winner first; no more than the first stage can try."""
     winner = other.best()
     first = winner.number if winner.confirms is None else winner.confirms
     ranked = best_configs(other.trials(), other.metric)
@@ -132,7 +135,7 @@ def _best(other: SweepRecord, proposals: Proposals, settings: SweepSettings) -> 
 
 @dataclass(frozen=True)
 class _Misfit:
-    """A setting of the other sweep that the new one cannot have, and what it has instead."""
+    """A setting's value in the other sweep that the new one cannot have, and what it can have."""
 
     name: str
     there: str
@@ -144,15 +147,15 @@ class _Misfit:
 
 @dataclass(frozen=True)
 class _Translated:
-    """A trial of the other sweep, as far as the new space can make it.
+    """A trial of the other sweep, as far as the new space can reproduce it.
 
     Attributes:
-        trial: the trial.
-        asked: the new space's trial, which was led along the other's values.
-        fits: the values that it could have.
+        trial: the other sweep's trial.
+        asked: the new space's trial, which was given the other trial's values.
+        fits: the parameters and values that the new trial can have.
         misfits: the parameters, of either sweep, that differ.
-        differing: what else differs where every parameter fits, in words.
-        refused: why the new space's config would be a mistake; empty if it would be none.
+        differing: other differences in words, if every parameter fits.
+        refused: why the new space's config is invalid; empty if it is valid.
     """
 
     trial: TrialResult
@@ -164,7 +167,7 @@ class _Translated:
 
     @property
     def obstacle(self) -> str:
-        """Why the new space cannot make just this config; empty if it can."""
+        """Why the new space cannot make exactly this config; empty if it can."""
         return next(iter((*map(str, self.misfits), *self.differing)), "")
 
 
@@ -177,9 +180,9 @@ def _translate(trial: TrialResult, proposals: Proposals) -> _Translated:
         ours = flatten(as_plain(proposals.config(asked)))
     except USER_ERRORS as error:
         problem = f"its config is refused here ({' '.join(str(error).split())})"
-        # Of a network that cannot be, the search tells the sampler.
+        # The search itself lets the sampler learn that a network is infeasible.
         refused = "" if isinstance(error, ImpossibleNetworkError | FreezeError) else problem
-    # A space that was led astray by a value that does not fit may not ask for all that it could.
+    # A space that got another value than the one that does not fit may ask for fewer parameters.
     known = proposals.rehearsal.parameters.items()
     could = {name: d for name, d in known if name in trial.parameters} | asked.distributions
     fits = {n: theirs[n] for n, d in could.items() if n in theirs and can_be(theirs[n], d)}
@@ -206,7 +209,7 @@ def _differ(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bo
 
 
 class _Following(optuna.samplers.RandomSampler):
-    """Leads a trial along given values, and anywhere where it cannot have them."""
+    """Gives a trial's parameters the given values, or random ones where those do not fit."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__(seed=0)
@@ -219,7 +222,7 @@ class _Following(optuna.samplers.RandomSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The given value of this parameter, if it can be."""
+        """The given value of this parameter, if the distribution contains it."""
         value = self._values.get(param_name, _ABSENT)
         if can_be(value, param_distribution):
             return value
@@ -229,12 +232,12 @@ class _Following(optuna.samplers.RandomSampler):
 def _taken(
     other: SweepRecord, proposals: Proposals, settings: SweepSettings, data_sha256: str | None
 ) -> tuple[list[FrozenTrial], str]:
-    """Copies of the other's trials for the sampler to learn from; what to tell of them."""
+    """Copies of the other sweep's trials for the sampler to learn from; and a message on them."""
     if settings.sampler == "random":
-        return [], "the sampler 'random' learns from no trial, so it is given none"
-    not_given = "the sampler is not given its trials:"
+        return [], "the sampler 'random' does not learn, so no trials are added to its history"
+    not_given = "its trials are not added to the sampler's history:"
     if other.description.get("data", {}).get("sha256", "") != data_sha256:
-        return [], f"{not_given} it has other data"
+        return [], f"{not_given} the data differ"
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = {t.number: t for t in other.study.get_trials(deepcopy=False, states=states)}
     all_translated = [
@@ -249,16 +252,19 @@ def _taken(
     ]
     obstacles = Counter(one.obstacle for one in all_translated if one.obstacle)
     if not obstacles:
-        return taken, f"the sampler is given its {len(taken)} trials"
-    because = f"cannot be made here; for instance: {obstacles.most_common(1)[0][0]}"
+        return taken, f"its {len(taken)} trials are added to the sampler's history"
+    because = f"cannot be made here; for example: {obstacles.most_common(1)[0][0]}"
     if not taken:
         return [], f"{not_given} they {because}"
     total = len(all_translated)
-    return taken, f"the sampler is given {len(taken)} of its {total} trials; the others {because}"
+    return taken, (
+        f"{len(taken)} of its {total} trials are added to the sampler's history; the others "
+        f"{because}"
+    )
 
 
 def _copy(translated: _Translated, trial: FrozenTrial, sweep: str) -> FrozenTrial:
-    """As a trial of the new space, without what makes it a result."""
+    """A copy as a trial of the new space, without the attributes of a result."""
     return optuna.trial.create_trial(
         state=trial.state,
         value=trial.value,
@@ -269,21 +275,21 @@ def _copy(translated: _Translated, trial: FrozenTrial, sweep: str) -> FrozenTria
     )
 
 
-def _told_of_enqueued(enqueued: Sequence[_Translated], *, staged: bool) -> str:
+def _message_on_enqueued(enqueued: Sequence[_Translated], *, staged: bool) -> str:
     if not enqueued:
-        return "nothing of its best configs fits, so none is enqueued"
+        return "none of its best configs fits, so none is tried first"
     numbers = ", ".join(str(one.trial.number) for one in enqueued)
-    how = ", whole, in the first stage" if staged else ""
+    how = ", with all parameters, in the first search stage" if staged else ""
     return f"its best configs are tried first{how}: trials {numbers}"
 
 
-def _told_of_misfits(best: Sequence[_Translated]) -> list[str]:
-    """A line for each parameter of the best configs that does not fit, one for all else."""
+def _messages_on_misfits(best: Sequence[_Translated]) -> list[str]:
+    """A line for each parameter of the best configs that does not fit, one for the rest."""
     values: dict[tuple[str, str], dict[str, None]] = {}
     for misfit in (misfit for one in best for misfit in one.misfits):
         values.setdefault((misfit.name, misfit.here), {})[misfit.there] = None
     lines = [f"does not fit: {_Misfit(n, ', '.join(v), here)}" for (n, here), v in values.items()]
     others = list(dict.fromkeys(what for one in best for what in one.differing))
-    more = [f"{len(others) - _MOST_TOLD} more"] if len(others) > _MOST_TOLD else []
-    told = ", ".join([*others[:_MOST_TOLD], *more])
-    return [*lines, *([f"does not fit: {told}"] if others else [])]
+    shown = others[:_MAX_DIFFERENCES_SHOWN]
+    more = [f"{len(others) - len(shown)} more"] if len(others) > len(shown) else []
+    return [*lines, *([f"does not fit: {', '.join([*shown, *more])}"] if others else [])]

@@ -1,1 +1,1 @@
-"""Keeping secrets out of Ray's processes, and out of what travels to a cluster."""
+"""Keeping secrets out of tracebacks, of kept source code, and of what is sent to a cluster."""

@@ -1,9 +1,9 @@
-"""Secrets in a file, found by its content: before it travels to a cluster, or is kept with a sweep.
+"""Finds secrets in a file by its content, before it is sent to a cluster or kept with a sweep.
 
-The patterns are those of detect-secrets (https://github.com/Yelp/detect-secrets, Apache 2.0; it is
-asked to verify nothing over the network) and of `toprung.trainables.system.secrecy`. Its detectors
-of high entropy are left out, because digests and seeds have it too. A line with `pragma: allowlist
-secret` is taken to hold none, as in detect-secrets.
+The patterns are those of detect-secrets (https://github.com/Yelp/detect-secrets, Apache 2.0, used
+without its verification over the network) and of `toprung.trainables.system.secrecy`. Detectors of
+high entropy are left out, because digests and seeds have high entropy too. As in detect-secrets, a
+line with `pragma: allowlist secret` is considered free of secrets.
 """
 
 import re
@@ -38,8 +38,8 @@ _DETECTORS = {
     ("telegram_token", "TelegramBotTokenDetector"): ("telegram",),
     ("twilio", "TwilioKeyDetector"): ("twilio",),
 }
-"""Those of detect-secrets that know a kind of secret by its form: module, class, and of what there
-must be something in the text, in small letters, before it is worth a search."""
+"""The detectors of detect-secrets that recognize a kind of secret by its form: module and class,
+and lower-case strings; a detector runs only if the text contains one of its strings."""
 _OF_TOKENS = {
     "AWS access key": ("akia", "asia", "abia", "acca", "a3t"),
     "GitHub token": ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
@@ -68,18 +68,18 @@ _NAMES = (
     *("api_key", "apikey", "auth_key", "authkey", "service_key", "account_key", "accountkey"),
     *("db_key", "database_key", "priv_key", "private_key", "privatekey", "client_key"),
 )
-"""What is in the lines, in small letters, that detect-secrets' detector of names is asked about."""
+"""Lower-case strings: detect-secrets' keyword detector sees only lines with one of them."""
 _BEFORE, _AFTER = 40, 120
-"""Characters before and after a name that are looked at: lines may be as long as a file, and the
-detector's time grows with the cube of theirs."""
+"""Characters before and after a name that are searched: a line may be as long as a file, and the
+detector's time grows with the cube of the length."""
 _MOST_NAMES = 500
-"""So often a file may name a secret: each time takes .1 ms, and 15 ms at the worst."""
+"""The most names of secrets that are searched in a file: each takes .1 ms, at worst 15 ms."""
 _NAMES_ELSE = re.compile(
     r"(file|path|name|env|var|variable|type|kind|length|len|field|column|label|strength|policy"
     r"|prefix|header|url|id|ids|count|size|manager|class|hash|format)s?[\"'\]]*\s*[:=]+\s*[\"']?$",
     re.IGNORECASE,
 )
-"""A name such as `password_file`, whose value is no secret."""
+"""A name such as `password_file`, whose value is not a secret."""
 _PLACEHOLDER = re.compile(
     r"[x*.…_-]+|[<{\[(%$!].*|(your|my|the|a|some)?[\W_]*(api|access|secret|db)?[\W_]*"
     r"(password|passwd|pw|pwd|pass|secret|token|key|credentials?|user|name)s?([\W_]*here)?"
@@ -87,15 +87,15 @@ _PLACEHOLDER = re.compile(
     r"|(?-i:[A-Z][A-Z0-9]*(_[A-Z0-9]+)+)",
     re.IGNORECASE,
 )
-"""What stands in a secret's place: nothing, a template, the name of a variable."""
+"""Values that stand for a secret: a blank, a template, the name of a variable."""
 _SETTINGS = {".yaml", ".yml", ".toml", ".json", ".txt"}
 _LEAST_IN_SETTINGS, _LEAST_IN_CODE = 4, 6
-"""Characters of a value that may be a secret because of its name."""
+"""The fewest characters of a value that counts as a secret because of its name."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Where a file holds a secret, and of which kind it seems to be."""
+    """The line of a suspected secret in a file, and its kind."""
 
     kind: str
     line: int
@@ -105,17 +105,17 @@ class Finding:
 
 
 def find_secret(path: Path) -> Finding | None:
-    """What a file seems to hold of secrets, the first that is found; None if nothing.
+    """The first suspected secret in a file; None if there is none.
 
-    The time is in proportion to its length: about a second for 10 MiB.
+    The time is proportional to the file's length: about a second for 10 MiB.
     """
     return find_in_text(_text(path.read_bytes()), path.suffix.lower())
 
 
 def find_in_text(text: str, suffix: str) -> Finding | None:
-    """The same of a text, from a file of this kind (`.py`, `.yaml` …)."""
+    """The first suspected secret in the text of a file with this suffix (`.py`, `.yaml` …)."""
     lower = text.lower()
-    if len(lower) != len(text):  # of some letters, the small one is two
+    if len(lower) != len(text):  # some letters have two characters in lower case
         lower = "".join(letter.lower()[0] for letter in text)
     for kind, start in chain(_by_form(text, lower), _by_name(text, lower, suffix)):
         if ALLOWED not in text[slice(*_line(text, start))]:
@@ -124,7 +124,7 @@ def find_in_text(text: str, suffix: str) -> Finding | None:
 
 
 def _line(text: str, place: int) -> tuple[int, int]:
-    """Begin and end of the line of a place, or of what is around it: it may be long as a file."""
+    """Start and end of the line around a position, bounded: a line may be as long as a file."""
     first, last = max(0, place - _BEFORE), min(len(text), place + _AFTER)
     end = text.find("\n", place, last)
     return max(first, text.rfind("\n", first, place) + 1), end if end >= 0 else last
@@ -136,7 +136,7 @@ def _text(content: bytes) -> str:
 
 
 def _by_form(text: str, lower: str) -> Iterator[tuple[str, int]]:
-    """Kinds of secrets that are known by their form, and where they begin."""
+    """The kinds and positions of secrets that are recognized by their form."""
     for kind, pattern in _forms(lower):
         for found in pattern.finditer(text):
             value = next((group for group in reversed(found.groups()) if group), found[0])
@@ -145,7 +145,7 @@ def _by_form(text: str, lower: str) -> Iterator[tuple[str, int]]:
 
 
 def _by_name(text: str, lower: str, suffix: str) -> Iterator[tuple[str, int]]:
-    """Values whose name says that they are secret: `password: …`."""
+    """The kinds and positions of secrets that are recognized by their name: `password: …`."""
     from detect_secrets.plugins import keyword
 
     if suffix not in {".py", *_SETTINGS}:
@@ -197,11 +197,13 @@ def _is_secret(line: str, value: str, start: int, is_settings: bool) -> bool:
 
 
 def _forms(lower: str) -> Iterator[tuple[str, re.Pattern[str]]]:
-    """The kinds, with their patterns, that are worth a search in this text."""
+    """The kinds of secrets that this text may contain, with their patterns."""
     for kind, (pattern, hints) in _OURS.items():
         if any(hint in lower for hint in hints):
             yield kind, re.compile(pattern)
     for (module, name), hints in _DETECTORS.items():
-        if any(hint in lower for hint in hints):  # else the import, half a second, is spared too
+        if any(
+            hint in lower for hint in hints
+        ):  # otherwise, the half second of the import is saved too
             detector = getattr(import_module(f"detect_secrets.plugins.{module}"), name)
             yield from ((detector.secret_type, pattern) for pattern in detector.denylist)

@@ -1,4 +1,4 @@
-"""Errors that nobody catches: their tracebacks go to a terminal, or to a job's log."""
+"""Redacts the tracebacks of uncaught errors, which go to a terminal or to a job's log."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ from toprung.trainables.system.secrecy import redacted
 
 
 def show_without_secrets() -> None:
-    """From now on, show the traceback of an error that nobody catches without secrets."""
+    """From now on, show the tracebacks of uncaught errors without secrets."""
     sys.excepthook = _show
     threading.excepthook = _show_of_thread
 
@@ -19,5 +19,7 @@ def _show(kind: type[BaseException], error: BaseException, place: TracebackType 
 
 
 def _show_of_thread(raised: threading.ExceptHookArgs) -> None:
-    if raised.exc_value is not None and raised.exc_type is not SystemExit:  # which ends it in order
+    if (
+        raised.exc_value is not None and raised.exc_type is not SystemExit
+    ):  # which ends a thread normally
         _show(raised.exc_type, raised.exc_value, raised.exc_traceback)

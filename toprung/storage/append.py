@@ -1,11 +1,11 @@
-"""Appending to files so that what was appended before stays whole."""
+"""Appending to a file without ever damaging its earlier content."""
 
 import os
 from pathlib import Path
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append all of this, or nothing: if the disk is full, the file is as before."""
+    """Append all of the data, or nothing: if the disk is full, the file is unchanged."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     try:
         length = os.fstat(handle).st_size
@@ -21,7 +21,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def cut_torn_line(path: Path) -> None:
-    """Take away what a killed process wrote of a last line, if there is half a one."""
+    """Remove an incomplete last line, as a killed process may leave it."""
     with path.open("r+b") as file:
         content = file.read()
         whole = content.rfind(b"\n") + 1

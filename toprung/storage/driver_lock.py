@@ -1,4 +1,4 @@
-"""One driver for one sweep."""
+"""The lock that lets only one driver run a sweep."""
 
 import fcntl
 import os
@@ -13,15 +13,15 @@ from toprung.analysis.sweep_folder.folder import SweepFolder
 from toprung.errors import ToprungError
 
 MAX_SECONDS_TO_WAIT = 2.0
-"""For who only looks whether the lock is held, and for a driver that is about to end."""
+"""Long enough for a process that only tests the lock, and for a driver that is about to end."""
 
 
 @contextmanager
 def driver_lock(folder: SweepFolder) -> Iterator[None]:
-    """Be the one process that runs this sweep.
+    """Hold the lock of the one process that may run this sweep.
 
     Raises:
-        ToprungError: if another one does, naming it; or if the folder cannot be written.
+        ToprungError: if another process runs it, naming that one; or if the folder is not writable.
     """
     try:
         handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written without torch: its own writer needs it, and a thread each."""
+"""Writes TensorBoard's event files without torch, and without the thread per file of its writer."""
 
 import os
 import socket
@@ -33,10 +33,10 @@ HParam = bool | int | float | str
 
 
 class EventFile:
-    """The event file of one run. What is written is on disk at once, and nothing stays open.
+    """The event file of one run. Each write is appended at once, and the file is closed again.
 
     Args:
-        folder: the run's folder, which is made.
+        folder: the run's folder, which is created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,14 +46,14 @@ class EventFile:
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add_scalars(self, *steps: tuple[int, Mapping[str, float]]) -> None:
-        """Write the values of tags at each of these steps."""
+        """Write the tags' values at each of these steps."""
         now = time.time()
         self._append(
             *(Event(wall_time=now, step=step, summary=_summary(values)) for step, values in steps)
         )
 
     def add_hparams(self, values: Mapping[str, HParam], metrics: Mapping[str, float]) -> None:
-        """Write the run's line of the HParams tab: its hyperparameters and what it reached."""
+        """Write the run's row of the HParams tab: its hyperparameters and its final metrics."""
         infos = [HParamInfo(name=name, type=_type(value)) for name, value in values.items()]
         names = [MetricInfo(name=MetricName(tag=tag)) for tag in metrics]
         start = SessionStartInfo()
@@ -89,7 +89,7 @@ class EventFile:
 
 
 def steps_of(tag: str, folder: Path) -> set[int]:
-    """The steps at which a run's event files, whoever wrote them, have a value of this tag."""
+    """The steps for which any of a run's event files has a value of this tag."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 
     found = set()

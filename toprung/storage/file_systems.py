@@ -1,4 +1,4 @@
-"""What kind of file system a path lies on."""
+"""The kind of file system that a path is on."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ _NETWORK = {"9p", "afs", "beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs
 
 
 def is_on_a_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether the path lies on a file system that other machines may write to as well.
+    """Whether the path is on a file system that other machines may write to as well.
 
-    There SQLite must not use its write-ahead log, which needs memory that all readers share.
-    Where the system does not tell of its mounts, the answer is no.
+    SQLite must not use its write-ahead log there, because that needs memory that all readers share.
+    False if the system has no list of its mounts.
     """
     real = os.path.realpath(path)
     kind = ""

@@ -1,7 +1,8 @@
-"""One driver for one sweep in an object store, which knows no locks: a small object says who.
+"""The lease that lets only one driver run a sweep in an object store, which has no locks.
 
-The driver writes it again every few seconds. Who finds another's there that is young stays away. It
-is taken, and written again, only if it is still what was found (`ObjectStore.write_if_unchanged`).
+It is a small object that names the driver, who rewrites it every few seconds. A driver that finds
+the recent lease of another does not run the sweep. A lease is taken or rewritten only if it has not
+changed since it was read (`ObjectStore.write_if_unchanged`).
 """
 
 import json
@@ -21,12 +22,12 @@ from toprung.trainables.files.object_store import ObjectStore
 
 SECONDS_BETWEEN_REFRESHES = 5.0
 _ID = secrets.token_hex(16)
-"""Of this process."""
+"""The identifier of this process as a driver."""
 _refreshed = count()
 
 
 def take(store: ObjectStore) -> None:
-    """Be the driver of the sweep in this store; ends with `release`.
+    """Take the lease of the sweep in this store, until `release`.
 
     Raises:
         ToprungError: if another driver may still run it, naming it.
@@ -34,15 +35,17 @@ def take(store: ObjectStore) -> None:
     """
     content = check_free(store)
     if not store.write_if_unchanged(LEASE, content, _ours()):
-        other = _told(store.read(LEASE))
-        raise ToprungError(f"{store.url}: is being run by {in_words(other)}, which began just now")
+        other = _parsed(store.read(LEASE))
+        raise ToprungError(
+            f"{store.url}: is being run by {in_words(other)}, which has just started"
+        )
 
 
 def check_free(store: ObjectStore) -> bytes | None:
-    """See that no other driver runs the sweep in this store, or is about to.
+    """Check that no other driver runs the sweep in this store, or is about to.
 
     Returns:
-        What the lease holds now; None if there is none.
+        The content of the lease; None if there is none.
 
     Raises:
         ToprungError: if another driver may run it, naming it.
@@ -50,79 +53,79 @@ def check_free(store: ObjectStore) -> bytes | None:
     """
     now = store.check_writable()
     content, found = store.read(LEASE), store.find(LEASE)
-    other = _told(content)
+    other = _parsed(content)
     if found is not None and other.get("id") != _ID and not _is_gone(other):
         silent = now - found.written_at
         if silent < MAX_LEASE_SECONDS:
             wait = MAX_LEASE_SECONDS - silent
             raise ToprungError(
-                f"{store.url}: is being run by {in_words(other)}, which told so {silent:.0f} s "
-                f"ago; if it is gone, try again in {wait:.0f} s"
+                f"{store.url}: is being run by {in_words(other)}, which renewed its lease "
+                f"{silent:.0f} s ago; if that process no longer exists, try again in {wait:.0f} s"
             )
     return content
 
 
 def refresh(store: ObjectStore) -> None:
-    """Say that this process still runs the sweep.
+    """Renew the lease of this process.
 
     Raises:
-        RecordLostError: if another does, or has.
+        RecordLostError: if another process has taken it.
         StoreError: if the store cannot be read and written.
     """
     content = store.read(LEASE)
-    _check_ours(store, _told(content))
+    _check_ours(store, _parsed(content))
     if not store.write_if_unchanged(LEASE, content, _ours()):
         check(store)
 
 
 def check(store: ObjectStore) -> None:
-    """See that it is still this process that runs the sweep.
+    """Check that this process still holds the lease.
 
     Raises:
-        RecordLostError: if another does, or has.
+        RecordLostError: if another process has taken it.
         StoreError: if the store cannot be read.
     """
-    _check_ours(store, _told(store.read(LEASE)))
+    _check_ours(store, _parsed(store.read(LEASE)))
 
 
 def _check_ours(store: ObjectStore, other: Mapping[str, Any]) -> None:
     if other.get("id") != _ID:
         who = in_words(other) if other else "another process"
-        raise RecordLostError(f"{store.url}: {who} has taken the sweep over")
+        raise RecordLostError(f"{store.url}: {who} has taken over the sweep")
 
 
 def release(store: ObjectStore) -> None:
-    """Say that nobody runs the sweep, if it is this process that has run it."""
-    if _told(store.read(LEASE)).get("id") == _ID:
+    """Delete the lease, if this process holds it."""
+    if _parsed(store.read(LEASE)).get("id") == _ID:
         store.delete(LEASE)
 
 
 def holder(store: ObjectStore) -> str:
-    """The id of the driver that runs the sweep, or did not end in order; empty if there is none."""
-    return str(_told(store.read(LEASE)).get("id", ""))
+    """The id of the driver that holds the lease or has left it behind; empty if there is none."""
+    return str(_parsed(store.read(LEASE)).get("id", ""))
 
 
 def this_id() -> str:
-    """By which this process is known, as a driver."""
+    """The identifier of this process as a driver."""
     return _ID
 
 
 def _ours() -> bytes:
-    """What says that it is this process; different each time, so that none takes an old one."""
-    told = {"id": _ID, "processes": _processes(), "refreshed": next(_refreshed)}
-    return json.dumps(this_driver() | told).encode()
+    """The lease of this process; its content differs each time, so that a renewal is noticed."""
+    own = {"id": _ID, "processes": _processes(), "refreshed": next(_refreshed)}
+    return json.dumps(this_driver() | own).encode()
 
 
-def _told(content: bytes | None) -> dict[str, Any]:
+def _parsed(content: bytes | None) -> dict[str, Any]:
     with suppress(ValueError):
-        told = json.loads(content or b"{}")
-        if isinstance(told, dict):
-            return told
+        lease = json.loads(content or b"{}")
+        if isinstance(lease, dict):
+            return lease
     return {}
 
 
 def _is_gone(other: dict[str, Any]) -> bool:
-    """Whether it is known to have ended: it ran on this machine, where no such process is."""
+    """Whether the driver has certainly ended: it ran on this machine, and its process is gone."""
     here = this_driver()["host"], _processes()
     if (other.get("host"), other.get("processes")) != here:
         return False
@@ -136,7 +139,7 @@ def _is_gone(other: dict[str, Any]) -> bool:
 
 
 def _processes() -> str:
-    """What tells containers apart that have a host's name in common, and one start from another."""
+    """Distinguishes containers that share a host name, and one boot of a machine from another."""
     places = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     boot, namespace = places
     if not boot.exists():

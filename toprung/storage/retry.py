@@ -1,4 +1,4 @@
-"""Waiting for what comes back: room on the disk, the connection to a database or a store."""
+"""Retrying after passing failures: a full disk, a lost connection to a database or a store."""
 
 import sqlite3
 import threading
@@ -21,45 +21,45 @@ _SQLITE = ("database or disk is full", "database is locked", "disk I/O error")
 
 
 class RecordLostError(ToprungError):
-    """The sweep's record could not be written for so long that the sweep ends."""
+    """The sweep ends because its record could not be written for too long."""
 
     exit_code = NOT_FINISHED
 
 
 class Patience:
-    """Tries again what fails for want of room or of a connection, for ten minutes.
+    """Retries, for ten minutes, actions that fail for lack of disk space or of a connection.
 
-    The trials go on meanwhile, as far as their next report. Nothing is decided that is not written.
+    The trials continue meanwhile until their next report; no decision is made that is not written.
 
     Args:
-        tell: shows the user a line.
+        show: shows the user a line.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
         self._ended = threading.Event()
         self.lost: RecordLostError | None = None
 
     def end(self) -> None:
-        """Wait no more, now and later: the user wants the sweep to end."""
+        """Stop all waiting, now and later: the user wants the sweep to end."""
         self._ended.set()
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do it, or give up in silence: whoever asks `lost` ends the sweep."""
+        """Run the action, or give up silently: the caller that checks `lost` ends the sweep."""
         with suppress(RecordLostError):
             self(action)
 
     def __call__(self, action: Callable[[], Result]) -> Result:
-        """What the action returns, in the end.
+        """Return the result of the action, retrying as long as it may still succeed.
 
         Raises:
-            RecordLostError: if it has failed for too long, or for another cause, or the user wants
-                the sweep to end.
+            RecordLostError: if it has failed for too long, or for a reason that will not pass, or
+                the user wants the sweep to end.
         """
         if self.lost:
             raise self.lost
         deadline = monotonic() + MAX_SECONDS
-        told = False
+        shown = False
         while True:
             try:
                 result = action()
@@ -72,17 +72,17 @@ class Patience:
                 if over or self._ended.wait(SECONDS_BETWEEN_TRIES):
                     self.lost = RecordLostError(f"the sweep's record cannot be written: {problem}")
                     raise self.lost from error
-                if not told:
-                    self._tell(f"waiting, because the sweep's record cannot be written: {problem}")
-                told = True
+                if not shown:
+                    self._show(f"waiting, because the sweep's record cannot be written: {problem}")
+                shown = True
             else:
-                if told:
-                    self._tell("the sweep's record can be written again; the sweep goes on")
+                if shown:
+                    self._show("the sweep's record can be written again; the sweep continues")
                 return result
 
 
 def _problem(error: OSError | DBAPIError) -> tuple[str, bool]:
-    """What is wrong, in a line, and whether waiting may help."""
+    """The problem, in one line, and whether waiting may help."""
     if isinstance(error, StoreError):
         return str(error), error.may_pass
     if isinstance(error, OSError):

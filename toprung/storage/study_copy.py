@@ -1,4 +1,4 @@
-"""A copy of a study's SQLite file, which may be written to meanwhile."""
+"""Copying a study's SQLite file, also while it is being written."""
 
 import sqlite3
 from contextlib import closing
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def copy_study(study: Path, to: Path) -> None:
-    """Copy a study as it is now, with what is in its journals; the copy is one plain file.
+    """Copy a study's present state, including its journals, to a single plain file.
 
     Raises:
-        sqlite3.Error: if it cannot be read, or the copy not be written.
+        sqlite3.Error: if the study cannot be read, or the copy cannot be written.
     """
     with (
         closing(sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)) as source,

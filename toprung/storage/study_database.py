@@ -1,8 +1,8 @@
-"""The sweep's study in its database, with the log of what was decided.
+"""The sweep's study in its database, with the decision log.
 
-While a sweep runs, its study is in memory. What an event changed is written here in one
-transaction, together with the event itself, in a table of our own beside Optuna's. So what is in
-the database is a state that the sweep has been in, wherever it was killed, and enough to go on.
+While a sweep runs, its study is in memory. The changes that an event made are written in one
+transaction with the event itself, which has its own table beside Optuna's tables. So wherever a
+sweep is killed, the database is in a state that the sweep has been in, from which it can resume.
 
 By measurement an embedded SQLite file with a write-ahead log takes .5 ms for such a transaction,
 flushed to disk: as long as appending to Optuna's journal file, and it is all or nothing.
@@ -55,7 +55,7 @@ from toprung.storage.study_rows import (
 )
 
 Event = Mapping[str, Any]
-"""Something that was decided or reported: one line of the log."""
+"""A decision or a report: one line of the decision log."""
 
 _EVENTS = Table(
     "toprung_events",
@@ -68,20 +68,22 @@ _EVENTS = Table(
 
 
 class StudyFile:
-    """Writes a sweep's study, for whoever reads it while the sweep runs, and to resume it.
+    """The persistent mirror of a sweep's study, for readers and for resuming.
 
     Args:
-        place: where the study is.
-        log: the file with one event per line, which follows the database.
-        patience: waits where the database or the disk is away for a while.
-        direction: of a new study, whether the score is to be large or small; None opens the study
-            that is there.
+        place: the location of the study.
+        log: the file with one event per line, which mirrors the database's events.
+        patience: retries while the database or the disk is unavailable.
+        direction: for a new study, whether its score is maximized or minimized; None opens an
+            existing study.
 
     Attributes:
-        num_unknown_lines: how many lines the log had that the database does not know.
+        attributes: the study's user attributes, as written.
+        trials: the trials that the study had when it was opened.
+        num_unknown_lines: how many lines of the log were not in the database.
 
     Raises:
-        ToprungError: if it cannot be opened, or made.
+        ToprungError: if the study cannot be opened or created.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class StudyFile:
         write_atomically(self._log, "".join(lines))
 
     def events(self) -> list[tuple[float, Event]]:
-        """All that was decided, in order, each with its time in seconds since 1970."""
+        """All events, in order, each with its time in seconds since 1970."""
         wanted = select(_EVENTS.c.at, _EVENTS.c.event).where(_EVENTS.c.study_id == self._study_id)
         with self._engine.connect() as connection:
             rows = connection.execute(wanted.order_by(_EVENTS.c.number))
@@ -133,10 +135,11 @@ class StudyFile:
         trials: Sequence[FrozenTrial] = (),
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write events, with what they changed of trials and of the study: all or nothing.
+        """Write events, and the changes they made to trials and to the study: all or nothing.
 
         Raises:
-            RecordLostError: if it could not be written for too long, or another process writes it.
+            RecordLostError: if the database could not be written for too long, or another process
+                writes the study.
         """
         assert events, "nothing changes without an event"
         rows = [
@@ -159,18 +162,18 @@ class StudyFile:
         self._patience(lambda: append(self._log, lines))
 
     def discard(self) -> None:
-        """Delete the study, of which nothing has come."""
+        """Delete the study and its events."""
         with self._engine.begin() as connection:
             connection.execute(delete(_EVENTS).where(_EVENTS.c.study_id == self._study_id))
         self._storage.delete_study(self._study_id)
         self._storage.remove_session()
 
     def close(self) -> None:
-        """Leave one plain file behind, which can be copied, and read where nothing is writable."""
+        """Close the study; its file is then a single one that can be copied and read anywhere."""
         if sql_event.contains(self._engine, "connect", _log_ahead):
             sql_event.remove(self._engine, "connect", _log_ahead)
             self._engine.dispose()
-            # Where another process reads at this moment, the log is folded in when that ends.
+            # If another process is reading now, SQLite merges the log when that one closes.
             with suppress(OperationalError), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
         self._engine.dispose()
@@ -181,10 +184,10 @@ class StudyFile:
         trials: Sequence[FrozenTrial],
         attributes: Mapping[str, Any],
     ) -> dict[int, Written]:
-        """What is in the database of these trials, after the transaction."""
+        """Write the rows in one transaction; returns the database's content for these trials."""
         written: dict[int, Written] = {}
         with self._engine.begin() as connection:
-            if self._has(connection, rows[0]):  # the answer was lost, and not the transaction
+            if self._has(connection, rows[0]):  # the reply was lost, not the transaction
                 return self._read(trials)
             try:
                 connection.execute(insert(_EVENTS), rows)
@@ -199,10 +202,10 @@ class StudyFile:
         return written
 
     def _has(self, connection: Connection, row: Mapping[str, Any]) -> bool:
-        """Whether this very event is there.
+        """Whether the database has this event.
 
         Raises:
-            RecordLostError: if another one is in its place.
+            RecordLostError: if it has another event with the same number.
         """
         this = (_EVENTS.c.study_id == self._study_id) & (_EVENTS.c.number == row["number"])
         found = connection.execute(select(_EVENTS.c.at).where(this)).scalar()
@@ -229,7 +232,7 @@ def _opened(name: str, storage: RDBStorage, direction: StudyDirection | None) ->
 
 
 def _log_ahead(connection: Any, record: Any) -> None:
-    """SQLite's write-ahead log: one flush to disk for each transaction, and readers never wait."""
+    """Set SQLite's write-ahead log: one flush per transaction, and readers never wait."""
     del record
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -240,7 +243,7 @@ def _another_writes(place: StudyPlace) -> RecordLostError:
 
 
 def _num_unknown(log: Path, known: Sequence[str]) -> int:
-    """How many whole lines a log has after those that it has in common with what is known."""
+    """How many complete lines a log has after those that it has in common with the known ones."""
     text = log.read_text("utf-8", "replace") if log.is_file() else ""
     lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     pairs = zip(lines, known, strict=False)

@@ -1,7 +1,7 @@
-"""The rows of a study in Optuna's own tables: what is new of a trial, in few statements.
+"""Writes the changes of a trial to Optuna's own tables, in few statements.
 
-Optuna's storage takes a transaction and several queries for every parameter, value and attribute:
-some 25 of them, and more than 100 ms, for a trial of one epoch.
+Optuna's storage needs a transaction and several queries for every parameter, value and attribute:
+about 25 of them, and more than 100 ms, for a trial of one epoch.
 """
 
 import json
@@ -27,7 +27,7 @@ _SYSTEM: Table = model("TrialSystemAttributeModel").__table__
 
 @dataclass
 class Written:
-    """What of a trial is in the database."""
+    """The part of a trial that is in the database."""
 
     id: int
     state: TrialState
@@ -38,7 +38,7 @@ class Written:
 
 
 def read_written(trial: FrozenTrial) -> Written:
-    """What is in the database of a trial that was just read from there."""
+    """The content of the database for a trial that was just read from it."""
     return Written(
         trial_id(trial),
         trial.state,
@@ -50,7 +50,7 @@ def read_written(trial: FrozenTrial) -> Written:
 
 
 def insert_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> Written:
-    """Write the row of a trial that the database does not have; all else is still to be written."""
+    """Write the row of a new trial; the rest of the trial is still to be written."""
     row = insert(_TRIALS).values(
         number=trial.number,
         study_id=study_id,
@@ -60,12 +60,14 @@ def insert_trial(connection: Connection, study_id: int, trial: FrozenTrial) -> W
     )
     key = connection.execute(row).inserted_primary_key
     assert key is not None
-    state = TrialState.RUNNING if trial.state.is_finished() else trial.state  # its values are not
+    state = (
+        TrialState.RUNNING if trial.state.is_finished() else trial.state
+    )  # its values are not written yet
     return Written(int(key[0]), state)
 
 
 def write_changes(connection: Connection, trial: FrozenTrial, written: Written) -> None:
-    """Write what is new of a trial, and take note of it in `written`."""
+    """Write the changes of a trial since `written`, and update that."""
     _write_parameters(connection, trial, written)
     _write_intermediate_values(connection, trial, written)
     trial_id = ("trial_id", written.id)
@@ -78,7 +80,7 @@ def write_changes(connection: Connection, trial: FrozenTrial, written: Written) 
 def write_study_attributes(
     connection: Connection, study_id: int, attributes: Mapping[str, Any], written: dict[str, Any]
 ) -> None:
-    """Write what is new of a study's user attributes, and take note of it in `written`."""
+    """Write the changes of a study's user attributes since `written`, and update that."""
     _write_attributes(connection, _OF_STUDY, ("study_id", study_id), attributes, written)
 
 
@@ -141,7 +143,7 @@ def _write_attributes(
 
 
 def _write_state(connection: Connection, trial: FrozenTrial, written: Written) -> None:
-    """Write how a trial ended, or that one that had ended, or waited, now runs."""
+    """Write a trial's new state: that it has ended, or that it runs (again)."""
     connection.execute(delete(_VALUES).where(_VALUES.c.trial_id == written.id))
     rows = []
     for objective, number in enumerate(trial.values or ()):
@@ -161,5 +163,5 @@ def _write_state(connection: Connection, trial: FrozenTrial, written: Written) -
 
 
 def _utc(local: datetime | None) -> datetime | None:
-    """As Optuna keeps times: in UTC, and without saying so."""
+    """The time as Optuna stores it: in UTC, without a time zone."""
     return local and local.astimezone(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""The local working copy of a sweep that lies in an object store.
+"""The local working copy of a sweep in an object store.
 
-A driver works in it, and a mirror brings what it writes to the store. Whoever only looks gets what
-the store has. It lies in the cache, and can be deleted whenever nobody works in it.
+A driver works in it, and a mirror uploads what the driver writes. Readers get the store's present
+state. The copy is in the cache, and can be deleted whenever no driver works in it.
 """
 
 import shutil
@@ -27,25 +27,25 @@ _DRIVER = "driver"
 
 
 def new_copy(store: ObjectStore) -> SweepFolder:
-    """Where the working copy of a sweep will be that is not there yet; see `clear_copy`.
+    """The folder of a new sweep's working copy, which is not created yet; see `clear_copy`.
 
     Raises:
-        ToprungError: if something lies there, in the store, or a driver is about to begin it.
+        ToprungError: if the store has anything at this URL, or a driver is about to start a sweep.
     """
     found = store.list()
-    if found.keys() - {LEASE}:  # which may be left of one that was killed before it began
+    if found.keys() - {LEASE}:  # a sweep killed before its start may leave it
         what = "another sweep" if "sweep.yaml" in found else "something else"
-        raise ToprungError(f"{store.url}: holds {what} already; choose another --name or --out")
+        raise ToprungError(f"{store.url}: already contains {what}; choose another --name or --out")
     if found:
         lease.check_free(store)
     return _copy_of(store)
 
 
 def clear_copy(folder: SweepFolder) -> None:
-    """Remove what another sweep of its name left in a working copy; the caller holds the lease.
+    """Remove the working copy of an earlier sweep of this name; the caller holds the lease.
 
     Raises:
-        ToprungError: if a driver works in the copy that has lost its lease.
+        ToprungError: if a driver that has lost its lease still works in the copy.
     """
     with _one_at_a_time(folder):
         if still_runs(folder.lock, this_driver()):
@@ -55,10 +55,10 @@ def clear_copy(folder: SweepFolder) -> None:
 
 
 def local_path(place: str | Path) -> Path:
-    """A sweep's folder on this machine: of one in a store, a working copy as the store has it now.
+    """A sweep's folder on this machine; for a URL, an up-to-date working copy.
 
     Raises:
-        ToprungError: if the URL holds no sweep.
+        ToprungError: if there is no sweep at the URL.
         StoreError: if the store cannot be read.
     """
     if not isinstance(place, str) or not is_url(place):
@@ -73,15 +73,15 @@ def local_path(place: str | Path) -> Path:
 
 @contextmanager
 def taken_up(place: str | Path, *, trust: bool = False) -> Iterator[SweepRecord]:
-    """Be the one process that runs this sweep, which is there already, in a folder or in a store.
+    """Open an existing sweep and lock it, so that only this process runs it.
 
     Args:
-        place: the folder, or the URL in the store.
-        trust: whether all that its files name outside the folder may be used.
+        place: the sweep's folder, or its URL in an object store.
+        trust: use whatever the sweep's files name outside its folder.
 
     Raises:
-        SweepFolderError, ToprungError: if it is no sweep, or another process runs it.
-        StoreError: if its store cannot be used.
+        SweepFolderError, ToprungError: if it is not a sweep, or another process runs it.
+        StoreError: if the object store cannot be used.
     """
     if isinstance(place, str) and is_url(place):
         with _taken_up_in_store(ObjectStore(place), trust) as record:
@@ -104,7 +104,9 @@ def _taken_up_in_store(store: ObjectStore, trust: bool) -> Iterator[SweepRecord]
             is_ahead = _is_ahead(folder, store)
             lease.take(store)
             if not is_ahead:
-                folder.study.unlink(missing_ok=True)  # whatever its time says: this is to go on
+                folder.study.unlink(
+                    missing_ok=True
+                )  # download it in any case: the driver resumes from it
                 _refresh(folder, store)
             _note_driver(folder)
         try:
@@ -112,7 +114,7 @@ def _taken_up_in_store(store: ObjectStore, trust: bool) -> Iterator[SweepRecord]
             _forget_unknown_trials(record, store)
             yield record
         except RecordLostError:
-            raise  # the copy is ahead of the store, and stays known as such
+            raise  # keep the lease: it marks the copy as ahead of the store
         except BaseException:
             with suppress(StoreError):
                 lease.release(store)
@@ -121,20 +123,20 @@ def _taken_up_in_store(store: ObjectStore, trust: bool) -> Iterator[SweepRecord]
 
 
 def _note_driver(folder: SweepFolder) -> None:
-    """Write down that it is this process that works in the copy."""
+    """Record this process as the driver that works in the copy."""
     _driver_file(folder).write_text(lease.this_id(), "utf-8")
 
 
 def bring_back(folder: SweepFolder) -> None:
-    """Bring all of a working copy to the store that nobody mirrors; nothing of another folder.
+    """Upload the working copy of a sweep without a mirror; does nothing for a local sweep.
 
     Raises:
         StoreError: if the store cannot be written.
     """
-    # What is recorded of the test set is in the store before it is here; here it may be older.
-    of_the_seal = [folder.test_openings, folder.test_predictions(0).parent]
+    # Records of test-set openings are written to the store first; the local ones may be older.
+    seal_records = [folder.test_openings, folder.test_predictions(0).parent]
     not_ours = {folder.lock, folder.lease, folder.sealed_test}
-    not_ours |= {path for part in of_the_seal for path in visible_files(part)}
+    not_ours |= {path for part in seal_records for path in visible_files(part)}
     files = sorted(visible_files(folder.path), key=lambda path: path != folder.study)
     for path in files:  # the study first: see `Mirror`
         if path not in not_ours and path.name != CHECKPOINT_FILE:
@@ -142,16 +144,16 @@ def bring_back(folder: SweepFolder) -> None:
 
 
 def fetch_from_store(url: str, to: Path, *, checkpoints: bool = False) -> None:
-    """Copy a sweep from a store into a new local folder.
+    """Download a sweep from an object store into a new local folder.
 
     Args:
-        url: of the sweep, such as `s3://bucket/sweeps/digits`.
-        to: the folder; it may be there and empty.
-        checkpoints: also those of its trials.
+        url: the sweep's URL, such as `s3://bucket/sweeps/digits`.
+        to: the folder; if it exists, it must be empty.
+        checkpoints: also download the trials' checkpoints.
 
     Raises:
-        ToprungError: if there is no such sweep, or the folder cannot be written or holds something.
-        StoreError: if the store cannot be read.
+        ToprungError: if there is no sweep at the URL, or the folder is not writable or not empty.
+        StoreError: if the object store cannot be read.
     """
     store = ObjectStore(url)
     found = store.list()
@@ -159,16 +161,16 @@ def fetch_from_store(url: str, to: Path, *, checkpoints: bool = False) -> None:
     try:
         to.mkdir(parents=True, exist_ok=True)
         if not is_empty(to):
-            raise ToprungError(f"{to}: holds something already; name a new folder")
+            raise ToprungError(f"{to}: is not empty; choose a new folder")
         wanted = {name for name in found if checkpoints or Path(name).name != CHECKPOINT_FILE}
         download(store, to, [(name, found[name]) for name in wanted - {LEASE}])
     except NotADirectoryError:
-        raise ToprungError(f"{to}: is no folder") from None
+        raise ToprungError(f"{to}: is not a folder") from None
 
 
 def _copy_of(store: ObjectStore) -> SweepFolder:
     if not store.name:
-        raise ToprungError(f"{store.url}: names a bucket; a sweep lies in it: {store.url}/NAME")
+        raise ToprungError(f"{store.url}: is a bucket; name a sweep in it: {store.url}/NAME")
     return SweepFolder.working_copy(store)
 
 
@@ -181,9 +183,9 @@ def _driver_file(folder: SweepFolder) -> Path:
 
 
 def _is_ahead(folder: SweepFolder, store: ObjectStore) -> bool:
-    """Whether the driver that ran the sweep at last ran here, and did not get to end in order.
+    """Whether the sweep's last driver ran on this machine, and could not release its lease.
 
-    Then the copy has all that the store has, and what the driver could not bring there any more.
+    Then the copy has all that the store has, and also what the driver could no longer upload.
     """
     note = _driver_file(folder)
     if not (note.is_file() and folder.settings.is_file()):
@@ -192,7 +194,7 @@ def _is_ahead(folder: SweepFolder, store: ObjectStore) -> bool:
 
 
 def _refresh(folder: SweepFolder, store: ObjectStore) -> None:
-    """Let the copy be as the sweep is in the store, but for the trials' checkpoints and curves."""
+    """Update the copy from the store, except for the trials' checkpoints and curves."""
     found = store.list()
     _check_is_sweep(store, found)
     wanted = {name: stored for name, stored in found.items() if not _is_left_out(name)}
@@ -209,12 +211,12 @@ def _is_left_out(name: str) -> bool:
 
 def _check_is_sweep(store: ObjectStore, found: dict[str, Stored]) -> None:
     if "sweep.yaml" not in found:
-        why = "no sweep.yaml" if store.has_bucket() else "there is no such bucket"
-        raise ToprungError(f"{store.url}: holds no sweep ({why})")
+        why = "no sweep.yaml" if store.has_bucket() else "the bucket does not exist"
+        raise ToprungError(f"{store.url}: is not a sweep ({why})")
 
 
 def _forget_unknown_trials(record: SweepRecord, store: ObjectStore) -> None:
-    """Remove what trials left that the study does not know: others will have their numbers."""
+    """Remove the files of trials that are not in the study: new trials will get their numbers."""
     known = {record.folder.trial_name(trial.number) for trial in record.study.trials}
     record.close()
     for kind in (RAY_EXPERIMENT, record.folder.tensorboard.name):

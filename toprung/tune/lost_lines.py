@@ -16,7 +16,7 @@ from rich.console import Console
 from toprung.analysis.study.sweep_record import SweepRecord
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolder
-from toprung.planning.sweep_state import tell_problems
+from toprung.planning.sweep_state import show_problems
 from toprung.storage.retry import Patience
 from toprung.storage.study_database import StudyFile
 from toprung.trainables.results import columns
@@ -53,7 +53,7 @@ def leave_in_order(record: SweepRecord, console: Console) -> None:
     """Bring the logs of a sweep that has ended up to date, if its driver was killed just then."""
     patience = Patience(print)
     file = StudyFile(record.study_place, record.folder.decisions, patience)
-    tell_problems(console, record.folder, file, [event for _, event in file.events()])
+    show_problems(console, record.folder, file, [event for _, event in file.events()])
     file.close()
     parameters = sorted({name for trial in file.trials for name in trial.params})
     complete_logs(file.trials, record.folder, trial_logs(record.folder, parameters, patience))

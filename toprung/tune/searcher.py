@@ -304,7 +304,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
                 self._end(running, ended, [])
             self._running.clear()
             self._cut_short(list(self._unfinished))
-        told = {attributes.SWEEP_ENDED: ended} | self._confirmation.told(any_run_cut=any_run_cut)
+        told = {attributes.SWEEP_ENDED: ended} | self._confirmation.result(any_run_cut=any_run_cut)
         self._books.record([events.sweep(ended)], (), told)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:

@@ -125,7 +125,7 @@ def test_json_without_a_folder_writes_nothing(
         ("--neurons 4", "neuron 4: layer 'blocks.0.0' has 4 neurons, from 0 to 3"),
         ("--neurons -1", "'-1' must be numbers from 0, such as 0,3,7"),
         ("--neurons 1,", "'1,' must be numbers from 0, such as 0,3,7"),
-        ("--json --neurons 0", "--layer and --neurons are for the pictures"),
+        ("--json --neurons 0", "--layer and --neurons apply to the pictures"),
         ("--top 0", "0 is not in the range"),
     ],
 )

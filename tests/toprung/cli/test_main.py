@@ -88,7 +88,7 @@ class TestBadInput:
             ("run", "give either a search space or a config"),
             ("run digit_cnn", "there is none with this name; nearest: digits_cnn"),
             ("run no/file.py", "no/file.py: there is no such file"),
-            ("run images_cnn", "images_cnn has no data of its own; give data (--data)"),
+            ("run images_cnn", "images_cnn names no data; give some (--data)"),
             ("run digits_cnn --data digts", "nearest: digits"),
             ("run digits_cnn --data /no/such/folder", "/no/such/folder"),
             ("run digits_cnn --trials 0", "trials = 0: must be greater than 0"),
@@ -101,7 +101,7 @@ class TestBadInput:
             ("run digits_cnn --cpus-per-trial 999", "cpus_per_trial = 999: there are "),
             ("run digits_cnn --gpus-per-trial 99", "gpus_per_trial = 99: there are "),
             ("run digits_cnn --concurrency 999", "concurrency = 999: there are CPUs and GPUs for"),
-            ("run digits_cnn --sampler grid", "a grid is infinite where a parameter has no steps"),
+            ("run digits_cnn --sampler grid", "the grid is infinite, because"),
             ("run digits_cnn --set optimizer/lrr=1", "optimizer/lrr: there is no such setting"),
             ("run digits_cnn --set optimizer/lr=fast", "optimizer/lr = 'fast'"),
             ("run digits_cnn --set optimizer/name=adan", "optimizer/name = 'adan': choose from"),
@@ -192,15 +192,15 @@ class TestBadInput:
         (tmp_path / "sweeps" / "mine").mkdir(parents=True)
         ran = cli("run", "digits_cnn", "--name", "mine")
         assert ran.code == 2
-        assert "mine: holds something else already; choose another --name or --out" in ran.err
+        assert "mine: already contains something else; choose another --name or --out" in ran.err
         write(tmp_path / "sweeps" / "mine" / "sweep.yaml", "")
-        assert "holds another sweep already" in cli("run", "digits_cnn", "--name", "mine").err
+        assert "already contains another sweep" in cli("run", "digits_cnn", "--name", "mine").err
 
     def test_out_cannot_be_written(self, cli: Cli, tmp_path: Path) -> None:
         write(tmp_path / "file", "")
         ran = cli("run", "digits_cnn", "--out", "file/sweeps")
         assert ran.code == 2
-        assert "cannot be made" in ran.err
+        assert "cannot be created" in ran.err
 
 
 class TestDescribe:

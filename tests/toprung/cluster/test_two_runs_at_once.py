@@ -21,6 +21,6 @@ def search_space(trial):
 def test_the_slower_is_refused_in_a_line_and_leaves_the_other_alone(tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     (tmp_path / "space.py").write_text(SPACE.format(folder=str(sweep)))
-    with pytest.raises(ToprungError, match=rf"^{sweep}: another .* begun there just now.*--name$"):
+    with pytest.raises(ToprungError, match=rf"^{sweep}: another .* just started there.*--name$"):
         begin(sweep, str(tmp_path / "space.py"), trials=1)
     assert [path.name for path in sweep.iterdir()] == ["trials"]

@@ -213,7 +213,7 @@ class TestOfAFinishedSweep:
         ):
             pass
         with (
-            pytest.raises(ToprungError, match="port 7 is given to both"),
+            pytest.raises(ToprungError, match="port 7 is given for both"),
             serving(made.folder, 7, 7),
         ):
             pass
@@ -254,7 +254,7 @@ class TestOfALiveSweep:
                 assert process.wait(SECONDS_TO_END) == 2
                 assert process.stderr is not None
                 told = process.stderr.read()
-                assert "error: optuna-dashboard has ended by itself (exit code -9)" in told
+                assert "error: optuna-dashboard ended unexpectedly (exit code -9)" in told
                 assert all_gone(members)
 
 
@@ -289,5 +289,5 @@ def test_a_server_that_ends_says_what_it_said(tmp_path: Path) -> None:
         code = "print('a', flush=True); raise SystemExit('the port is taken')"
         with subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output) as ended:
             ended.wait(30)
-            with pytest.raises(ToprungError, match=r"it said:\n  a\n  the port is taken"):
+            with pytest.raises(ToprungError, match=r"its output:\n  a\n  the port is taken"):
                 watch([Server("TensorBoard", "http://127.0.0.1:1/", ended, output)])

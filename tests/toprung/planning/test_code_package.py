@@ -94,8 +94,8 @@ def test_it_says_what_travels_and_what_may_surprise(
     assert "(big.csv)" in told
     assert "gcp-credentials.json" in told
     assert "1.png" not in told  # data are only counted
-    assert "(see that there is no secret in helpers/password_strength.py)" in told
-    assert "stays behind: 7 hidden, 4 of caches, environments or sweeps, " in told
+    assert "(check that there is no secret in helpers/password_strength.py)" in told
+    assert "not sent: 7 hidden, 4 of caches, environments or sweeps, " in told
 
 
 def test_what_holds_a_secret_by_its_content_is_named_with_its_line(project: Path) -> None:
@@ -159,12 +159,12 @@ def test_a_package_that_ray_does_not_take_is_refused_with_its_largest_files(
     with pytest.raises(ToprungError) as refused:
         package(project).write(tmp_path / "a.zip")
     first, *rest = str(refused.value).splitlines()
-    assert "Ray takes at most 3 KiB" in first
+    assert "Ray accepts at most 3 KiB" in first
     assert ".rayignore" in first
     assert rest[0].split()[1:] == ["KiB", "table.csv"]
 
 
 @pytest.mark.parametrize("root", [Path("/"), Path.home()])
 def test_the_whole_home_does_not_travel(root: Path) -> None:
-    with pytest.raises(ToprungError, match="folder of its own"):
+    with pytest.raises(ToprungError, match="in its own folder"):
         package(root)

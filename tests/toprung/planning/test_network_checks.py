@@ -24,7 +24,7 @@ def test_what_trains_is_told_once_for_each_policy() -> None:
         "head trains",
         "batch norms trains",
         "everything else frozen",
-        "what is frozen has random weights (model/weights = none)",
+        "the frozen parts have random weights (model/weights = none)",
     }
 
 

@@ -57,7 +57,7 @@ def test_a_config_is_one_trial_of_its_own_seed_and_length(config: Path, tmp_path
 
 @pytest.mark.parametrize("setting", ["trials", "max_epochs", "seed", "sampler", "metric"])
 def test_a_config_takes_no_settings_of_a_search(setting: str, config: Path, tmp_path: Path) -> None:
-    with pytest.raises(ToprungError, match=f"{setting}: goes with a search space"):
+    with pytest.raises(ToprungError, match=f"{setting}: applies to a search space"):
         plan(tmp_path, space=None, config=config, given={setting: 4})
 
 
@@ -66,7 +66,7 @@ def test_a_config_takes_no_settings_of_a_search(setting: str, config: Path, tmp_
     [
         ("a/b", "must be the name of a folder"),
         ("", "must be the name of a folder"),
-        ("n" * 300, "cannot be made: File name too long"),
+        ("n" * 300, "cannot be created: File name too long"),
     ],
 )
 def test_names_that_cannot_be(name: str, message: str, tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def test_the_name_if_none_is_given(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_taken(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
-    with pytest.raises(ToprungError, match="holds something else already"):
+    with pytest.raises(ToprungError, match="already contains something else"):
         plan(tmp_path)
     (tmp_path / "sweep" / "sweep.yaml").touch()
-    with pytest.raises(ToprungError, match="holds another sweep already"):
+    with pytest.raises(ToprungError, match="already contains another sweep"):
         plan(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What of a record that is not whole is reported when a sweep is resumed, and what is not."""
+"""Which problems of an incomplete record are reported when a sweep is resumed."""
 
 import json
 from datetime import datetime
@@ -73,7 +73,7 @@ class TestProblems:
         found = problems([trial(ended=attributes.FINISHED)], [*PAST, *[END] * ends])
         assert found == f"trial 0 has ended {ends} times in the decisions"
 
-    def test_a_trial_that_was_taken_up_again_has_another_end(self) -> None:
+    def test_a_trial_that_was_continued_has_another_end(self) -> None:
         again = events.sweep("resumed", taken_up_again=[0])
         assert problems([trial(ended=attributes.RUNNING)], [*PAST, END, again]) == ""
         assert problems([trial(ended=attributes.FINISHED)], [*PAST, END, again, END]) == ""
@@ -106,8 +106,8 @@ def test_are_told_at_each_resume_which_goes_on(
         first = capsys.readouterr().err
         go_on(path, trials="+1")
         second = capsys.readouterr().err
-    assert "1 of its lines are not in the study, and left out" in " ".join(first.split())
+    assert "1 of its lines are not in the study, and are dropped" in " ".join(first.split())
     for told in (first, second):
-        found = "the sweep's record is not whole, and stays so: trial 0 lacks validations"
+        found = "the sweep's record is incomplete, and will remain so: trial 0 lacks validations"
         assert found in " ".join(told.split())
     assert len(toprung.open(path).trials()) == 2

@@ -184,7 +184,7 @@ class TestMoreToDo:
 
     def test_less_time_is_no_more_to_do(self, path: Path) -> None:
         begin(path, trials=2, time_budget="1h")
-        with pytest.raises(ToprungError, match="the sweep has 3600 s, and can only get more"):
+        with pytest.raises(ToprungError, match="must be at least 3600 s, which the sweep"):
             go_on(path, time_budget="10m")
 
     def test_trials_need_time(self, path: Path) -> None:

@@ -24,7 +24,7 @@ def test_another_test_set_was_trained_on_there(tmp_path: Path) -> None:
     assert " test images were in the training split of that sweep" in said
     assert "training images and " in said
     assert said.endswith(
-        "validation images were in the test split of that sweep: figures of these images are too "
+        "validation images were in the test split of that sweep: figures on these images are too "
         "optimistic"
     )
     assert "\n" not in said

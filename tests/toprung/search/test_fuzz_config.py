@@ -249,7 +249,7 @@ class TestSet:
     @pytest.mark.parametrize("value", ["[" * 100_000, '{"a": ' * 50_000, '{"a": 1, "a": 1}'])
     def test_what_json_cannot_read(self, value: str) -> None:
         command = toprung.commands["describe"]
-        with pytest.raises(click.BadParameter, match="labels/a: is no valid JSON"):
+        with pytest.raises(click.BadParameter, match="labels/a: is not valid JSON"):
             _overrides(click.Context(command), command.params[-1], (f"labels/a={value}",))
 
     @settings(FEW, max_examples=20)

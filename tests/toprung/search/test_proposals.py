@@ -172,7 +172,7 @@ class TestDefaults:
         assert draws(make(overrides={"data/source": "x"}), 1)[0][1].data.source == "x"
 
     def test_no_data_at_all(self) -> None:
-        with pytest.raises(ToprungError, match="search space mine has no data of its own; give"):
+        with pytest.raises(ToprungError, match="search space mine names no data; give"):
             make(defaults={})
 
     def test_the_metric_is_the_sweep_s(self) -> None:
@@ -285,7 +285,7 @@ class TestGrid:
 
     def test_an_infinite_grid_is_refused(self) -> None:
         with pytest.raises(
-            ToprungError, match="has no steps, as optimizer/lr, optimizer/momentum; give steps"
+            ToprungError, match="infinite, because of optimizer/lr, optimizer/momentum: without"
         ):
             make().grid()
 

@@ -59,9 +59,9 @@ def test_a_stage_fixes_the_parameters_of_the_others() -> None:
 @pytest.mark.parametrize(
     ("parameters", "changed", "message"),
     [
-        ([*PARAMETERS, "seed"], {}, "the parameter seed belongs to no stage; it must be one"),
-        (PARAMETERS, {"start": {}}, r"model/filters, of a later stage, has no value in SWEEP"),
-        (PARAMETERS[:2], {}, "stage 'network' has no parameter left to search: model/filters"),
+        ([*PARAMETERS, "seed"], {}, "the parameter seed belongs to no stage; it must"),
+        (PARAMETERS, {"start": {}}, r"model/filters is searched in a later stage"),
+        (PARAMETERS[:2], {}, "stage 'network' has no parameter to search: model/filters"),
         ([*PARAMETERS, "labels/stage"], {}, "labels/stage is the label of the stage"),
         (PARAMETERS, {"start": {**START, "model/filter": 8}}, "has model/filter, which is no"),
         (PARAMETERS, {"start": {"model/filters": 11}}, "model/filters = 11 must be 0 to 10"),
@@ -90,7 +90,7 @@ def test_stages_that_do_not_fit_the_space(
         ({"trials": 1}, "must be at least one for each of the 2 stages"),
         ({"sampler": "grid"}, "sampler = 'grid' tries everything at once"),
         ({"stages": []}, "start has no effect without stages"),
-        ({"stages": [STAGES[0], STAGES[0]]}, "two stages have one name: optimizer, optimizer"),
+        ({"stages": [STAGES[0], STAGES[0]]}, "two stages have the same name: optimizer, optimizer"),
     ],
 )
 def test_settings_that_make_no_sense(changed: dict[str, Any], message: str) -> None:

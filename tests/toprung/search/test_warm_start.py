@@ -131,8 +131,8 @@ def begin(
 
 def told(start: WarmStart) -> list[str]:
     prefix = "warm start from other: "
-    assert all(line.startswith(prefix) and "\n" not in line for line in start.told)
-    return [line.removeprefix(prefix) for line in start.told]
+    assert all(line.startswith(prefix) and "\n" not in line for line in start.messages)
+    return [line.removeprefix(prefix) for line in start.messages]
 
 
 class TestFirst:
@@ -195,7 +195,7 @@ class TestFirst:
     def test_nothing_fits(self, other: SweepRecord) -> None:
         fixed = {"optimizer/name": "adamw", "optimizer/lr": 0.01}
         start, _, study = begin(other, labelled, fixed)
-        assert told(start)[0] == "nothing of its best configs fits, so none is enqueued"
+        assert told(start)[0] == "none of its best configs fits, so none is tried first"
         assert not study.trials
 
     def test_a_few_of_the_other_settings_that_differ_are_told(self, other: SweepRecord) -> None:
@@ -219,7 +219,8 @@ class TestFirst:
         ]
         first = {"optimizer/name": "sgd", "optimizer/momentum": 0.1}
         start, _, _ = begin(other, trials=6, stages=stages, start=first)
-        expected = "its best configs are tried first, whole, in the first stage: trials 3, 5, 8"
+        how = "with all parameters, in the first search stage"
+        expected = f"its best configs are tried first, {how}: trials 3, 5, 8"
         assert told(start)[0] == expected
         assert start.enqueued[0] == {"optimizer/name": "adamw", "optimizer/lr": 0.004}
 
@@ -238,7 +239,7 @@ class TestFirst:
 class TestSampler:
     def test_is_given_what_ended_and_did_not_fail(self, other: SweepRecord) -> None:
         start, _, study = begin(other)
-        assert told(start)[1:] == ["the sampler is given its 8 trials"]
+        assert told(start)[1:] == ["its 8 trials are added to the sampler's history"]
         numbers = [0, 1, 2, 3, 5, 6, 7, 8]
         theirs = other.study.get_trials()
         for number, copy in zip(numbers, study.trials, strict=False):
@@ -260,14 +261,14 @@ class TestSampler:
     @pytest.mark.parametrize(
         ("changed", "reason"),
         [
-            ({"data": "b"}, "is not given its trials: it has other data"),
-            ({"sampler": "random"}, "'random' learns from no trial, so it is given none"),
-            ({"max_epochs": 5}, "for instance: training/epochs = 9 (here 5)"),
+            ({"data": "b"}, "its trials are not added to the sampler's history: the data differ"),
+            ({"sampler": "random"}, "so no trials are added to its history"),
+            ({"max_epochs": 5}, "for example: training/epochs = 9 (here 5)"),
             (
                 {"metric": "val_loss"},
-                "for instance: training/metric = val_accuracy (here val_loss)",
+                "for example: training/metric = val_accuracy (here val_loss)",
             ),
-            ({"overrides": {"model/filters": 8}}, "for instance: model/filters = 4 (here 8)"),
+            ({"overrides": {"model/filters": 8}}, "for example: model/filters = 4 (here 8)"),
         ],
     )
     def test_is_not_given_what_is_not_the_same(
@@ -283,7 +284,7 @@ class TestSampler:
         assert [trial.user_attrs["taken_from"]["trial"] for trial in start.taken] == [2, 5, 6]
         assert start.taken[0].distributions["optimizer/lr"].high == 3e-3  # type: ignore[attr-defined]
         assert start.taken[0].params["model/filters"] == 4
-        assert told(start)[-1].startswith("the sampler is given 3 of its 8 trials; the others cann")
+        assert told(start)[-1].startswith("3 of its 8 trials are added to the sampler's history")
 
     def test_draws_near_the_other_s_optimum_and_the_same_each_time(self, tmp_path: Path) -> None:
         rates = 10 ** np.random.default_rng(0).uniform(-4, -1, 30)
@@ -314,7 +315,7 @@ class TestRefused:
         assert told(start)[-1].startswith("its test set was opened (2 times): on the same test")
 
     def test_a_grid(self, other: SweepRecord) -> None:
-        with pytest.raises(ToprungError, match="sampler = 'grid': tries everything, so it takes"):
+        with pytest.raises(ToprungError, match="sampler = 'grid': a grid tries every combination"):
             begin(other, sampler="grid")
 
     def test_a_space_of_one_config(self, other: SweepRecord) -> None:

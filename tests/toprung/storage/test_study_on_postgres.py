@@ -73,7 +73,7 @@ def test_the_server_goes_away_and_returns(
     thread.join(30)
     assert not thread.is_alive()
     assert "cannot be written" in writer.told[0]
-    assert "goes on" in writer.told[1]
+    assert "continues" in writer.told[1]
     place = StudyPlace(url, tmp_path.name)
     again = Writer(place, tmp_path / "again.jsonl", new=False).file
     assert [event["trial"] for _, event in again.events()] == [0, 1]
@@ -112,7 +112,7 @@ def test_what_cannot_be_a_storage(url: str, writer: Writer, tmp_path: Path) -> N
         (secret, "leave the password out"),
         (f"{url}?password=pass-word", "leave the password out"),
         (wrong, 'cannot be used: .* database "nowhere" does not exist'),
-        (url, "has a study .* already"),
+        (url, "already has a study"),
     ):
         with pytest.raises(ToprungError, match=problem) as caught:
             new_study_place(storage, taken)

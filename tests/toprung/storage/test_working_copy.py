@@ -95,10 +95,10 @@ class TestRun:
 
     def test_is_refused_where_something_is_already(self, url: str) -> None:
         ObjectStore(url).write("notes.txt", b"mine")
-        with pytest.raises(ToprungError, match=f"^{url}: holds something else already; choose"):
+        with pytest.raises(ToprungError, match=f"^{url}: already contains something else; choose"):
             begin(url)
         ObjectStore(url).write("sweep.yaml", b"another's")
-        with pytest.raises(ToprungError, match="holds another sweep already"):
+        with pytest.raises(ToprungError, match="already contains another sweep"):
             begin(url)
 
     @pytest.mark.usefixtures("url")
@@ -220,7 +220,7 @@ class TestLease:
             return seen
 
         monkeypatch.setattr(ObjectStore, "find", found)
-        with pytest.raises(ToprungError, match="process 7 on elsewhere, which began just now"):
+        with pytest.raises(ToprungError, match="process 7 on elsewhere, which has just started"):
             begin(url, trials=1)
         assert set(ObjectStore(url).list()) == {LEASE}
 
@@ -251,7 +251,7 @@ class TestLease:
         mirror.start()
         self.tell(url)
         mirror._keeper.join(60)
-        assert "has taken the sweep over" in str(patience.lost)
+        assert "has taken over the sweep" in str(patience.lost)
         mirror.end()
 
     def test_that_another_has_taken_ends_the_sweep(self, url: str) -> None:
@@ -266,7 +266,7 @@ class TestLease:
         mirror.start()
         mirror.end()
         assert isinstance(patience.lost, RecordLostError)
-        assert "process 7 on elsewhere has taken the sweep over" in str(patience.lost)
+        assert "process 7 on elsewhere has taken over the sweep" in str(patience.lost)
         assert lease.holder(ObjectStore(url)) == "other"
         assert set(ObjectStore(url).list()) == {LEASE}
 
@@ -281,7 +281,7 @@ class TestLease:
                 store.write("sweep.yaml", b"another's")
                 raise KeyboardInterrupt
 
-        with pytest.raises(RecordLostError, match="has taken the sweep over"):
+        with pytest.raises(RecordLostError, match="has taken over the sweep"):
             interrupted()
         assert set(store.list()) == {LEASE, "sweep.yaml"}
 
@@ -358,13 +358,13 @@ class TestLookedAt:
         assert "best/model.safetensors" in store.list("best")
 
     def test_there_must_be_a_sweep(self, url: str, tmp_path: Path) -> None:
-        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep \\(no sweep.yaml\\)"):
+        with pytest.raises(ToprungError, match=f"^{url}: is not a sweep \\(no sweep.yaml\\)"):
             toprung.open(url)
-        with pytest.raises(ToprungError, match=f"^{url}: holds no sweep"):
+        with pytest.raises(ToprungError, match=f"^{url}: is not a sweep"):
             fetch_from_store(url, tmp_path / "to")
-        with pytest.raises(ToprungError, match=r"holds no sweep \(there is no such bucket\)$"):
+        with pytest.raises(ToprungError, match=r"is not a sweep \(the bucket does not exist\)$"):
             toprung.open("s3://nowhere/sweep")
-        with pytest.raises(ToprungError, match="names a bucket"):
+        with pytest.raises(ToprungError, match="is a bucket"):
             toprung.open(f"s3://{BUCKET}")
 
     def test_it_is_fetched_without_checkpoints_into_a_new_folder(
@@ -373,5 +373,5 @@ class TestLookedAt:
         fetch_from_store(whole_url, tmp_path / "to")
         assert toprung.open(tmp_path / "to").best().number == 1
         assert not SweepFolder(tmp_path / "to").checkpoints()
-        with pytest.raises(ToprungError, match="holds something already"):
+        with pytest.raises(ToprungError, match="is not empty"):
             fetch_from_store(whole_url, tmp_path / "to")

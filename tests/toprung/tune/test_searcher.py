@@ -297,7 +297,7 @@ class TestStages:
             sweep.searcher.suggest(name)
             sweep.searcher.on_trial_complete(name, failure_report(CODE_ERROR, "broke"))
         assert sweep.searcher.suggest("c") == "FINISHED"
-        assert "no trial before it succeeded" in sweep.told[-1]
+        assert "no earlier trial succeeded" in sweep.told[-1]
 
 
 class TestConfirming:
@@ -450,7 +450,7 @@ class TestConfirming:
         sweep = self.searched(reports, confirm=0)
         assert sweep.searcher.suggest("again") == "FINISHED"
         sweep.searcher.close("finished")
-        assert self.read(sweep).summary == "not confirmed: not wanted"
+        assert self.read(sweep).summary == "not confirmed: not asked for"
 
 
 def test_the_sampler_moves_away_from_what_diverges(reports: list[dict[str, Any]]) -> None:

@@ -146,7 +146,7 @@ class TestTheStart:
         server.printed.insert(2, f"{BEGAN}{FOLDER}")
         follow_the_start(Cluster(), job)
         assert (
-            "mine runs on the cluster; this machine is no longer needed" in capsys.readouterr().out
+            "mine is running on the cluster; this machine is no longer" in capsys.readouterr().out
         )
 
     def test_of_one_that_was_refused_names_the_job_that_runs_the_sweep(

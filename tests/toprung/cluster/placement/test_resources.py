@@ -80,5 +80,5 @@ def test_that_gpus_to_come_are_not_reckoned_with_is_said(gpus: str | None) -> No
 
 
 def test_one_and_a_half_gpus() -> None:
-    with pytest.raises(ConfigError, match="must be whole, or a fraction below 1"):
+    with pytest.raises(ConfigError, match="must be a whole number, or a fraction below 1"):
         settled([SERVER], gpus_per_trial=1.5)
