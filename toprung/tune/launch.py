@@ -174,7 +174,7 @@ def _searcher(
         plan.settings,
         plan.proposals,
         keep=lambda event, told: state.file.write([event], (), told),
-        tell=progress.tell,
+        show=progress.tell,
         decided=state.confirmation,
     )
     return StudySearcher(

@@ -96,7 +96,7 @@ class StudySearcher(NotPickled, Searcher):  # type: ignore[misc]
             settings.metric,
             past=past,
             record=lambda event: books.record([event]),
-            tell=tell,
+            show=tell,
         )
         self._go_on(trials)
 

@@ -70,7 +70,7 @@ class Sweep:
                 self.settings,
                 proposals,
                 keep=lambda event, told: self.write([event], (), told),
-                tell=self.told.append,
+                show=self.told.append,
                 decided=self.kept.get("confirmation"),
             ),
             at_once=lambda: self.at_once,
