@@ -190,7 +190,7 @@ class TestMoreToDo:
     def test_trials_need_time(self, path: Path) -> None:
         begin(path, trials=5, time_budget=1e-3)
         before = SweepFolder(path).decisions.read_text("utf-8")
-        with pytest.raises(ToprungError, match="is used up; give more"):
+        with pytest.raises(ToprungError, match="is used up; add more"):
             go_on(path, trials="+2")
         assert SweepFolder(path).decisions.read_text("utf-8") == before
 
