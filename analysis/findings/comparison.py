@@ -14,7 +14,6 @@ from toprung.analysis.seal.evidence import Seal, read_seal
 from toprung.analysis.seal.openings import TestResult
 from toprung.analysis.seal.reuse import reuse_among
 from toprung.analysis.study.trials import TrialResult, has_score, rank, select_best
-from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.trainables.config import TrialConfig, as_plain, flatten
 from toprung.trainables.system.typed_settings import nearest
@@ -167,13 +166,16 @@ def compare_sweeps(sweeps: Sequence["SweepRecord"], by: Sequence[str] = ()) -> C
 def openings_of(sweep: "SweepRecord", seal: Seal) -> dict[int, TestResult]:
     """The openings of the test set, by the trial of the search that was tested or confirmed.
 
-    If a trial has several, the one that was not forced, else the first.
+    If a trial has several, the one that was not forced, else the first. An opening counts only if
+    the trial was not trained further after it.
     """
-    trials = sweep.study.get_trials(deepcopy=False)
-    confirms = {trial.number: trial.user_attrs.get(attributes.CONFIRMS) for trial in trials}
+    trials = {trial.number: trial for trial in sweep.trials()}
     openings: dict[int, TestResult] = {}
     for opening in sorted(seal.results, key=lambda one: one.forced):
-        confirmed = confirms.get(opening.trial)
+        trial = trials.get(opening.trial)
+        if trial is not None and opening.precedes_end_of(trial):
+            continue
+        confirmed = trial.confirms if trial else None
         openings.setdefault(opening.trial if confirmed is None else confirmed, opening)
     return openings
 

@@ -96,13 +96,13 @@ class TrainedModel:
             self.config.seed,
         )
 
-    def predict(self, image: Path, top_k: int = 5) -> list[tuple[str, float]]:
+    def predict(self, image: str | Path, top_k: int = 5) -> list[tuple[str, float]]:
         """The most probable classes of an image file, with their probabilities, best first.
 
         Raises:
             DataError: if the file cannot be read as an image.
         """
-        pixels_HWC = decode_image(image, self.config.data)
+        pixels_HWC = decode_image(Path(image), self.config.data)
         probabilities_K = self.logits(pixels_HWC[np.newaxis])[0].softmax(0)
         values, indices = probabilities_K.topk(min(top_k, len(self.class_names)))
         return [

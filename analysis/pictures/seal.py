@@ -36,7 +36,8 @@ def seal(results: Results) -> Rows:
         "tested on any of these images by then, including this one; the best of so many models is "
         "expected to be optimistic by up to `optimism`: the expected maximum of that number of "
         "independent errors (David and Nagaraja, Order Statistics, 2003) with the standard error "
-        "of the accuracy. Errors of similar models are correlated, so this is an upper bound, "
+        "of the accuracy (Agresti and Coull, 1998). Errors of similar models are correlated, so "
+        "this is an upper bound, "
         "unless models were made with test figures in mind (Dwork et al., 2015)."
     ),
     sources=("sealed_test.json", "test_openings/*.json", "study.db"),

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from toprung.analysis.seal.ledger import Earlier
+from toprung.analysis.study.trials import TrialResult
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.analysis.sweep_folder.typed import typed
 
@@ -37,6 +39,15 @@ class TestResult:
     predictions_sha256: str | None = None
     images: str | None = None
     earlier: Earlier | None = None
+
+    def precedes_end_of(self, trial: TrialResult) -> bool:
+        """Whether the trial was trained further after this opening; its best may differ now."""
+        try:
+            opened = datetime.fromisoformat(self.opened_at).astimezone()
+        except ValueError:  # edited by hand
+            return False
+        after = opened + timedelta(seconds=1)  # it is recorded in whole seconds
+        return trial.completed is not None and after <= trial.completed.astimezone()
 
     @property
     def num_models(self) -> int:

@@ -25,11 +25,14 @@ def expected_maximum(num_models: int) -> float:
 def optimism(accuracy: float, num_images: int, num_models: int) -> float:
     """By how much the best accuracy of `num_models` models on the same test images is too high.
 
-    The expected maximum of that number of independent errors with the accuracy's standard error,
-    sqrt(p (1 - p) / n). This is an upper bound for equally good models: errors of models on the
-    same images are correlated, which makes the best less optimistic. It is not a bound if later
-    models were made with earlier test figures in mind (Dwork et al., 2015, The reusable holdout,
-    Science 349).
+    The expected maximum of that number of independent errors with the accuracy's standard error
+    after Agresti and Coull (1998, The American Statistician 52): two correct and two wrong answers
+    are added, because sqrt(p (1 - p) / n) is 0 where all answers are correct. This is an upper
+    bound for equally good models: errors of models on the same images are correlated, which makes
+    the best less optimistic. It is not a bound if later models were made with earlier test figures
+    in mind (Dwork et al., 2015, The reusable holdout, Science 349).
     """
-    standard_error = sqrt(max(0.0, accuracy * (1 - accuracy)) / num_images)
+    count = num_images + 4
+    adjusted = (accuracy * num_images + 2) / count
+    standard_error = sqrt(adjusted * (1 - adjusted) / count)
     return standard_error * expected_maximum(num_models)

@@ -56,7 +56,8 @@ def _opening(raw: RawSweep, opening: dict[str, Any]) -> Row:
     share, num = opening["accuracy"], opening["num_images"]
     earlier = opening.get("earlier")
     models = 1 + earlier["models"] if earlier else None
-    error = sqrt(share * (1 - share) / num)
+    adjusted = (share * num + 2) / (num + 4)  # Agresti and Coull, 1998
+    error = sqrt(adjusted * (1 - adjusted) / (num + 4))
     return (
         opening["opened_at"],
         opening["trial"],

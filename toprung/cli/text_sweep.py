@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toprung.analysis.findings.comparison import Comparison
@@ -136,13 +137,14 @@ def test(result: TestResult, sweep: Sweep) -> list[str]:
     A second line names earlier openings of these images.
     """
     forced = ", forced" if result.forced else ""
-    try:
-        config = sweep.trial(result.trial).config
-    except SweepFolderError:  # the study no longer has this trial
-        config = None
+    config, then = None, ""
+    with suppress(SweepFolderError):  # the study may no longer have this trial
+        trial = sweep.trial(result.trial)
+        config = trial.config
+        then = " as it was then, before it was trained further" * result.precedes_end_of(trial)
     seen = "".join(f"; {told}" for told in seen_before(sweep.folder, config, "test"))
     lines = [
-        f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}, "
+        f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f} (trial {result.trial}{then}, "
         f"{result.num_images} images, opened {result.opened_at}{forced}){seen}"
     ]
     if reuse := reuse_in_words(result):

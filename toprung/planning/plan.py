@@ -34,6 +34,7 @@ from toprung.storage.working_copy import local_path, new_copy
 from toprung.trainables.config import TrialConfig, as_plain, load_config
 from toprung.trainables.data.listing.cache import limit_bytes
 from toprung.trainables.files.object_store import ObjectStore, is_url
+from toprung.trainables.system.secrecy import is_secret
 
 _SEARCHING = (
     "trials",
@@ -260,6 +261,8 @@ def _new_folder(out: str | Path, name: str) -> SweepFolder:
     """The sweep's future folder; nothing is created yet."""
     if not name or "/" in name or name in (".", ".."):
         raise ToprungError(f"name = {name!r}: must be the name of a folder")
+    if is_secret("name", name):
+        raise ToprungError("name: looks like a secret, and every record of the sweep would keep it")
     if isinstance(out, str) and is_url(out):
         return new_copy(ObjectStore(out).within(name))
     folder = SweepFolder(Path(out).absolute() / name)

@@ -22,5 +22,13 @@ def test_many_models() -> None:
 
 
 def test_of_accuracies() -> None:
-    assert optimism(0.9, 100, 2) == pytest.approx(0.03 * 0.56418958)
-    assert optimism(1.0, 100, 2) == optimism(0.9, 100, 1) == 0
+    adjusted = 92 / 104
+    error = np.sqrt(adjusted * (1 - adjusted) / 104)
+    assert optimism(0.9, 100, 2) == pytest.approx(error * 0.56418958)
+    assert optimism(0.9, 100, 1) == 0
+
+
+def test_of_few_images_that_are_all_correct() -> None:
+    """The standard error of a proportion of 1 is 0, and that of its estimate is not."""
+    assert optimism(1.0, 24, 2) == pytest.approx(0.0273, abs=1e-4)
+    assert optimism(1.0, 24, 2) > optimism(1.0, 2400, 2) > 0
