@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 _MOVED = ("analysis", "search_spaces", "trainables")
+_KEPT = ("__all__", "__doc__", "__file__")
 
 
 class FormerNames(MetaPathFinder, Loader):
@@ -30,20 +31,21 @@ class FormerNames(MetaPathFinder, Loader):
             ModuleNotFoundError: if there is no such module; the message suggests similar ones.
         """
         top, _, inner = name.partition(".")
-        if top not in _MOVED:
+        if top not in _MOVED or (inner and not _is_former(top)):
             return None
-        if util.find_spec(f"toprung.{name}") is None:
+        found = _spec_of(f"toprung.{name}")
+        if found is None:
             raise ModuleNotFoundError(f"No module named {name!r}{_nearest(name)}", name=name)
         if not inner:
             message = f"import toprung.{name} instead of {name}, which ends with version 0.2"
             warnings.warn(message, FutureWarning, stacklevel=2)
-        return ModuleSpec(name, self, is_package=True)
+        return ModuleSpec(name, self, is_package=found.submodule_search_locations is not None)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """A module with the contents of the new one: the same classes, loaded once."""
         meant = vars(import_module(f"toprung.{spec.name}"))
         module = ModuleType(spec.name)
-        public = {name: meant[name] for name in meant if name == "__all__" or name[:2] != "__"}
+        public = {name: meant[name] for name in meant if name in _KEPT or name[:2] != "__"}
         vars(module).update(public)
         return module
 
@@ -57,10 +59,24 @@ def keep_former_names() -> None:
         sys.meta_path.append(FormerNames())
 
 
+def _is_former(top: str) -> bool:
+    """Whether the imported module of this name is ours, and not a package of the user's."""
+    spec = getattr(sys.modules.get(top), "__spec__", None)
+    return isinstance(getattr(spec, "loader", None), FormerNames)
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    try:
+        return util.find_spec(name)
+    except ModuleNotFoundError:  # a module above it is not there
+        return None
+
+
 def _nearest(name: str) -> str:
     """A hint with the modules of this name elsewhere in the same top-level folder."""
     top, _, stem = name.partition(".")[0], *name.rpartition(".")[1:]
     folder = Path(__file__).parent
     found = sorted((folder / top).rglob(f"{stem}.py"))
     names = [".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in found]
-    return f"; it is now {' or '.join(names)}" if names else ""
+    moved = f"; the files of {top} have been moved, and some renamed"
+    return moved + (f": look at {' or '.join(names)}" if names else f": look in toprung.{top}")

@@ -167,10 +167,9 @@ def records_intents(folder: SweepFolder) -> bool:
         SweepFolderError: if `sweep.yaml` cannot be read.
     """
     try:
-        description = read_yaml(read_text(folder.settings))
+        return format_of(read_yaml(read_text(folder.settings))) >= RECORDS_INTENTS
     except Exception as error:  # PyYAML raises errors of many types for invalid values
         raise SweepFolderError(f"{folder.settings}: cannot be read: {error!r}") from None
-    return isinstance(description, dict) and format_of(description) >= RECORDS_INTENTS
 
 
 def refresh_intents(folder: SweepFolder) -> None:

@@ -17,7 +17,7 @@ from toprung.analysis.study.trials import TrialResult, read_trials, select_best
 from toprung.analysis.sweep_folder import attributes
 from toprung.analysis.sweep_folder.driver import is_leased, still_runs, this_driver
 from toprung.analysis.sweep_folder.folder import SweepFolder, SweepFolderError
-from toprung.analysis.sweep_folder.folder_format import FormatNumber, too_new
+from toprung.analysis.sweep_folder.folder_format import too_new
 from toprung.analysis.sweep_folder.outside import Outside, study_at
 from toprung.analysis.sweep_folder.sqlite_file import check_study_file
 from toprung.analysis.sweep_folder.study_database import is_postgresql, open_storage, reason
@@ -69,7 +69,6 @@ class _StoredStorage(BaseModel):
 class _Stored(BaseModel):
     """The keys of `sweep.yaml` that are used; it may have more."""
 
-    format: FormatNumber = 1
     id: str | None = None
     settings: _StoredSettings
     data: _StoredData
@@ -124,6 +123,8 @@ class SweepRecord:
         """
         try:
             content: dict[str, Any] = read_yaml(self.folder.settings.read_text("utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("must be a mapping of names to values")
             if not (newer := too_new(content)):
                 typed(_Stored, content)
         except Exception as error:  # PyYAML raises errors of many types for invalid values

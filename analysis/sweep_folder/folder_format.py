@@ -1,6 +1,6 @@
 """The format of a sweep's folder: a number in `sweep.yaml`, which grows when its files change.
 
-* 1 (no number): openings of the test set have no intent.
+* 1 (no number): an opening of the test set may have no intent.
 * 2: every opening of the test set has an intent in `test_openings/`.
 
 A folder keeps the format that it was created with, also when a newer Toprung resumes it. Each
@@ -8,19 +8,22 @@ format up to `FORMAT` can be read and resumed.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 FORMAT = 2
 RECORDS_INTENTS = 2
 """The first format in which every opening of the test set has an intent."""
-FormatNumber = Annotated[int, Field(ge=1, strict=True)]
 
 
 def format_of(description: Mapping[str, Any]) -> int:
-    """The format of the folder whose `sweep.yaml` this is."""
-    number: int = description.get("format", 1)
+    """The format of the folder whose `sweep.yaml` this is.
+
+    Raises:
+        ValueError: if it is not a number from 1 on.
+    """
+    number: Any = description.get("format", 1)
+    if type(number) is not int or number < 1:
+        raise ValueError(f"format = {number!r}: must be a whole number from 1 on")
     return number
 
 

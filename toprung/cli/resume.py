@@ -38,13 +38,6 @@ GPUS_PER_TRIAL = click.option(
 )
 
 
-CLUSTER = click.option(
-    "--address",
-    metavar="auto|HOST:6379|ray://…",
-    help="Run the trials on this Ray cluster (default: on this machine).",
-)
-
-
 @click.command()
 @click.argument("sweep", metavar="SWEEP")
 @click.option("--trials", help="How many configs to try in total, or +50: that many more.")

@@ -156,8 +156,6 @@ READ_IGNORE_FILES = Internal(
     ("path", "include_gitignore", "logger"),
 )
 INVENTORY = tuple(value for value in list(globals().values()) if isinstance(value, Internal))
-SECRETS = (OPEN_PROCESS, COMMAND_LINE)
-"""Without these a Ray of our own is not started: secrets would be where others can see them."""
 OF_A_SWEEP = (
     DASHBOARD_ERROR,
     START_API_SERVER,
