@@ -13,7 +13,7 @@ from toprung.analysis.provenance.starting_weights import read_starting_weights
 from toprung.analysis.seal.evidence import Seal, read_seal
 from toprung.analysis.seal.openings import TestResult
 from toprung.analysis.seal.reuse import reuse_among
-from toprung.analysis.study.trials import TrialResult, has_score, rank, select_best
+from toprung.analysis.study.trials import TrialResult, has_score, rank, read_trials, select_best
 from toprung.analysis.sweep_folder.folder import SweepFolderError
 from toprung.trainables.config import TrialConfig, as_plain, flatten
 from toprung.trainables.system.typed_settings import nearest
@@ -169,7 +169,7 @@ def openings_of(sweep: "SweepRecord", seal: Seal) -> dict[int, TestResult]:
     If a trial has several, the one that was not forced, else the first. An opening counts only if
     the trial was not trained further after it.
     """
-    trials = {trial.number: trial for trial in sweep.trials()}
+    trials = {trial.number: trial for trial in read_trials(sweep.study)}
     openings: dict[int, TestResult] = {}
     for opening in sorted(seal.results, key=lambda one: one.forced):
         trial = trials.get(opening.trial)

@@ -26,6 +26,7 @@ from toprung.analysis.sweep_folder.study_place import StudyPlace, study_in_file
 from toprung.analysis.sweep_folder.typed import typed
 from toprung.trainables.config import Metric, TrialConfig
 from toprung.trainables.files.plain_yaml import read_yaml
+from toprung.trainables.system.error_text import one_line
 from toprung.trainables.system.typed_settings import MAX_TRIALS, Epochs
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class SweepRecord:
             if not (newer := too_new(content)):
                 typed(_Stored, content)
         except Exception as error:  # PyYAML raises errors of many types for invalid values
-            raise SweepFolderError(f"{self.folder.settings}: cannot be read: {error!r}") from None
+            why = one_line(error) if isinstance(error, ValueError) else repr(error)
+            raise SweepFolderError(f"{self.folder.settings}: cannot be read: {why}") from None
         if newer:
             raise SweepFolderError(f"{self.folder.settings}: {newer}")
         return content

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,13 @@ def invoke(*arguments: str) -> str:
     result = CliRunner().invoke(toprung, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
+
+
+def test_an_opening_is_not_of_a_trial_that_was_trained_further() -> None:
+    before = replace(OPENING, opened_at="2026-11-28T12:00:00+00:00")
+    ended = datetime(2026, 11, 28, 12, 0, 0, 900_000, UTC)
+    done = trial(3, 0.5, optimizer__name="adam")
+    assert not before.precedes_end_of(replace(done, completed=None))
+    assert not before.precedes_end_of(replace(done, completed=ended))
+    assert before.precedes_end_of(replace(done, completed=ended + timedelta(seconds=1)))
+    assert not OPENING.precedes_end_of(replace(done, completed=ended))  # "today"

@@ -344,7 +344,7 @@ class TestOfAnOlderVersion:
 def test_trust_goes_with_a_sweep(place: Place) -> None:
     for name in ("inspect export", "evaluate export"):
         code, said = run([*commands(place)[name], "--trust"])
-        assert (code, "goes with a sweep's folder" in said) == (2, True)
+        assert (code, "applies to a sweep's folder" in said) == (2, True)
 
 
 def test_readers_find_one_s_own_sweep_wherever_it_lies(place: Place) -> None:
