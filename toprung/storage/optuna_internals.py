@@ -25,6 +25,12 @@ _COLUMNS = {
 """Optuna's tables, and the columns that `study_rows` writes: one transaction for an event, where
 Optuna's storage takes some 25 and more than 100 ms."""
 
+_METHODS = {
+    "TrialValueModel": "value_to_stored_repr",
+    "TrialIntermediateValueModel": "intermediate_value_to_stored_repr",
+}
+"""How values are written that a column cannot hold, such as infinity."""
+
 
 def model(name: str) -> Any:
     """Return the class of one of Optuna's tables.
@@ -60,6 +66,9 @@ def check_optuna() -> None:
     for name, columns in _COLUMNS.items():
         if missing := sorted(set(columns) - set(model(name).__table__.columns.keys())):
             raise _unknown(f"{_MODELS}.{name} has no column {missing[0]}")
+    for name, method in _METHODS.items():
+        if not hasattr(model(name), method):
+            raise _unknown(f"{_MODELS}.{name} has no method {method}")
     if list(inspect.signature(optuna.Trial).parameters) != ["study", "trial_id"]:
         raise _unknown("optuna.Trial is not made of a study and a trial_id")
     if not hasattr(create_trial(value=0.0), "_trial_id"):

@@ -182,6 +182,25 @@ TEMPORARY_STATE = Internal(
     "a trial that hangs cannot be ended",
     on_instances=True,
 )
+NUM_FAILURES = Internal(
+    "ray.tune.trainable.metadata:_TrainingRunMetadata.num_failures",
+    "How often a trial has failed; `Deaths` reads and sets it.",
+    RUN_METADATA.cost,
+    on_instances=True,
+)
+RAY_ACTOR = Internal(
+    "ray.tune.experiment.trial:_TemporaryTrialState.ray_actor",
+    "The actor of a trial, which `Deaths` ends where it hangs.",
+    TEMPORARY_STATE.cost,
+    on_instances=True,
+)
 INVENTORY = tuple(value for value in list(globals().values()) if isinstance(value, Internal))
-ESSENTIAL = (RUN_METADATA, MAX_FAILURES, TEMPORARY_STATE, PASSED_VARIABLES)
+ESSENTIAL = (
+    RUN_METADATA,
+    NUM_FAILURES,
+    MAX_FAILURES,
+    TEMPORARY_STATE,
+    RAY_ACTOR,
+    PASSED_VARIABLES,
+)
 """Without these a sweep does not begin: `Deaths` works with them, or they keep secrets."""

@@ -30,6 +30,19 @@ def test_a_column_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
         check_optuna()
 
 
+@pytest.mark.parametrize(
+    ("table", "method"),
+    [
+        ("TrialValueModel", "value_to_stored_repr"),
+        ("TrialIntermediateValueModel", "intermediate_value_to_stored_repr"),
+    ],
+)
+def test_a_method_that_is_gone(table: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(getattr(models, table), method)
+    with pytest.raises(ToprungError, match=f"{table} has no method {method}, so the study"):
+        check_optuna()
+
+
 def test_a_trial_that_is_made_of_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna, "Trial", inspect.Signature)
     with pytest.raises(ToprungError, match=r"optuna\.Trial is not made of a study and a trial_id"):
