@@ -248,6 +248,9 @@ class TestPublicNames:
         told = [alias for node in block.body for alias in getattr(node, "names", [])]
         assert {alias.asname or alias.name for alias in told} == set(toprung.__all__)
 
+    def test_are_listed_for_tab_completion(self) -> None:
+        assert set(toprung.__all__) <= set(dir(toprung))
+
     def test_there_is_no_other(self) -> None:
         with pytest.raises(AttributeError, match="module 'toprung' has no attribute 'runn'"):
             getattr(toprung, "runn")  # noqa: B009

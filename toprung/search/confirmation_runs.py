@@ -117,7 +117,7 @@ class Confirmation:
             self._summary = (
                 f"not confirmed: training the best {len(candidates)} again with "
                 f"{self._settings.seeds} seeds each would cost about {share:.0%} of the search; "
-                f"from a quarter on, it has to be asked for (--confirm {len(candidates)})"
+                f"from {MAX_SHARE:.0%} on, only if asked for (--confirm {len(candidates)})"
             )
             return False
         numbers = ", ".join(str(candidate.number) for candidate in candidates)
