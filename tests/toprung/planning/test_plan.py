@@ -66,6 +66,7 @@ def test_a_config_takes_no_settings_of_a_search(setting: str, config: Path, tmp_
     [
         ("a/b", "must be the name of a folder"),
         ("", "must be the name of a folder"),
+        (f"hf_{'aB3dE5gH7j' * 3}", "name: looks like a secret"),
         ("n" * 300, "cannot be created: File name too long"),
     ],
 )
