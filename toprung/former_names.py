@@ -4,19 +4,20 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module, util
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _MOVED = ("analysis", "search_spaces", "trainables")
 _KEPT = ("__all__", "__doc__", "__file__")
 
 
-class FormerNames(MetaPathFinder, Loader):
+class FormerNames:
     """Finds `search_spaces.loading` as `toprung.search_spaces.loading`, and so on.
 
-    Python asks this finder last, so that a user's own module with such a name is found first.
+    Python asks this finder last, so that a user's own module with such a name is found first. It
+    has no base class of `importlib.abc`, which would make `toprung --help` slower.
     """
 
     def find_spec(
@@ -39,7 +40,8 @@ class FormerNames(MetaPathFinder, Loader):
         if not inner:
             message = f"import toprung.{name} instead of {name}, which ends with version 0.2"
             warnings.warn(message, FutureWarning, stacklevel=2)
-        return ModuleSpec(name, self, is_package=found.submodule_search_locations is not None)
+        loader: Any = self
+        return ModuleSpec(name, loader, is_package=found.submodule_search_locations is not None)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """A module with the contents of the new one: the same classes, loaded once."""

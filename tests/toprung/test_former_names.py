@@ -4,6 +4,7 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ def _former(monkeypatch: pytest.MonkeyPatch) -> None:
     """The former top-level names are imported, and are ours."""
     for name in ("search_spaces", "trainables"):
         module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, FormerNames())
+        ours: Any = FormerNames()
+        module.__spec__ = ModuleSpec(name, ours)
         monkeypatch.setitem(sys.modules, name, module)
 
 

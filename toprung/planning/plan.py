@@ -262,7 +262,10 @@ def _new_folder(out: str | Path, name: str) -> SweepFolder:
     if not name or "/" in name or name in (".", ".."):
         raise ToprungError(f"name = {name!r}: must be the name of a folder")
     if is_secret("name", name):
-        raise ToprungError("name: looks like a secret, and every record of the sweep would keep it")
+        raise ToprungError(
+            "name: looks like a secret, and every record of the sweep would keep it; choose "
+            "another --name"
+        )
     if isinstance(out, str) and is_url(out):
         return new_copy(ObjectStore(out).within(name))
     folder = SweepFolder(Path(out).absolute() / name)

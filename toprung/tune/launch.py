@@ -80,7 +80,7 @@ def launch(plan: SweepPlan, session: RaySession, looked_at: Sequence[Node] | Non
         _search(plan, state, checks, patience, packing, mirror, looked_at, session)
     if patience.lost:
         place = quote(plan.folder.address)
-        raise RecordLostError(f"{patience.lost}; go on with: toprung resume {place}")
+        raise RecordLostError(f"{patience.lost}; resume with: toprung resume {place}")
 
 
 def _search(
@@ -159,7 +159,7 @@ def _search(
 
 def _lose_ray(plan: SweepPlan, ending: Ending, what: str) -> None:
     place = quote(plan.folder.address)
-    ending.lose_ray(f"{what}, so the sweep ends here; go on with: toprung resume {place}")
+    ending.lose_ray(f"{what}, so the sweep ends here; resume with: toprung resume {place}")
 
 
 def _searcher(

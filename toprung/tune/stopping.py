@@ -99,7 +99,7 @@ class Ending(NotPickled, Stopper):  # type: ignore[misc]
         self._patience.end()
         if not self._returned.wait(MAX_SECONDS_TO_END):
             if not self.ray_is_lost:
-                self._tell("interrupted; go on with: toprung resume (Ray had not ended in time)")
+                self._tell("interrupted; resume with: toprung resume (Ray had not ended in time)")
             self._kill_ray()
             os._exit(NOT_FINISHED)
 

@@ -165,7 +165,9 @@ class TestKilled:
 
         with monkeypatch.context() as patch:
             patch.setattr(Mirror, "_last_pass", gone)
-            with pytest.raises(RecordLostError, match=f"is gone; go on with: toprung resume {url}"):
+            with pytest.raises(
+                RecordLostError, match=f"is gone; resume with: toprung resume {url}"
+            ):
                 begin(url, trials=2)
         whole = facts_of(local_path(url))
         go_on(url)

@@ -74,7 +74,7 @@ def _drive(address: str, arguments: list[str], package: Package) -> int:
         except ray.exceptions.RayError as error:
             raise ToprungError(
                 f"the sweep's driver on the cluster was lost ({type(error).__name__}); if its "
-                "trials had begun, go on with: toprung resume"
+                "trials had begun, resume with: toprung resume"
             ) from None
 
 
